@@ -1,1 +1,14 @@
-//! Placeholder while the workspace resolves.
+//! From recorded bytes to meaning: pure functions over slices and numbers.
+//!
+//! - [`decode`]: link to transport headers of one packet.
+//! - [`flow_id`]: one number for both directions of a conversation.
+//!
+//! Nothing here does I/O, panics on any bytes, or allocates what a length field asks for.
+#![forbid(unsafe_code)]
+
+mod bytes;
+pub mod decode;
+mod flow_id;
+
+pub use decode::{Decoded, decode, decode_parts};
+pub use flow_id::{FlowKey, flow_id};

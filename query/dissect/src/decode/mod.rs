@@ -1,0 +1,126 @@
+//! Headers of a packet, from the link to the transport: one file a header.
+//!
+//! Each header has a checked view (`Ipv4Header<'_>`, …) whose accessors cannot fail, apart from the meaning that
+//! [`decode`] gathers in [`Decoded`]. Decoding allocates nothing, and always returns what it understood.
+
+mod arp;
+mod error;
+mod ethernet;
+mod icmp;
+mod ipv4;
+mod ipv6;
+mod link;
+mod linux_cooked;
+mod model;
+mod sctp;
+mod tcp;
+mod tcp_options;
+mod transport;
+mod udp;
+
+#[cfg(test)]
+pub(crate) mod samples;
+#[cfg(test)]
+mod tests;
+
+pub use error::{DecodeError, Layer};
+pub use ethernet::VLAN_TAGS_MAX;
+pub use ipv6::IPV6_EXTENSIONS_MAX;
+pub use link::link_type;
+pub use model::{
+    Arp, Decoded, Icmp, Ip, Link, Network, Ports, Tcp, Transport, ether_type, ip_protocol, tcp_flag,
+};
+pub use tcp_options::{TcpOption, TcpOptions};
+
+/// Most bytes that headers are looked for in when a packet's headers continue in its payload; see [`decode_parts`].
+pub const SPLIT_HEADER_LEN_MAX: usize = 512;
+
+/// Decodes the headers of a packet.
+///
+/// `bytes` begin at the link header (or the network header, for raw IP) and reach at least to the end of the transport
+/// header; more is allowed. `wire_len` is what the packet had on the wire, from the same place.
+///
+/// ```
+/// use kcap_dissect::decode::{decode, link_type};
+///
+/// let packet = [
+///     0x45, 0, 0, 29, 0, 1, 0, 0, 64, 17, 0, 0, 127, 0, 0, 1, 127, 0, 0, 1, // IPv4
+///     0x30, 0x39, 0, 53, 0, 9, 0, 0, // UDP from 12345 to 53
+///     b'?',
+/// ];
+/// let decoded = decode(link_type::RAW, &packet, 29);
+/// assert_eq!(decoded.ports.map(|ports| ports.destination), Some(53));
+/// assert_eq!((decoded.header_len, decoded.payload_len, decoded.error), (28, 1, None));
+/// ```
+#[must_use]
+pub fn decode(link_type: u16, bytes: &[u8], wire_len: u32) -> Decoded {
+    let mut decoded = Decoded::default();
+    let wire_len = wire_len.max(model::saturate(bytes.len()));
+    let cursor = Cursor { bytes, offset: 0, end: wire_len };
+    if let Err(error) = link::decode(link_type, cursor, &mut decoded) {
+        decoded.error = Some(error);
+    }
+    decoded
+}
+
+/// Decodes a packet whose captured bytes were stored in two parts, headers and payload.
+///
+/// The headers alone are enough for most packets. Where whoever split it stopped too early, the beginning of the payload
+/// is looked at too ([`SPLIT_HEADER_LEN_MAX`] bytes of both together).
+#[must_use]
+pub fn decode_parts(link_type: u16, header: &[u8], payload: &[u8], wire_len: u32) -> Decoded {
+    let decoded = decode(link_type, header, wire_len);
+    if payload.is_empty() || !matches!(decoded.error, Some(DecodeError::Truncated { .. })) {
+        return decoded;
+    }
+    let mut joined = [0; SPLIT_HEADER_LEN_MAX];
+    let mut len = 0;
+    for (place, &byte) in joined.iter_mut().zip(header.iter().chain(payload)) {
+        *place = byte;
+        len += 1;
+    }
+    decode(link_type, &joined[..len], wire_len)
+}
+
+/// What is left of a packet: the place of the next header.
+#[derive(Clone, Copy)]
+struct Cursor<'a> {
+    /// Captured bytes from here on.
+    bytes: &'a [u8],
+    /// Bytes before these.
+    offset: u32,
+    /// Offset at which the packet ended on the wire, as far as the headers so far tell.
+    end: u32,
+}
+
+impl<'a> Cursor<'a> {
+    /// Bytes on the wire from here on.
+    fn wire_len(&self) -> u32 {
+        self.end.saturating_sub(self.offset)
+    }
+
+    /// The fixed part of a header.
+    fn fixed<const LEN: usize>(&self, layer: Layer) -> Result<&'a [u8; LEN], DecodeError> {
+        self.bytes.first_chunk().ok_or_else(|| self.truncated(layer, LEN))
+    }
+
+    /// A cut header at this place.
+    fn truncated(&self, layer: Layer, needed_len: usize) -> DecodeError {
+        DecodeError::Truncated {
+            layer,
+            offset: self.offset,
+            needed_len: model::saturate(needed_len),
+            captured_len: model::saturate(self.bytes.len()),
+        }
+    }
+
+    /// The place `len` bytes further on, or as far as bytes were captured.
+    fn skip(self, len: usize) -> Self {
+        let captured = len.min(self.bytes.len());
+        Self {
+            bytes: &self.bytes[captured..],
+            offset: self.offset.saturating_add(model::saturate(len)),
+            end: self.end,
+        }
+    }
+}
