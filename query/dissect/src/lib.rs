@@ -2,13 +2,17 @@
 //!
 //! - [`decode`]: link to transport headers of one packet.
 //! - [`flow_id`]: one number for both directions of a conversation.
+//! - [`attribute`]: which process a packet belongs to, and how that is known.
 //!
 //! Nothing here does I/O, panics on any bytes, or allocates what a length field asks for.
 #![forbid(unsafe_code)]
 
+pub mod attribute;
 mod bytes;
 pub mod decode;
+mod direction;
 mod flow_id;
 
 pub use decode::{Decoded, decode, decode_parts};
+pub use direction::Direction;
 pub use flow_id::{FlowKey, flow_id};

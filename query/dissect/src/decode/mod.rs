@@ -27,6 +27,7 @@ pub use error::{DecodeError, Layer};
 pub use ethernet::VLAN_TAGS_MAX;
 pub use ipv6::IPV6_EXTENSIONS_MAX;
 pub use link::link_type;
+pub(crate) use model::map_ipv4;
 pub use model::{
     Arp, Decoded, Icmp, Ip, Link, Network, Ports, Tcp, Transport, ether_type, ip_protocol, tcp_flag,
 };
