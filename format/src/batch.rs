@@ -1,5 +1,7 @@
 //! Packets in columns: what a PACKETS block holds, uncompressed.
 
+use crate::limits::PACKET_ROW_RAW_LEN;
+
 /// Variable-length values, one after the other.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BytesColumn {
@@ -53,10 +55,39 @@ impl BytesColumn {
         self.data.get(start..end)
     }
 
+    /// Length of each value.
+    pub fn lens(&self) -> impl Iterator<Item = u32> + '_ {
+        self.ends.iter().scan(0, |start, &end| Some(end - std::mem::replace(start, end)))
+    }
+
     /// Removes all values and keeps the memory.
     pub fn clear(&mut self) {
         self.ends.clear();
         self.data.clear();
+    }
+
+    /// Appends the value of an earlier row once more; nothing when there is no such row.
+    pub(crate) fn push_copy(&mut self, row: usize) {
+        let Some(&end) = self.ends.get(row) else { return };
+        let start = if row == 0 { 0 } else { self.ends[row - 1] };
+        self.data.extend_from_within(start as usize..end as usize);
+        self.ends.push(u32::try_from(self.data.len()).expect("a block holds less than 4 GiB"));
+    }
+
+    /// Replaces all values: `fill` leaves as many bytes as `lens` sum to.
+    pub(crate) fn refill<E>(
+        &mut self,
+        lens: &[u32],
+        fill: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.clear();
+        fill(&mut self.data)?;
+        self.ends.extend(lens.iter().scan(0, |end, len| {
+            *end += len;
+            Some(*end)
+        }));
+        debug_assert_eq!(self.ends.last().map_or(0, |&end| end as usize), self.data.len());
+        Ok(())
     }
 }
 
@@ -206,6 +237,3 @@ impl PacketBatch {
         self.payload_len.clear();
     }
 }
-
-/// Bytes of a packet's fixed-size columns before compression.
-const PACKET_ROW_RAW_LEN: usize = 54;

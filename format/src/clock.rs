@@ -1,0 +1,156 @@
+//! From time since boot to wall time and back.
+
+use crate::proto::ClockSample;
+
+/// Converts times of one boot, piecewise linear between clock samples: steps and slewing of the wall clock are
+/// followed to the accuracy of the samples' distance. Before the first and after the last sample the clock is taken to
+/// run at the rate of nanoseconds since boot.
+#[derive(Clone, Debug, Default)]
+pub struct ClockMap {
+    /// Sorted by `boot_ns`, which is never the same twice.
+    points: Vec<Point>,
+    error_ns: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Point {
+    boot_ns: u64,
+    realtime_ns: i64,
+}
+
+impl ClockMap {
+    /// Makes the map of these samples, which may come in any order.
+    #[must_use]
+    pub fn from_samples(samples: &[ClockSample]) -> Self {
+        let error_of =
+            |sample: &ClockSample| sample.boot_after_ns.saturating_sub(sample.boot_before_ns).div_ceil(2);
+        let mut points: Vec<Point> = samples
+            .iter()
+            .map(|sample| Point {
+                boot_ns: sample.boot_before_ns.saturating_add(error_of(sample)),
+                realtime_ns: i64::try_from(sample.realtime_ns).unwrap_or(i64::MAX),
+            })
+            .collect();
+        points.sort_by_key(|point| point.boot_ns);
+        points.dedup_by_key(|point| point.boot_ns);
+        Self { points, error_ns: samples.iter().map(error_of).max().unwrap_or(0) }
+    }
+
+    /// Nanoseconds since 1970-01-01T00:00:00 UTC at a time since boot. Without any sample, the time since boot.
+    #[must_use]
+    pub fn realtime_ns(&self, boot_ns: u64) -> i64 {
+        let after = self.points.partition_point(|point| point.boot_ns <= boot_ns);
+        let (from, to) = self.around(after);
+        let Some(from) = from else { return clamp_i64(i128::from(boot_ns)) };
+        let past = i128::from(boot_ns) - i128::from(from.boot_ns);
+        let moved = match to {
+            None => past,
+            Some(to) => {
+                let boot_span = i128::from(to.boot_ns) - i128::from(from.boot_ns);
+                (past * (i128::from(to.realtime_ns) - i128::from(from.realtime_ns))).div_euclid(boot_span)
+            }
+        };
+        clamp_i64(i128::from(from.realtime_ns) + moved)
+    }
+
+    /// Nanoseconds since boot at a wall time; the inverse of [`Self::realtime_ns`] wherever the wall clock was not set
+    /// back. Wall times before the boot give 0.
+    #[must_use]
+    pub fn boot_ns(&self, realtime_ns: i64) -> u64 {
+        let after = self.points.partition_point(|point| point.realtime_ns <= realtime_ns);
+        let (from, to) = self.around(after);
+        let Some(from) = from else { return u64::try_from(realtime_ns).unwrap_or(0) };
+        let past = i128::from(realtime_ns) - i128::from(from.realtime_ns);
+        let moved = match to {
+            Some(to) if to.realtime_ns > from.realtime_ns => {
+                let wall_span = i128::from(to.realtime_ns) - i128::from(from.realtime_ns);
+                (past * (i128::from(to.boot_ns) - i128::from(from.boot_ns))).div_euclid(wall_span)
+            }
+            _ => past,
+        };
+        let boot = i128::from(from.boot_ns) + moved;
+        u64::try_from(boot.max(0)).unwrap_or(u64::MAX)
+    }
+
+    /// How far a conversion can be off at a sample: half of the longest time that reading the clocks took.
+    #[must_use]
+    pub fn error_ns(&self) -> u64 {
+        self.error_ns
+    }
+
+    /// True when there is no sample, so that times stay those since boot.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.points.is_empty()
+    }
+
+    /// The samples before and after a place in `points`; only one when it is outside of all.
+    fn around(&self, after: usize) -> (Option<Point>, Option<Point>) {
+        match after.checked_sub(1) {
+            None => (self.points.first().copied(), None),
+            Some(before) => (self.points.get(before).copied(), self.points.get(after).copied()),
+        }
+    }
+}
+
+fn clamp_i64(value: i128) -> i64 {
+    i64::try_from(value).unwrap_or(if value < 0 { i64::MIN } else { i64::MAX })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(boot_ns: u64, realtime_ns: u64) -> ClockSample {
+        ClockSample { boot_before_ns: boot_ns, boot_after_ns: boot_ns, realtime_ns, ..ClockSample::default() }
+    }
+
+    #[test]
+    fn between_samples_it_is_linear_and_outside_it_goes_on_at_the_same_rate() {
+        let map = ClockMap::from_samples(&[sample(2_000, 1_002_200), sample(1_000, 1_001_000)]);
+        assert_eq!(map.realtime_ns(1_000), 1_001_000);
+        assert_eq!(map.realtime_ns(1_500), 1_001_600);
+        assert_eq!(map.realtime_ns(2_000), 1_002_200);
+        assert_eq!(map.realtime_ns(2_010), 1_002_210);
+        assert_eq!(map.realtime_ns(900), 1_000_900);
+        for boot_ns in [0, 900, 1_000, 1_500, 2_000, 2_010] {
+            assert_eq!(map.boot_ns(map.realtime_ns(boot_ns)), boot_ns);
+        }
+    }
+
+    #[test]
+    fn a_sample_stands_for_the_middle_of_its_bracket() {
+        let bracket = ClockSample {
+            boot_before_ns: 100,
+            boot_after_ns: 140,
+            realtime_ns: 5_000,
+            ..ClockSample::default()
+        };
+        let map = ClockMap::from_samples(&[bracket]);
+        assert_eq!(map.realtime_ns(120), 5_000);
+        assert_eq!(map.error_ns(), 20);
+    }
+
+    #[test]
+    fn a_clock_set_back_and_hostile_samples_do_not_panic() {
+        let back = ClockMap::from_samples(&[sample(1_000, 9_000), sample(2_000, 4_000)]);
+        assert_eq!(back.realtime_ns(1_500), 6_500);
+        back.boot_ns(6_500);
+        let wild =
+            ClockSample { boot_before_ns: u64::MAX, boot_after_ns: 0, realtime_ns: u64::MAX, ..sample(0, 0) };
+        let map = ClockMap::from_samples(&[wild, sample(0, 0), sample(0, u64::MAX)]);
+        for time in [0, 1, u64::MAX] {
+            map.realtime_ns(time);
+            map.boot_ns(time as i64);
+        }
+    }
+
+    #[test]
+    fn without_samples_time_is_that_since_boot() {
+        let map = ClockMap::default();
+        assert!(map.is_empty());
+        assert_eq!(map.realtime_ns(77), 77);
+        assert_eq!(map.boot_ns(77), 77);
+        assert_eq!(map.boot_ns(-1), 0);
+    }
+}

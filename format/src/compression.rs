@@ -1,0 +1,148 @@
+//! zstd with contexts that are used again, and output that can't exceed what the caller allows.
+
+use std::cell::RefCell;
+
+use zstd::bulk::{Compressor, Decompressor};
+
+use crate::error::Fault;
+use crate::header::Codec;
+
+/// How hard to compress: the recorder lowers it under pressure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// Not at all.
+    Stored,
+    /// With zstd.
+    Zstd {
+        /// The level, as in `zstd(1)`: 1 is fast, 19 is thorough, negative levels are faster still.
+        level: i32,
+    },
+}
+
+impl Default for Effort {
+    fn default() -> Self {
+        Self::Zstd { level: 3 }
+    }
+}
+
+/// A compression context. Allocated when first used.
+#[derive(Default)]
+pub(crate) struct Compression {
+    context: Option<(Compressor<'static>, i32)>,
+    buffer: Vec<u8>,
+}
+
+/// Compressed bytes are kept only if they are smaller than the raw ones by more than one part in this many: reading
+/// stored bytes costs nothing.
+const WORTHWHILE_PART: usize = 64;
+
+impl Compression {
+    /// The bytes as they are to be stored, and how. Bytes that don't shrink are stored as they are.
+    pub(crate) fn compress<'a>(&'a mut self, raw: &'a [u8], effort: Effort) -> (Codec, &'a [u8]) {
+        let shrunk = match effort {
+            Effort::Stored => false,
+            Effort::Zstd { level } => self.zstd(raw, level).is_ok(),
+        };
+        if shrunk && self.buffer.len() < raw.len() - raw.len() / WORTHWHILE_PART {
+            (Codec::Zstd, &self.buffer)
+        } else {
+            (Codec::Stored, raw)
+        }
+    }
+
+    /// Fills the buffer. Fails only where memory does.
+    fn zstd(&mut self, raw: &[u8], level: i32) -> std::io::Result<()> {
+        let context = match &mut self.context {
+            Some(context) => context,
+            none => none.insert((Compressor::new(level)?, level)),
+        };
+        if context.1 != level {
+            context.0.set_compression_level(level)?;
+            context.1 = level;
+        }
+        self.buffer.clear();
+        self.buffer.reserve(zstd::zstd_safe::compress_bound(raw.len()));
+        context.0.compress_to_buffer(raw, &mut self.buffer)?;
+        Ok(())
+    }
+}
+
+thread_local! {
+    static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
+/// Replaces `out` by the raw bytes, which must be exactly `raw_len`; the caller has checked that against a limit.
+pub(crate) fn decompress(
+    codec: Codec,
+    stored: &[u8],
+    raw_len: usize,
+    out: &mut Vec<u8>,
+) -> Result<(), Fault> {
+    out.clear();
+    match codec {
+        Codec::Stored => out.extend_from_slice(stored),
+        Codec::Zstd => {
+            out.reserve_exact(raw_len);
+            DECOMPRESSOR
+                .with_borrow_mut(|slot| {
+                    let context = match slot {
+                        Some(context) => context,
+                        none => none.insert(Decompressor::new()?),
+                    };
+                    context.decompress_to_buffer(stored, out)
+                })
+                .map_err(|_| {
+                    Fault::Corrupt("the compressed bytes cannot be decompressed to their stated length")
+                })?;
+        }
+    }
+    if out.len() == raw_len { Ok(()) } else { Err(Fault::Corrupt("the raw length is not the stated one")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_come_back_at_every_effort() {
+        let raw: Vec<u8> = (0..100_000u32).map(|i| (i / 7) as u8).collect();
+        let mut compression = Compression::default();
+        for effort in
+            [Effort::Stored, Effort::Zstd { level: 1 }, Effort::default(), Effort::Zstd { level: -5 }]
+        {
+            let (codec, stored) = compression.compress(&raw, effort);
+            assert_eq!(codec == Codec::Stored, effort == Effort::Stored);
+            let mut back = vec![1, 2, 3];
+            decompress(codec, stored, raw.len(), &mut back).unwrap();
+            assert_eq!(back, raw);
+        }
+    }
+
+    #[test]
+    fn what_does_not_shrink_is_stored() {
+        let mut state = 1u64;
+        let noise: Vec<u8> = (0..10_000)
+            .map(|_| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                (state >> 56) as u8
+            })
+            .collect();
+        let mut compression = Compression::default();
+        assert_eq!(compression.compress(&noise, Effort::default()), (Codec::Stored, &noise[..]));
+        assert_eq!(compression.compress(&[], Effort::default()), (Codec::Stored, &[][..]));
+    }
+
+    #[test]
+    fn a_frame_that_grows_beyond_its_stated_length_is_refused() {
+        let raw = vec![0; 1 << 20];
+        let mut compression = Compression::default();
+        let (codec, stored) = compression.compress(&raw, Effort::default());
+        let mut out = Vec::new();
+        for wrong in [0, 10, raw.len() - 1, raw.len() + 1] {
+            assert!(decompress(codec, stored, wrong, &mut out).is_err());
+            assert!(out.capacity() <= raw.len() + 1);
+        }
+        assert!(decompress(Codec::Zstd, b"not zstd", 8, &mut out).is_err());
+        assert!(decompress(Codec::Stored, b"abc", 4, &mut out).is_err());
+    }
+}

@@ -1,0 +1,112 @@
+//! The one error type of this crate.
+
+use std::path::{Path, PathBuf};
+
+/// What can go wrong with a segment. Each prints as one line: where, what, and what to do next.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// The file does not begin as a segment does.
+    #[error("{}: not a kcap segment (it does not begin with a FILE block); name a .kcap file or its folder", path.display())]
+    NotASegment {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A folder without a segment.
+    #[error("{}: no .kcap segment in this folder; name the folder that kcap-record wrote to", path.display())]
+    NoSegments {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Bytes that are not what the writer wrote.
+    #[error("{}: corrupt at offset {offset}: {what}; `kcap repair` saves the blocks that are whole", path.display())]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// Offset of the block, in bytes.
+        offset: u64,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// The segment ends in the middle of a block, and the reader was asked to be strict.
+    #[error("{}: cut short at offset {offset}, or still being written; read it tail-tolerant", path.display())]
+    Torn {
+        /// The file.
+        path: PathBuf,
+        /// Where the last whole block ends, in bytes.
+        offset: u64,
+    },
+    /// Something is larger than the format allows.
+    #[error("{what} is {value}, and the format allows {limit}; split it into more blocks or segments")]
+    Limit {
+        /// What is too large.
+        what: &'static str,
+        /// How large it is.
+        value: u64,
+        /// How large it may be.
+        limit: u64,
+    },
+    /// Written by a later version, or with a codec or cipher that this one doesn't have.
+    #[error("{}: block at offset {offset} has {what}, which this version cannot read; use a newer kcap", path.display())]
+    Unsupported {
+        /// The file.
+        path: PathBuf,
+        /// Offset of the block, in bytes.
+        offset: u64,
+        /// What is not known.
+        what: &'static str,
+    },
+    /// A block of one type was asked for the records of another.
+    #[error("block at offset {offset} is of type {found}, and the records asked for are in {wanted}")]
+    WrongBlockType {
+        /// Offset of the block, in bytes.
+        offset: u64,
+        /// Its type.
+        found: crate::BlockType,
+        /// Where such records are.
+        wanted: &'static str,
+    },
+    /// An earlier write failed, so nothing may follow it.
+    #[error("{}: an earlier write failed; begin another segment", path.display())]
+    Poisoned {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// A result with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    pub(crate) fn io(path: &Path, source: std::io::Error) -> Self {
+        Self::Io { path: path.to_owned(), source }
+    }
+
+    pub(crate) fn at(path: &Path, offset: u64, fault: Fault) -> Self {
+        let path = path.to_owned();
+        match fault {
+            Fault::Corrupt(what) => Self::Corrupt { path, offset, what },
+            Fault::Unsupported(what) => Self::Unsupported { path, offset, what },
+        }
+    }
+}
+
+/// What is wrong with bytes whose file and offset the caller knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    Corrupt(&'static str),
+    Unsupported(&'static str),
+}
+
+/// Checks a limit before a write.
+pub(crate) fn check_limit(what: &'static str, value: u64, limit: u64) -> Result<()> {
+    if value > limit { Err(Error::Limit { what, value, limit }) } else { Ok(()) }
+}

@@ -1,0 +1,57 @@
+//! Every constant of the segment's bytes. The writer checks them before it writes, the reader after it read and
+//! before it allocates. `spec/segment.md` lists the same names and values.
+
+/// First bytes of every block. Not text, so that no transfer in text mode survives unnoticed.
+pub const SYNC_MARKER: [u8; 8] = [0x93, b'K', b'C', b'A', b'P', 0x0D, 0x0A, 0x1A];
+
+/// Last bytes of a sealed segment.
+pub const END_MARKER: [u8; 8] = [0x93, b'K', b'S', b'E', b'A', b'L', 0x0D, 0x0A];
+
+/// Version of the format that this crate writes, and the newest that it reads.
+pub const FORMAT_VERSION: u16 = 1;
+
+/// Blocks begin at multiples of this; zero bytes fill the gap.
+pub const BLOCK_ALIGNMENT: u64 = 8;
+
+/// Longest block header a reader accepts: room for fields that later versions append.
+pub const BLOCK_HEADER_LEN_MAX: u16 = 256;
+
+/// Most bytes that a block's records take before compression.
+pub const BLOCK_RAW_LEN_MAX: u32 = 16 << 20;
+
+/// Bytes before compression at which a writer should end a block.
+pub const BLOCK_RAW_LEN_TARGET: u32 = 1 << 20;
+
+/// Most bytes of a block's payload in the file: incompressible records and the section directory fit.
+pub const BLOCK_STORED_LEN_MAX: u32 = BLOCK_RAW_LEN_MAX + (64 << 10);
+
+/// Most records in a block: a [`PacketId`](crate::PacketId) has 20 bits for the row.
+pub const BLOCK_RECORD_COUNT_MAX: u32 = 1 << 20;
+
+/// Most blocks in a segment, so that the entries of all of them fit into the SEAL.
+pub const SEGMENT_BLOCK_COUNT_MAX: u32 = 1 << 18;
+
+/// Blocks after which the writer adds an INDEX.
+pub const INDEX_BLOCK_COUNT: usize = 256;
+
+/// Most sections of a PACKETS block.
+pub const SECTION_COUNT_MAX: u16 = 64;
+
+/// Rows of bytes that are longer than this are never transposed.
+pub const TRANSPOSED_ROW_LEN_MAX: usize = 128;
+
+/// Bytes that one packet's fixed-size values take before compression: they count towards [`BLOCK_RAW_LEN_MAX`].
+pub const PACKET_ROW_RAW_LEN: usize = 54;
+
+/// Most bytes of one protobuf message.
+pub const MESSAGE_LEN_MAX: usize = 1 << 20;
+
+/// Most messages in a block. With [`MESSAGES_RAW_LEN_MAX`] it bounds the memory that decoding takes, which is
+/// much more than the bytes of the messages.
+pub const MESSAGE_COUNT_MAX: u32 = 1 << 16;
+
+/// Most bytes of all messages of a block with their length prefixes, before compression.
+pub const MESSAGES_RAW_LEN_MAX: u32 = 2 << 20;
+
+/// Bytes of messages at which `split_events` begins another block.
+pub const MESSAGES_RAW_LEN_TARGET: usize = 512 << 10;

@@ -1,0 +1,205 @@
+//! Reading a segment.
+
+mod read;
+mod scan;
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::error::{Error, Fault, Result};
+use crate::header::{BlockHeader, BlockType};
+use crate::index::{BlockEntry, Seal};
+use crate::mmap::MappedFile;
+use crate::{messages, proto};
+
+/// How a reader takes damage.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReadMode {
+    /// Every damage is an error, a torn tail too.
+    Strict,
+    /// A torn tail is left out, since every segment that is being written has one; damage before whole blocks is an
+    /// error.
+    #[default]
+    TailTolerant,
+    /// Every whole block is read, whatever lies between them.
+    Salvage,
+}
+
+/// How to open a segment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ReadOptions {
+    /// How damage is taken.
+    pub mode: ReadMode,
+}
+
+impl ReadOptions {
+    /// Options with this mode.
+    #[must_use]
+    pub fn with_mode(mode: ReadMode) -> Self {
+        Self { mode }
+    }
+}
+
+/// In which state a segment was found when it was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SegmentState {
+    /// Ended orderly: nothing is missing.
+    Sealed,
+    /// All bytes are whole blocks, and there is no SEAL: still being written, or the recorder was killed.
+    Unsealed,
+    /// As unsealed, and the last block is not whole.
+    Torn {
+        /// Where the last whole block ends, in bytes.
+        offset: u64,
+    },
+    /// Whole blocks follow on bytes that are none, or synced bytes are damaged.
+    Corrupt {
+        /// Where the first damage begins, in bytes.
+        offset: u64,
+        /// What is wrong there.
+        what: &'static str,
+    },
+}
+
+/// A segment that is open for reading. Cheap to clone, and shared between threads.
+#[derive(Clone, Debug)]
+pub struct Segment(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    path: PathBuf,
+    map: MappedFile,
+    segment_id: [u8; 16],
+    file_info: proto::FileInfo,
+    blocks: Vec<BlockEntry>,
+    seal: Option<Seal>,
+    state: SegmentState,
+}
+
+impl Segment {
+    /// Opens a segment tail-tolerant.
+    ///
+    /// # Errors
+    /// As [`Self::open_with`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::open_with(path, &ReadOptions::default())
+    }
+
+    /// Opens a segment as it is now; what is appended later is not seen. A sealed segment is trusted by its SEAL, so
+    /// that opening it reads a few pages; any other is walked from header to header.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::NotASegment`], [`Error::Unsupported`] when a later version wrote it, and what the mode
+    /// makes of damage: [`Error::Corrupt`], [`Error::Torn`].
+    pub fn open_with(path: impl AsRef<Path>, options: &ReadOptions) -> Result<Self> {
+        let path = path.as_ref();
+        let file = File::open(path).map_err(|error| Error::io(path, error))?;
+        let metadata = file.metadata().map_err(|error| Error::io(path, error))?;
+        if !metadata.is_file() || metadata.len() == 0 {
+            return Err(Error::NotASegment { path: path.to_owned() });
+        }
+        let map = MappedFile::open(&file).map_err(|error| Error::io(path, error))?;
+        let scan = scan::scan(path, map.bytes(), options.mode)?;
+        let mut inner = Inner {
+            path: path.to_owned(),
+            map,
+            segment_id: scan.segment_id,
+            file_info: proto::FileInfo::default(),
+            blocks: scan.blocks,
+            seal: scan.seal,
+            state: scan.state,
+        };
+        match inner.read_file_info() {
+            Ok(file_info) => inner.file_info = file_info,
+            Err(_) if options.mode == ReadMode::Salvage => {}
+            Err(error) => return Err(error),
+        }
+        Ok(Self(Arc::new(inner)))
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    /// What the FILE block says; empty when salvaging a segment whose first block is damaged.
+    #[must_use]
+    pub fn file_info(&self) -> &proto::FileInfo {
+        &self.0.file_info
+    }
+
+    /// Identifies the segment: every block names it. A random UUID.
+    #[must_use]
+    pub fn id(&self) -> [u8; 16] {
+        self.0.segment_id
+    }
+
+    /// The state that opening found.
+    #[must_use]
+    pub fn state(&self) -> SegmentState {
+        self.0.state
+    }
+
+    /// All blocks before the SEAL, in their order in the file.
+    #[must_use]
+    pub fn blocks(&self) -> &[BlockEntry] {
+        &self.0.blocks
+    }
+
+    /// The blocks of one type.
+    pub fn blocks_of(&self, block_type: BlockType) -> impl Iterator<Item = &BlockEntry> {
+        self.0.blocks.iter().filter(move |block| block.block_type == block_type)
+    }
+
+    /// Bytes of the file when it was opened.
+    #[must_use]
+    #[allow(clippy::len_without_is_empty)] // an empty file is no segment
+    pub fn len(&self) -> u64 {
+        self.0.map.bytes().len() as u64
+    }
+
+    /// The SEAL, if the segment has one.
+    #[must_use]
+    pub fn seal(&self) -> Option<&Seal> {
+        self.0.seal.as_ref()
+    }
+}
+
+impl Inner {
+    fn read_file_info(&self) -> Result<proto::FileInfo> {
+        let not_a_segment = || Error::NotASegment { path: self.path.clone() };
+        let first = self.blocks.first().ok_or_else(not_a_segment)?;
+        if first.block_type != BlockType::FILE || first.offset != 0 {
+            return Err(not_a_segment());
+        }
+        let mut files = self.messages(first)?;
+        files.pop().ok_or_else(not_a_segment)
+    }
+
+    fn messages<M: prost::Message + Default>(&self, block: &BlockEntry) -> Result<Vec<M>> {
+        let (raw, header) = self.raw_messages(block)?;
+        messages::decode(&raw, header.record_count).map_err(|fault| self.fault(block, fault))
+    }
+
+    fn fault(&self, block: &BlockEntry, fault: Fault) -> Error {
+        Error::at(&self.path, block.offset, fault)
+    }
+
+    /// Checks the block's header against its entry and this segment, and returns it with the payload's bytes.
+    fn payload(&self, block: &BlockEntry) -> Result<(BlockHeader, &[u8])> {
+        scan::whole_block(self.map.bytes(), block.offset, Some(self.segment_id))
+            .map_err(scan::Damage::fault)
+            .and_then(|(header, payload)| {
+                if BlockEntry::of(&header) == *block {
+                    Ok((header, payload))
+                } else {
+                    Err(Fault::Corrupt("the block is not the one that the index tells of"))
+                }
+            })
+            .map_err(|fault| self.fault(block, fault))
+    }
+}

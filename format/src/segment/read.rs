@@ -1,0 +1,176 @@
+//! Reading the records of blocks.
+
+use std::borrow::Cow;
+
+use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
+
+use super::{Inner, Segment, scan};
+use crate::batch::PacketBatch;
+use crate::compression::decompress;
+use crate::error::{Error, Fault, Result};
+use crate::header::{BlockHeader, BlockType, CIPHER_NONE, Codec};
+use crate::index::BlockEntry;
+use crate::limits::MESSAGES_RAW_LEN_MAX;
+use crate::packets::{self, PacketColumns};
+use crate::{messages, proto};
+
+impl Segment {
+    /// The packets of a block. Only the sections of the wanted columns are touched.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when the bytes are not those that were written, [`Error::Unsupported`] when a later version
+    /// wrote them, [`Error::WrongBlockType`] when the block holds none.
+    pub fn packets(&self, block: &BlockEntry, columns: PacketColumns) -> Result<PacketBatch> {
+        let mut batch = PacketBatch::default();
+        self.packets_into(block, columns, &mut batch)?;
+        Ok(batch)
+    }
+
+    /// As [`Self::packets`], into a batch whose memory is used again. After an error the batch is empty.
+    ///
+    /// # Errors
+    /// As [`Self::packets`].
+    pub fn packets_into(
+        &self,
+        block: &BlockEntry,
+        columns: PacketColumns,
+        batch: &mut PacketBatch,
+    ) -> Result<()> {
+        batch.clear();
+        expect_type(block, &[BlockType::PACKETS], "PACKETS blocks")?;
+        let (header, payload) = self.0.payload(block)?;
+        check_readable(&header)
+            .and_then(|()| packets::decode(payload, header.record_count, header.raw_len, columns, batch))
+            .map_err(|fault| self.0.fault(block, fault))
+    }
+
+    /// The packets of many blocks, decoded on all processors, in the order of the blocks.
+    pub fn par_packets<'a>(
+        &'a self,
+        blocks: &'a [BlockEntry],
+        columns: PacketColumns,
+    ) -> impl IndexedParallelIterator<Item = Result<PacketBatch>> + 'a {
+        blocks.par_iter().map(move |block| self.packets(block, columns))
+    }
+
+    /// The events of an EVENTS or SNAPSHOT block. Kinds that this version doesn't know come as events without one:
+    /// count them.
+    ///
+    /// # Errors
+    /// As [`Self::packets`].
+    pub fn events(&self, block: &BlockEntry) -> Result<Vec<proto::Event>> {
+        expect_type(block, &[BlockType::EVENTS, BlockType::SNAPSHOT], "EVENTS and SNAPSHOT blocks")?;
+        self.0.messages(block)
+    }
+
+    /// The samples of a CLOCK block.
+    ///
+    /// # Errors
+    /// As [`Self::packets`].
+    pub fn clocks(&self, block: &BlockEntry) -> Result<Vec<proto::ClockSample>> {
+        expect_type(block, &[BlockType::CLOCK], "CLOCK blocks")?;
+        self.0.messages(block)
+    }
+
+    /// The reports of a LOSS block.
+    ///
+    /// # Errors
+    /// As [`Self::packets`].
+    pub fn losses(&self, block: &BlockEntry) -> Result<Vec<proto::LossReport>> {
+        expect_type(block, &[BlockType::LOSS], "LOSS blocks")?;
+        self.0.messages(block)
+    }
+
+    /// The bytes of each message of a block, unknown fields included, for whoever passes them on.
+    ///
+    /// # Errors
+    /// As [`Self::packets`].
+    pub fn message_bytes(&self, block: &BlockEntry) -> Result<Vec<Vec<u8>>> {
+        const WITH_MESSAGES: [BlockType; 5] =
+            [BlockType::FILE, BlockType::CLOCK, BlockType::SNAPSHOT, BlockType::EVENTS, BlockType::LOSS];
+        expect_type(block, &WITH_MESSAGES, "blocks of messages")?;
+        let (raw, header) = self.0.raw_messages(block)?;
+        let messages =
+            messages::split(&raw, header.record_count).map_err(|fault| self.0.fault(block, fault))?;
+        Ok(messages.into_iter().map(<[u8]>::to_vec).collect())
+    }
+
+    /// All events of the segment, those of its SNAPSHOT first.
+    ///
+    /// # Errors
+    /// As [`Self::packets`].
+    pub fn all_events(&self) -> Result<Vec<proto::Event>> {
+        let blocks = self.blocks_of(BlockType::SNAPSHOT).chain(self.blocks_of(BlockType::EVENTS));
+        concat(blocks.map(|block| self.events(block)))
+    }
+
+    /// All clock samples of the segment, that of its FILE block first.
+    ///
+    /// # Errors
+    /// As [`Self::packets`].
+    pub fn all_clocks(&self) -> Result<Vec<proto::ClockSample>> {
+        let mut clocks: Vec<_> = self.file_info().clock.into_iter().collect();
+        clocks.extend(concat(self.blocks_of(BlockType::CLOCK).map(|block| self.clocks(block)))?);
+        Ok(clocks)
+    }
+
+    /// All loss reports of the segment.
+    ///
+    /// # Errors
+    /// As [`Self::packets`].
+    pub fn all_losses(&self) -> Result<Vec<proto::LossReport>> {
+        concat(self.blocks_of(BlockType::LOSS).map(|block| self.losses(block)))
+    }
+
+    /// Checks a block whole: its header, and its payload's checksum.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when a byte is not as it was written.
+    pub fn check_block(&self, block: &BlockEntry) -> Result<()> {
+        let (header, payload) = self.0.payload(block)?;
+        scan::check_payload(&header, payload).map_err(|fault| self.0.fault(block, fault))
+    }
+}
+
+impl Inner {
+    /// The messages of a block with their lengths, decompressed.
+    pub(super) fn raw_messages(&self, block: &BlockEntry) -> Result<(Cow<'_, [u8]>, BlockHeader)> {
+        let (header, payload) = self.payload(block)?;
+        let read = || {
+            check_readable(&header)?;
+            scan::check_payload(&header, payload)?;
+            if header.raw_len > MESSAGES_RAW_LEN_MAX {
+                return Err(Fault::Corrupt("more bytes of messages than a block may have"));
+            }
+            let raw_len = header.raw_len as usize;
+            Ok(match Codec::from_u8(header.codec)? {
+                Codec::Stored if payload.len() == raw_len => Cow::Borrowed(payload),
+                codec => {
+                    let mut raw = Vec::new();
+                    decompress(codec, payload, raw_len, &mut raw)?;
+                    Cow::Owned(raw)
+                }
+            })
+        };
+        read().map(|raw| (raw, header)).map_err(|fault| self.fault(block, fault))
+    }
+}
+
+fn check_readable(header: &BlockHeader) -> Result<(), Fault> {
+    if header.cipher == CIPHER_NONE { Ok(()) } else { Err(Fault::Unsupported("an unknown cipher")) }
+}
+
+fn expect_type(block: &BlockEntry, types: &[BlockType], wanted: &'static str) -> Result<()> {
+    if types.contains(&block.block_type) {
+        return Ok(());
+    }
+    Err(Error::WrongBlockType { offset: block.offset, found: block.block_type, wanted })
+}
+
+fn concat<T>(lists: impl Iterator<Item = Result<Vec<T>>>) -> Result<Vec<T>> {
+    let mut all = Vec::new();
+    for list in lists {
+        all.extend(list?);
+    }
+    Ok(all)
+}

@@ -1,0 +1,249 @@
+//! Finding the blocks of a segment: by its SEAL, or by walking from header to header.
+
+use std::path::Path;
+
+use super::{ReadMode, SegmentState};
+use crate::error::{Error, Fault, Result};
+use crate::header::{BLOCK_HEADER_LEN, BlockHeader, BlockType, block_flags};
+use crate::index::{BlockEntry, Index, Seal, TRAILER_LEN, seal_offset};
+use crate::limits::{BLOCK_ALIGNMENT, SYNC_MARKER};
+
+/// What a scan found.
+pub(super) struct Scan {
+    pub(super) segment_id: [u8; 16],
+    pub(super) blocks: Vec<BlockEntry>,
+    pub(super) seal: Option<Seal>,
+    pub(super) state: SegmentState,
+}
+
+/// Why there is no whole block at an offset.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Damage {
+    /// The file ends before the block does.
+    CutShort,
+    /// The bytes are not those of a block of this segment.
+    Fault(Fault),
+}
+
+impl Damage {
+    pub(super) fn fault(self) -> Fault {
+        match self {
+            Self::CutShort => Fault::Corrupt("the file ends before the block does"),
+            Self::Fault(fault) => fault,
+        }
+    }
+}
+
+impl From<Fault> for Damage {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+/// The header and payload at an offset. The payload's checksum is not checked.
+pub(super) fn whole_block(
+    bytes: &[u8],
+    offset: u64,
+    segment_id: Option<[u8; 16]>,
+) -> Result<(BlockHeader, &[u8]), Damage> {
+    let rest = usize::try_from(offset).ok().and_then(|at| bytes.get(at..)).ok_or(Damage::CutShort)?;
+    let header = BlockHeader::decode(rest, offset).ok_or(Damage::CutShort)??;
+    if segment_id.is_some_and(|id| id != header.segment_id) {
+        return Err(Fault::Corrupt("the block belongs to another segment").into());
+    }
+    let begin = usize::from(header.header_len);
+    let payload = rest.get(begin..begin + header.stored_len as usize).ok_or(Damage::CutShort)?;
+    Ok((header, payload))
+}
+
+pub(super) fn check_payload(header: &BlockHeader, payload: &[u8]) -> Result<(), Fault> {
+    if crc32c::crc32c(payload) == header.payload_crc {
+        Ok(())
+    } else {
+        Err(Fault::Corrupt("the payload's checksum is wrong"))
+    }
+}
+
+pub(super) fn scan(path: &Path, bytes: &[u8], mode: ReadMode) -> Result<Scan> {
+    if let Some(sealed) = sealed(bytes) {
+        return Ok(sealed);
+    }
+    let walk = Walk::run(bytes, mode).map_err(|damage| match damage {
+        Fault::Unsupported(_) => Error::at(path, 0, damage),
+        Fault::Corrupt(_) => Error::NotASegment { path: path.to_owned() },
+    })?;
+    match (mode, walk.damage) {
+        (_, None) | (ReadMode::Salvage, _) => {}
+        (_, Some((offset, Fault::Unsupported(what)))) => {
+            return Err(Error::at(path, offset, Fault::Unsupported(what)));
+        }
+        (ReadMode::Strict, Some((offset, _))) if !walk.corrupt => {
+            return Err(Error::Torn { path: path.to_owned(), offset });
+        }
+        (ReadMode::TailTolerant, Some(_)) if !walk.corrupt => {}
+        (_, Some((offset, fault))) => return Err(Error::at(path, offset, fault)),
+    }
+    if mode == ReadMode::Strict {
+        check_indexes(bytes, &walk.blocks).map_err(|(offset, fault)| Error::at(path, offset, fault))?;
+    }
+    let state = match walk.damage {
+        None => SegmentState::Unsealed,
+        Some((offset, fault)) if walk.corrupt => {
+            let (Fault::Corrupt(what) | Fault::Unsupported(what)) = fault;
+            SegmentState::Corrupt { offset, what }
+        }
+        Some((offset, _)) => SegmentState::Torn { offset },
+    };
+    Ok(Scan { segment_id: walk.segment_id, blocks: walk.blocks, seal: None, state })
+}
+
+/// What the SEAL at the end says, if there is a whole one.
+fn sealed(bytes: &[u8]) -> Option<Scan> {
+    let trailer = bytes.get(bytes.len().checked_sub(TRAILER_LEN)?..)?;
+    let offset = seal_offset(trailer)?;
+    let (first, _) = whole_block(bytes, 0, None).ok()?;
+    let (header, payload) = whole_block(bytes, offset, Some(first.segment_id)).ok()?;
+    if header.block_type != BlockType::SEAL || header.next_offset() != bytes.len() as u64 {
+        return None;
+    }
+    check_payload(&header, payload).ok()?;
+    let (seal, blocks) = Seal::decode(payload, offset, bytes.len() as u64).ok()?;
+    let mut next = 0;
+    for (block, sequence) in blocks.iter().zip(0..) {
+        if block.sequence != sequence || block.offset < next || !block.offset.is_multiple_of(BLOCK_ALIGNMENT)
+        {
+            return None;
+        }
+        next = block.offset.checked_add(BLOCK_HEADER_LEN as u64 + u64::from(block.stored_len))?;
+    }
+    let complete = next <= offset && header.sequence as usize == blocks.len();
+    let known = !blocks.iter().any(is_refused);
+    (complete && known).then_some(Scan {
+        segment_id: first.segment_id,
+        blocks,
+        seal: Some(seal),
+        state: SegmentState::Sealed,
+    })
+}
+
+fn is_refused(block: &BlockEntry) -> bool {
+    block.block_type.name().is_none() && block.flags & block_flags::CRITICAL != 0
+}
+
+/// A walk from header to header.
+struct Walk {
+    segment_id: [u8; 16],
+    blocks: Vec<BlockEntry>,
+    /// Where the first damage is, and which.
+    damage: Option<(u64, Fault)>,
+    /// Whether the damage is more than a torn tail.
+    corrupt: bool,
+}
+
+impl Walk {
+    /// Fails only when there is no first block (outside of salvage: at offset 0).
+    fn run(bytes: &[u8], mode: ReadMode) -> Result<Self, Fault> {
+        let begin = match (whole_block(bytes, 0, None), mode) {
+            (Ok(_), _) => 0,
+            (Err(_), ReadMode::Salvage) => next_block(bytes, 0, None).ok_or(Fault::Corrupt("no block"))?,
+            (Err(damage), _) => return Err(damage.fault()),
+        };
+        let (first, _) = whole_block(bytes, begin, None).map_err(Damage::fault)?;
+        let mut walk =
+            Self { segment_id: first.segment_id, blocks: Vec::new(), damage: None, corrupt: false };
+        if begin > 0 {
+            walk.note(0, Fault::Corrupt("the first block is damaged"));
+            walk.corrupt = true;
+        }
+        walk.blocks_from(bytes, begin, mode);
+        Ok(walk)
+    }
+
+    fn blocks_from(&mut self, bytes: &[u8], begin: u64, mode: ReadMode) {
+        let mut offset = begin;
+        let mut synced_offset = 0;
+        let mut headers = Vec::new();
+        while offset < bytes.len() as u64 {
+            match self.block_at(bytes, offset) {
+                Ok(header) => {
+                    synced_offset = synced_offset.max(header.synced_offset);
+                    offset = header.next_offset();
+                    headers.push(header);
+                }
+                Err(damage) => {
+                    self.note(offset, damage.fault());
+                    self.corrupt |= offset < synced_offset;
+                    let Some(next) = next_block(bytes, offset, Some(self.segment_id)) else { break };
+                    self.corrupt = true;
+                    if mode != ReadMode::Salvage {
+                        break;
+                    }
+                    offset = next;
+                }
+            }
+        }
+        self.check_unsynced(bytes, &headers, synced_offset);
+    }
+
+    fn block_at(&self, bytes: &[u8], offset: u64) -> Result<BlockHeader, Damage> {
+        let (header, _) = whole_block(bytes, offset, Some(self.segment_id))?;
+        if is_refused(&BlockEntry::of(&header)) {
+            return Err(Fault::Unsupported("a critical block of an unknown type").into());
+        }
+        Ok(header)
+    }
+
+    /// A crash can leave a header without its payload, wherever the block was not synced: there the payloads are
+    /// checked now. All others are checked when they are read.
+    fn check_unsynced(&mut self, bytes: &[u8], headers: &[BlockHeader], synced_offset: u64) {
+        for (at, header) in headers.iter().enumerate() {
+            let whole = header.offset < synced_offset
+                || whole_block(bytes, header.offset, None)
+                    .is_ok_and(|(header, payload)| check_payload(&header, payload).is_ok());
+            if whole {
+                if header.block_type != BlockType::SEAL {
+                    self.blocks.push(BlockEntry::of(header));
+                }
+            } else {
+                // Whole blocks behind it mean that the tail was not simply cut off, yet none of it was synced.
+                let last = at + 1 == headers.len();
+                self.corrupt |= !last && self.damage.is_none();
+                self.note(header.offset, Fault::Corrupt("the payload's checksum is wrong"));
+            }
+        }
+    }
+
+    fn note(&mut self, offset: u64, fault: Fault) {
+        if self.damage.is_none_or(|(known, _)| offset < known) {
+            self.damage = Some((offset, fault));
+        }
+    }
+}
+
+/// The next offset behind `offset` at which a whole block begins. Only sync markers count, never a length that a
+/// damaged header states.
+fn next_block(bytes: &[u8], offset: u64, segment_id: Option<[u8; 16]>) -> Option<u64> {
+    let first = (offset + 1).next_multiple_of(BLOCK_ALIGNMENT);
+    (first..bytes.len() as u64).step_by(BLOCK_ALIGNMENT as usize).find(|&at| {
+        bytes[at as usize..].starts_with(&SYNC_MARKER)
+            && whole_block(bytes, at, segment_id)
+                .is_ok_and(|(header, payload)| check_payload(&header, payload).is_ok())
+    })
+}
+
+/// Every INDEX must tell of the blocks that are there.
+fn check_indexes(bytes: &[u8], blocks: &[BlockEntry]) -> Result<(), (u64, Fault)> {
+    for block in blocks.iter().filter(|block| block.block_type == BlockType::INDEX) {
+        let at = |fault| (block.offset, fault);
+        let (header, payload) =
+            whole_block(bytes, block.offset, None).map_err(|damage| at(damage.fault()))?;
+        check_payload(&header, payload).map_err(at)?;
+        let index = Index::decode(payload).map_err(at)?;
+        let end = block.sequence as usize;
+        let told = end.checked_sub(index.entries.len()).and_then(|begin| blocks.get(begin..end));
+        if told != Some(&index.entries[..]) {
+            return Err(at(Fault::Corrupt("the INDEX tells of other blocks than those before it")));
+        }
+    }
+    Ok(())
+}

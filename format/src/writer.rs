@@ -1,0 +1,198 @@
+//! Blocks become a segment.
+
+use crate::encoder::{BlockEncoder, EncodedBlock};
+use crate::error::{Error, Result, check_limit};
+use crate::header::{BLOCK_HEADER_LEN, BlockHeader, BlockType, CIPHER_NONE, Codec, block_flags};
+use crate::index::{BlockEntry, Index, Seal};
+use crate::limits::{
+    BLOCK_ALIGNMENT, BLOCK_RAW_LEN_MAX, BLOCK_RECORD_COUNT_MAX, BLOCK_STORED_LEN_MAX, FORMAT_VERSION,
+    INDEX_BLOCK_COUNT, MESSAGE_COUNT_MAX, MESSAGE_LEN_MAX, MESSAGES_RAW_LEN_MAX, SEGMENT_BLOCK_COUNT_MAX,
+};
+use crate::proto;
+use crate::storage::Storage;
+
+/// Writes one segment, block by block. INDEX blocks are added when they are due.
+///
+/// A failed write or sync poisons the writer: what the storage then holds is not known, so nothing may follow.
+pub struct SegmentWriter<S: Storage> {
+    storage: S,
+    segment_id: [u8; 16],
+    len: u64,
+    synced_len: u64,
+    entries: Vec<BlockEntry>,
+    /// How many of `entries` an INDEX tells of already.
+    indexed: usize,
+    last_index_offset: u64,
+    digest: blake3::Hasher,
+    poisoned: bool,
+}
+
+impl<S: Storage> SegmentWriter<S> {
+    /// Begins a segment in an empty storage and writes its FILE block.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the storage fails, [`Error::Limit`] when `file` is too large.
+    pub fn create(storage: S, file: &proto::FileInfo) -> Result<Self> {
+        let mut writer = Self {
+            storage,
+            segment_id: uuid::Uuid::new_v4().into_bytes(),
+            len: 0,
+            synced_len: 0,
+            entries: Vec::new(),
+            indexed: 0,
+            last_index_offset: 0,
+            digest: blake3::Hasher::new(),
+            poisoned: false,
+        };
+        writer.append(&BlockEncoder::new().file(file))?;
+        Ok(writer)
+    }
+
+    /// Appends a block and returns its entry.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] when the block is larger than the format allows, or the segment has no room for another
+    /// (both leave the writer usable); [`Error::Io`] when the storage fails; [`Error::Poisoned`] after that.
+    pub fn append(&mut self, block: &EncodedBlock) -> Result<BlockEntry> {
+        check_block(block)?;
+        // One is kept for the INDEX that may follow, and one for the SEAL.
+        check_limit("the number of blocks", self.entries.len() as u64 + 2, SEGMENT_BLOCK_COUNT_MAX.into())?;
+        let entry = self.write(block)?;
+        if self.entries.len() - self.indexed >= INDEX_BLOCK_COUNT {
+            self.write_index()?;
+        }
+        Ok(entry)
+    }
+
+    /// Makes everything that was appended survive a crash.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the storage fails; [`Error::Poisoned`] after an earlier failure.
+    pub fn sync(&mut self) -> Result<()> {
+        self.guard(|writer| writer.storage.sync())?;
+        self.synced_len = self.len;
+        Ok(())
+    }
+
+    /// Bytes of the segment so far.
+    #[must_use]
+    #[allow(clippy::len_without_is_empty)] // a segment begins with its FILE block and is never empty
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Bytes that are known to survive a crash.
+    #[must_use]
+    pub fn synced_len(&self) -> u64 {
+        self.synced_len
+    }
+
+    /// The blocks so far.
+    #[must_use]
+    pub fn blocks(&self) -> &[BlockEntry] {
+        &self.entries
+    }
+
+    /// The storage, to ask for its path.
+    #[must_use]
+    pub fn storage(&self) -> &S {
+        &self.storage
+    }
+
+    /// Ends the segment: syncs it, appends the SEAL, and syncs that.
+    ///
+    /// # Errors
+    /// As [`Self::append`]. The segment is then unsealed, and its synced blocks stay readable.
+    pub fn seal(mut self) -> Result<Seal> {
+        self.sync()?;
+        let offset = self.len;
+        let mut seal = Seal::of(&self.entries, *self.digest.finalize().as_bytes());
+        let payload = seal.encode(&self.entries, offset);
+        self.write(&own_block(BlockType::SEAL, payload, self.entries.len()))?;
+        self.sync()?;
+        seal.len = self.len;
+        Ok(seal)
+    }
+
+    fn write_index(&mut self) -> Result<()> {
+        let entries = self.entries[self.indexed..].to_vec();
+        let count = entries.len();
+        self.indexed = self.entries.len();
+        let index = Index { previous_offset: self.last_index_offset, entries };
+        self.last_index_offset = self.len;
+        self.write(&own_block(BlockType::INDEX, index.encode(), count))?;
+        Ok(())
+    }
+
+    fn write(&mut self, block: &EncodedBlock) -> Result<BlockEntry> {
+        let mut header = BlockHeader {
+            header_crc: 0,
+            payload_crc: crc32c::crc32c(&block.payload),
+            segment_id: self.segment_id,
+            offset: self.len,
+            synced_offset: self.synced_len,
+            sequence: self.entries.len() as u32,
+            record_count: block.record_count,
+            stored_len: block.payload.len() as u32,
+            raw_len: block.raw_len,
+            first_time_ns: block.first_time_ns,
+            last_time_ns: block.last_time_ns,
+            block_type: block.block_type,
+            flags: block.flags,
+            codec: block.codec as u8,
+            cipher: CIPHER_NONE,
+            version: FORMAT_VERSION,
+            header_len: BLOCK_HEADER_LEN as u16,
+        };
+        let head = header.encode();
+        let padding = [0; BLOCK_ALIGNMENT as usize];
+        let padding = &padding[..(header.next_offset() - header.payload_end()) as usize];
+        for bytes in [&head[..], &block.payload, padding] {
+            if !bytes.is_empty() {
+                self.guard(|writer| writer.storage.append(bytes))?;
+                self.digest.update(bytes);
+            }
+        }
+        self.len = header.next_offset();
+        let entry = BlockEntry::of(&header);
+        self.entries.push(entry);
+        Ok(entry)
+    }
+
+    fn guard(&mut self, act: impl FnOnce(&mut Self) -> std::io::Result<()>) -> Result<()> {
+        let path = || self.storage.path().to_owned();
+        if self.poisoned {
+            return Err(Error::Poisoned { path: path() });
+        }
+        if let Err(source) = act(self) {
+            self.poisoned = true;
+            return Err(Error::io(self.storage.path(), source));
+        }
+        Ok(())
+    }
+}
+
+fn own_block(block_type: BlockType, payload: Vec<u8>, record_count: usize) -> EncodedBlock {
+    EncodedBlock {
+        block_type,
+        raw_len: payload.len() as u32,
+        payload,
+        record_count: record_count as u32,
+        first_time_ns: 0,
+        last_time_ns: 0,
+        flags: block_flags::CRITICAL,
+        codec: Codec::Stored,
+        message_len_max: 0,
+    }
+}
+
+fn check_block(block: &EncodedBlock) -> Result<()> {
+    let (raw_len_max, record_count_max) = match block.block_type {
+        BlockType::PACKETS => (BLOCK_RAW_LEN_MAX, BLOCK_RECORD_COUNT_MAX),
+        _ => (MESSAGES_RAW_LEN_MAX, MESSAGE_COUNT_MAX),
+    };
+    check_limit("the length of a message", block.message_len_max as u64, MESSAGE_LEN_MAX as u64)?;
+    check_limit("the raw length of a block", block.raw_len.into(), raw_len_max.into())?;
+    check_limit("the stored length of a block", block.payload.len() as u64, BLOCK_STORED_LEN_MAX.into())?;
+    check_limit("the number of records in a block", block.record_count.into(), record_count_max.into())
+}
