@@ -150,3 +150,8 @@ pub struct SocketEvent {
 pub const PATH_LEN_MAX: u32 = 1024;
 /// Most bytes of arguments in an [`ExecEvent`]; what is more is counted in `arguments_len_total`.
 pub const ARGUMENTS_LEN_MAX: u32 = 4096;
+
+/// Bytes of path in the smaller of the two ring records of an [`ExecEvent`], a power of two.
+pub const SHORT_PATH_LEN_MAX: u32 = 128;
+/// Bytes of arguments in the smaller of the two ring records of an [`ExecEvent`], a power of two.
+pub const SHORT_ARGUMENTS_LEN_MAX: u32 = 256;

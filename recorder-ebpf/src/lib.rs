@@ -1,13 +1,27 @@
 //! What the kernel programs and `kcap-record` tell each other: ring records, map values and globals.
 //!
 //! All structs are `repr(C)` with explicit padding and no implicit one, so that the same bytes mean the same
-//! on both sides. The programs themselves are in `main.rs`, built only for the BPF target.
+//! on both sides. The programs themselves are in `main.rs` and `programs/`, built only for the BPF target.
 #![no_std]
 
 mod event;
 mod loss;
 mod packet;
+mod settings;
 
 pub use event::*;
 pub use loss::*;
 pub use packet::*;
+pub use settings::*;
+
+// Both sides are compiled apart from each other: what one writes must be what the other reads.
+const _: () = {
+    assert!(size_of::<PacketHead>() == 56);
+    assert!(size_of::<EventHead>() == 64);
+    assert!(size_of::<ForkEvent>() == 80);
+    assert!(size_of::<ExecEvent>() == 96);
+    assert!(size_of::<ExitEvent>() == 72);
+    assert!(size_of::<SocketEvent>() == 144);
+    assert!(size_of::<Counters>() == 48);
+    assert!(size_of::<Settings>() == 4 * 27);
+};

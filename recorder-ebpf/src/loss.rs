@@ -25,6 +25,83 @@ pub enum Program {
     ProcessExit = 18,
 }
 
+impl Counters {
+    /// Runs whose record was given up, whatever the cause.
+    pub const fn lost(&self) -> u64 {
+        self.lost_ring_full + self.lost_copy_failed + self.lost_state_full
+    }
+
+    /// Runs whose fate isn't known yet; 0 when no run is under way.
+    pub const fn undecided(&self) -> u64 {
+        self.seen.saturating_sub(self.filtered + self.stored + self.lost())
+    }
+}
+
+impl Program {
+    /// All programs, in the order of their numbers.
+    pub const ALL: [Program; 18] = [
+        Program::PacketIngress,
+        Program::PacketEgress,
+        Program::SocketCreate,
+        Program::SocketRelease,
+        Program::SocketConnect4,
+        Program::SocketConnect6,
+        Program::SocketBind4,
+        Program::SocketBind6,
+        Program::SocketSendmsg4,
+        Program::SocketSendmsg6,
+        Program::SocketRecvmsg4,
+        Program::SocketRecvmsg6,
+        Program::SocketOperations,
+        Program::SocketSend,
+        Program::SocketReceive,
+        Program::ProcessFork,
+        Program::ProcessExec,
+        Program::ProcessExit,
+    ];
+
+    /// The program with this number in records and messages.
+    pub const fn from_number(number: u8) -> Option<Program> {
+        if number == 0 || number as usize > Program::ALL.len() {
+            return None;
+        }
+        Some(Program::ALL[number as usize - 1])
+    }
+
+    /// Name of the program's function in the object, and of its row in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Program::PacketIngress => "packet_ingress",
+            Program::PacketEgress => "packet_egress",
+            Program::SocketCreate => "socket_create",
+            Program::SocketRelease => "socket_release",
+            Program::SocketConnect4 => "socket_connect4",
+            Program::SocketConnect6 => "socket_connect6",
+            Program::SocketBind4 => "socket_bind4",
+            Program::SocketBind6 => "socket_bind6",
+            Program::SocketSendmsg4 => "socket_sendmsg4",
+            Program::SocketSendmsg6 => "socket_sendmsg6",
+            Program::SocketRecvmsg4 => "socket_recvmsg4",
+            Program::SocketRecvmsg6 => "socket_recvmsg6",
+            Program::SocketOperations => "socket_operations",
+            Program::SocketSend => "socket_send",
+            Program::SocketReceive => "socket_receive",
+            Program::ProcessFork => "process_fork",
+            Program::ProcessExec => "process_exec",
+            Program::ProcessExit => "process_exit",
+        }
+    }
+}
+
+// `from_number` reads the list by number.
+const _: () = {
+    let mut index = 0;
+    while index < Program::ALL.len() {
+        assert!(Program::ALL[index] as usize == index + 1);
+        index += 1;
+    }
+};
+
 /// Entries of the per-CPU counter map, indexed by [`Program`]; room for programs to come.
 pub const PROGRAM_COUNT_MAX: u32 = 32;
 

@@ -51,6 +51,9 @@ pub const DIRECTION_EGRESS: u8 = 2;
 
 /// The headers could not be followed to the transport header: `header_len` covers what was understood.
 pub const PACKET_FLAG_HEADERS_INCOMPLETE: u16 = 1 << 0;
+/// The arriving copy of a loopback packet: its payload is not here but in the record of the leaving copy, which has the
+/// same header bytes and `wire_len`, and was stored a moment before.
+pub const PACKET_FLAG_PAYLOAD_ELIDED: u16 = 1 << 1;
 
 /// Bytes of packet data in a ring record, smallest class that fits. Powers of two: the verifier follows
 /// `((len - 1) & (class - 1)) + 1`.

@@ -1,0 +1,83 @@
+//! `cgroup_skb`: every packet of every socket, arriving and leaving, at the network layer.
+
+use aya_ebpf::{
+    EbpfContext,
+    bindings::__sk_buff,
+    helpers::{bpf_get_netns_cookie, bpf_get_smp_processor_id, bpf_get_socket_cookie, bpf_ktime_get_boot_ns},
+    macros::cgroup_skb,
+    programs::SkBuffContext,
+};
+use kcap_recorder_ebpf::{
+    DIRECTION_EGRESS, DIRECTION_INGRESS, PACKET_FLAG_HEADERS_INCOMPLETE, PACKET_FLAG_PAYLOAD_ELIDED, PacketHead,
+    Program,
+};
+
+use super::{
+    capture::store,
+    count::{Fate, counted},
+    elide,
+    headers::measure,
+    settings::setting,
+};
+
+/// What the programs return: let the packet pass.
+const PASS: i32 = 1;
+
+#[cgroup_skb(ingress)]
+fn packet_ingress(context: SkBuffContext) -> i32 {
+    let packet = context.as_ptr().cast();
+    counted(Program::PacketIngress, || record::<DIRECTION_INGRESS>(packet, Program::PacketIngress));
+    PASS
+}
+
+#[cgroup_skb(egress)]
+fn packet_egress(context: SkBuffContext) -> i32 {
+    let packet = context.as_ptr().cast();
+    counted(Program::PacketEgress, || record::<DIRECTION_EGRESS>(packet, Program::PacketEgress));
+    PASS
+}
+
+#[inline(always)]
+fn record<const DIRECTION: u8>(packet: *mut __sk_buff, program: Program) -> Fate {
+    // SAFETY: the context is valid while the program runs, and the verifier checks each access.
+    let skb = unsafe { &*packet };
+    let wire_len = skb.len;
+    if wire_len == 0 {
+        return Fate::Filtered;
+    }
+    let headers = measure(packet);
+    let limit = if setting!(headers_only) != 0 && headers.len != 0 { headers.len } else { setting!(snaplen) };
+    let mut captured_len = wire_len.min(limit);
+    let mut flags = if headers.complete { 0 } else { PACKET_FLAG_HEADERS_INCOMPLETE };
+
+    let local = setting!(elide_local_copies) != 0 && skb.ifindex == setting!(loopback_index);
+    if local && DIRECTION == DIRECTION_INGRESS && headers.len < captured_len && elide::was_stored(packet, headers.len) {
+        captured_len = headers.len;
+        flags |= PACKET_FLAG_PAYLOAD_ELIDED;
+    }
+
+    let head = PacketHead {
+        // SAFETY: helpers with no other demand than a valid context.
+        time_ns: unsafe { bpf_ktime_get_boot_ns() },
+        socket_cookie: unsafe { bpf_get_socket_cookie(packet.cast()) },
+        netns_cookie: if setting!(packet_netns_cookie) != 0 { unsafe { bpf_get_netns_cookie(packet.cast()) } } else { 0 },
+        interface_index: skb.ifindex,
+        wire_len,
+        captured_len,
+        header_len: headers.len.min(captured_len) as u16,
+        cpu: unsafe { bpf_get_smp_processor_id() } as u16,
+        gso_size: skb.gso_size as u16,
+        gso_segments: skb.gso_segs as u16,
+        program: program as u8,
+        direction: DIRECTION,
+        flags,
+        mark: skb.mark,
+        protocol: u16::from_be(skb.protocol as u16),
+        reserved: 0,
+    };
+    let fate = store(packet, &head);
+    if local && DIRECTION == DIRECTION_EGRESS {
+        elide::remember(packet, headers.len, matches!(fate, Fate::Stored) && captured_len == wire_len);
+    }
+    fate
+}

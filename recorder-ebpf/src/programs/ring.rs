@@ -1,0 +1,64 @@
+//! The two rings, and when their reader is woken.
+
+use aya_ebpf::{
+    bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
+    helpers::{bpf_ringbuf_discard, bpf_ringbuf_reserve, bpf_ringbuf_submit},
+    macros::map,
+    maps::RingBuf,
+};
+
+use super::settings::setting;
+
+/// Sizes here only say that there is a size: the loader sets them.
+#[map]
+pub(super) static PACKETS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
+#[map]
+pub(super) static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
+
+/// The reader is woken while the data in the ring lie between the threshold and this much above it: wide enough not
+/// to be jumped over by a large record or by several processors, narrow enough to wake it once and not for each record.
+const WAKEUP_WINDOW_LEN: u64 = 256 << 10;
+
+/// Reserves `LEN` bytes. `None` when the ring is full.
+#[inline(always)]
+pub(super) fn reserve<const LEN: u64>(ring: &RingBuf) -> Option<*mut u8> {
+    // SAFETY: the map is a ring, and `LEN` a constant as the verifier wants it.
+    let record = unsafe { bpf_ringbuf_reserve(map_pointer(ring), LEN, 0) }.cast::<u8>();
+    if record.is_null() { None } else { Some(record) }
+}
+
+/// Hands a packet record over.
+#[inline(always)]
+pub(super) fn submit_packet(record: *mut u8) {
+    let flags = wakeup(&PACKETS, setting!(packet_wakeup_len));
+    // SAFETY: `record` was reserved and not yet given back.
+    unsafe { bpf_ringbuf_submit(record.cast(), flags) };
+}
+
+/// Hands an event record over.
+#[inline(always)]
+pub(super) fn submit_event(record: *mut u8) {
+    let flags = wakeup(&EVENTS, setting!(event_wakeup_len));
+    // SAFETY: as above.
+    unsafe { bpf_ringbuf_submit(record.cast(), flags) };
+}
+
+/// Gives a record back; the reader skips it.
+#[inline(always)]
+pub(super) fn discard(record: *mut u8) {
+    // SAFETY: as above.
+    unsafe { bpf_ringbuf_discard(record.cast(), u64::from(BPF_RB_NO_WAKEUP)) };
+}
+
+/// A wakeup costs more than a record: the reader looks every few milliseconds by itself, and is only woken when so
+/// much has come in between that waiting might fill the ring.
+#[inline(always)]
+fn wakeup(ring: &RingBuf, threshold_len: u32) -> u64 {
+    let above = ring.query(u64::from(BPF_RB_AVAIL_DATA)).wrapping_sub(u64::from(threshold_len));
+    u64::from(if above < WAKEUP_WINDOW_LEN { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP })
+}
+
+#[inline(always)]
+fn map_pointer(ring: &RingBuf) -> *mut core::ffi::c_void {
+    core::ptr::from_ref(ring).cast_mut().cast()
+}

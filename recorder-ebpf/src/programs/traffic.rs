@@ -1,0 +1,67 @@
+//! Who sends and receives on a socket, whatever the system call: the tracepoints `sock_send_length` and
+//! `sock_recv_length` (Linux 6.3).
+
+use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
+use kcap_recorder_ebpf::{EventKind, OFFSET_NONE, Program, SocketEvent, SocketEventKind};
+
+use super::{
+    count::{Fate, counted},
+    owner::{Use, note_use},
+    ring::{EVENTS, reserve, submit_event},
+    settings::setting,
+    task::{current_process, fill_head, read_field},
+};
+
+const AF_INET: u16 = 2;
+const AF_INET6: u16 = 10;
+
+/// `TP_PROTO(struct sock *sk, int ret, int flags)`
+#[raw_tracepoint(tracepoint = "sock_send_length")]
+fn socket_send(context: RawTracePointContext) -> i32 {
+    counted(Program::SocketSend, || use_socket(&context, Program::SocketSend, SocketEventKind::Send));
+    0
+}
+
+/// `TP_PROTO(struct sock *sk, int ret, int flags)`
+#[raw_tracepoint(tracepoint = "sock_recv_length")]
+fn socket_receive(context: RawTracePointContext) -> i32 {
+    counted(Program::SocketReceive, || use_socket(&context, Program::SocketReceive, SocketEventKind::Receive));
+    0
+}
+
+#[inline(always)]
+fn use_socket(context: &RawTracePointContext, program: Program, kind: SocketEventKind) -> Fate {
+    let sock = context.arg::<u64>(0);
+    let family = read_field::<u16>(sock, setting!(offsets.sock_family));
+    if context.arg::<i32>(1) < 0 || family != AF_INET && family != AF_INET6 {
+        return Fate::Filtered;
+    }
+    // Zero until someone asks for it, which the packet programs do at the first packet.
+    let cookie = read_field::<u64>(sock, setting!(offsets.sock_cookie));
+    if cookie == 0 {
+        return Fate::Filtered;
+    }
+    let process = match note_use(cookie, current_process) {
+        Use::Same => return Fate::Filtered,
+        Use::Forgotten => return Fate::StateFull,
+        Use::Changed(process) => process,
+    };
+    let Some(record) = reserve::<{ size_of::<SocketEvent>() as u64 }>(&EVENTS) else { return Fate::RingFull };
+    let event = record.cast::<SocketEvent>();
+    // SAFETY: the record is as large as the event.
+    unsafe {
+        event.write(SocketEvent::default());
+        fill_head(&raw mut (*event).head, EventKind::Socket, program, process);
+        (*event).cookie = cookie;
+        if setting!(offsets.net_cookie) != OFFSET_NONE {
+            let net = read_field::<u64>(sock, setting!(offsets.sock_net));
+            (*event).netns_cookie = read_field(net, setting!(offsets.net_cookie));
+        }
+        (*event).socket_kind = kind as u16;
+        (*event).family = family;
+        (*event).socket_type = read_field(sock, setting!(offsets.sock_type));
+        (*event).protocol = read_field(sock, setting!(offsets.sock_protocol));
+    }
+    submit_event(record);
+    Fate::Stored
+}

@@ -1,0 +1,59 @@
+//! What user space tells the programs before they are loaded: options, and where kernel structures keep their fields.
+
+/// Read-only global `SETTINGS` of the programs. The verifier takes its values for constants and drops the branches
+/// that they rule out, helpers unknown to the kernel among them.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+pub struct Settings {
+    /// Most bytes captured of a packet, 1 to [`SNAPLEN_MAX`](crate::SNAPLEN_MAX).
+    pub snaplen: u32,
+    /// 1: capture the headers of a packet and nothing of its payload.
+    pub headers_only: u32,
+    /// 1: store the arriving copy of a loopback packet as headers when its leaving copy was stored.
+    pub elide_local_copies: u32,
+    /// `ifindex` of `lo`, the same in every network namespace.
+    pub loopback_index: u32,
+    /// Bytes in the packet ring at which the drainer is woken.
+    pub packet_wakeup_len: u32,
+    /// Bytes in the event ring at which the drainer is woken.
+    pub event_wakeup_len: u32,
+    /// 1: `bpf_get_netns_cookie` may be called for packets.
+    pub packet_netns_cookie: u32,
+    /// 1: `bpf_get_netns_cookie` may be called in `sock_ops`.
+    pub sock_ops_netns_cookie: u32,
+    /// 1: the tracepoint `sched_process_exit` has a second argument, `group_dead`.
+    pub exit_has_group_dead: u32,
+    /// Where the fields are.
+    pub offsets: Offsets,
+}
+
+/// An offset that the running kernel doesn't have.
+pub const OFFSET_NONE: u32 = u32::MAX;
+
+/// Byte offsets of fields in kernel structures, from the kernel's BTF.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+#[allow(missing_docs)] // each field is named as the structure and its field
+pub struct Offsets {
+    pub task_tgid: u32,
+    pub task_pid: u32,
+    pub task_group_leader: u32,
+    pub task_start_boottime: u32,
+    pub task_real_parent: u32,
+    pub task_mm: u32,
+    pub task_signal: u32,
+    pub task_exit_code: u32,
+    pub signal_live: u32,
+    pub mm_arg_start: u32,
+    pub mm_arg_end: u32,
+    pub binprm_filename: u32,
+    pub sock_family: u32,
+    pub sock_cookie: u32,
+    pub sock_net: u32,
+    pub sock_type: u32,
+    pub sock_protocol: u32,
+    /// [`OFFSET_NONE`] where namespaces have no cookie.
+    pub net_cookie: u32,
+}

@@ -1,0 +1,133 @@
+//! `kcap-record doctor`: what this kernel allows, and what would be used.
+
+use std::{fmt, path::PathBuf};
+
+use super::{
+    Btf, Error, LoadOptions,
+    hooks::{HOOKS, Need},
+    load::Kernel,
+    system,
+};
+
+/// One hook, as this kernel has it.
+#[derive(Clone, Debug)]
+pub struct HookState {
+    /// What it tells.
+    pub purpose: &'static str,
+    /// Its name.
+    pub hook: &'static str,
+    /// The kernel took the program.
+    pub available: bool,
+    /// It would be used.
+    pub chosen: bool,
+    /// Why not.
+    pub reason: Option<String>,
+}
+
+/// What was found.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Report {
+    /// Release of the kernel.
+    pub kernel: Result<String, String>,
+    /// The kernel describes its types, with all fields that are read.
+    pub types: Result<(), String>,
+    /// Where cgroup2 is mounted.
+    pub cgroup2: Result<PathBuf, String>,
+    /// Capabilities that are missing.
+    pub missing_capabilities: Vec<String>,
+    /// All hooks; empty when programs can't be loaded at all.
+    pub hooks: Vec<HookState>,
+    /// Why nothing could be recorded; `None` when it can.
+    pub obstacle: Option<Error>,
+}
+
+/// Rings for trying: small, since nothing will fill them.
+const TRIAL_RING_LEN: u32 = 1 << 18;
+
+/// Tries everything but attaching.
+pub fn doctor() -> Report {
+    let kernel = system::check_kernel().and_then(|_| system::kernel_version());
+    let types = Btf::of_kernel().and_then(|btf| super::offsets::find(&btf));
+    let mut report = Report {
+        kernel: kernel.map(|(release, _)| release).map_err(|error| error.to_string()),
+        types: types.map(drop).map_err(|error| error.to_string()),
+        cgroup2: system::cgroup2_mount().map_err(|error| error.to_string()),
+        missing_capabilities: system::missing_capabilities(),
+        hooks: Vec::new(),
+        obstacle: None,
+    };
+    let options = LoadOptions {
+        packet_ring_bytes: TRIAL_RING_LEN,
+        event_ring_bytes: TRIAL_RING_LEN,
+        ..LoadOptions::default()
+    };
+    match Kernel::examine().and_then(|kernel| kernel.try_all(&options)) {
+        Ok(failures) => {
+            let taken = |program| failures.iter().all(|(failed, _)| *failed != program);
+            report.hooks = HOOKS
+                .iter()
+                .map(|hook| {
+                    let available = taken(hook.program);
+                    let reason = match hook.need {
+                        Need::InsteadOf(better) if available && taken(better) => {
+                            Some(format!("not needed beside {}", better.name()))
+                        }
+                        _ => failures.iter().find(|(failed, _)| *failed == hook.program).map(|(_, why)| why.clone()),
+                    };
+                    let chosen = available && reason.is_none();
+                    HookState { purpose: hook.purpose, hook: hook.name, available, chosen, reason }
+                })
+                .collect();
+            let refused = HOOKS.iter().zip(&report.hooks).find(|(hook, state)| hook.need == Need::Mandatory && !state.available);
+            report.obstacle = refused.map(|(hook, state)| Error::Program {
+                program: hook.program.name(),
+                hook: hook.name,
+                reason: state.reason.clone().unwrap_or_default(),
+            });
+        }
+        Err(error) => report.obstacle = Some(error),
+    }
+    report
+}
+
+impl Report {
+    /// Whether recording is possible.
+    pub fn is_fit(&self) -> bool {
+        self.obstacle.is_none()
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let line = |formatter: &mut fmt::Formatter<'_>, what: &str, found: &str| {
+            writeln!(formatter, "{what:<14}{found}")
+        };
+        let text = |result: &Result<String, String>| match result {
+            Ok(text) => text.clone(),
+            Err(error) => format!("NO: {error}"),
+        };
+        line(formatter, "kernel", &text(&self.kernel))?;
+        line(formatter, "types (BTF)", &text(&self.types.clone().map(|()| "all fields found".into())))?;
+        line(formatter, "cgroup2", &text(&self.cgroup2.clone().map(|path| path.display().to_string())))?;
+        let capabilities = match self.missing_capabilities.as_slice() {
+            [] => "sufficient".into(),
+            missing => format!("NO: {} missing", missing.join(", ")),
+        };
+        line(formatter, "capabilities", &capabilities)?;
+        if !self.hooks.is_empty() {
+            writeln!(formatter, "\n{:<32}{:<28}{:<11}chosen", "what", "hook", "available")?;
+            for hook in &self.hooks {
+                let yes = |value: bool| if value { "yes" } else { "no" };
+                let reason = hook.reason.as_deref().map(|why| format!("  {why}")).unwrap_or_default();
+                let (purpose, name) = (hook.purpose, hook.hook);
+                let (available, chosen) = (yes(hook.available), yes(hook.chosen));
+                writeln!(formatter, "{purpose:<32}{name:<28}{available:<11}{chosen}{reason}")?;
+            }
+        }
+        match &self.obstacle {
+            None => writeln!(formatter, "\nkcap-record can record on this host."),
+            Some(error) => writeln!(formatter, "\nkcap-record can't record here: {error}"),
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Which program hangs on what, and what it is needed for.
+
+use kcap_recorder_ebpf::Program;
+
+/// Where a program is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// The cgroup2 root.
+    Cgroup,
+    /// The raw tracepoint of this name.
+    Tracepoint(&'static str),
+}
+
+/// What happens without the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Need {
+    /// There is nothing to record.
+    Mandatory,
+    /// Recordings know less, and say so.
+    Wanted,
+    /// It only stands in for this other one, which tells more.
+    InsteadOf(Program),
+}
+
+/// A program and its hook.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hook {
+    pub(super) program: Program,
+    pub(super) place: Place,
+    pub(super) need: Need,
+    /// As the kernel's documentation calls it.
+    pub(super) name: &'static str,
+    /// What a recording lacks without it.
+    pub(super) purpose: &'static str,
+}
+
+const fn cgroup(program: Program, need: Need, name: &'static str, purpose: &'static str) -> Hook {
+    Hook { program, place: Place::Cgroup, need, name, purpose }
+}
+
+const fn tracepoint(program: Program, point: &'static str, name: &'static str, purpose: &'static str) -> Hook {
+    Hook { program, place: Place::Tracepoint(point), need: Need::Wanted, name, purpose }
+}
+
+/// All hooks, in the order in which they are attached: owners are known before their packets come.
+pub(super) const HOOKS: [Hook; Program::ALL.len()] = [
+    tracepoint(Program::ProcessFork, "sched_process_fork", "raw_tp/sched_process_fork", "new processes"),
+    tracepoint(Program::ProcessExec, "sched_process_exec", "raw_tp/sched_process_exec", "executed files"),
+    tracepoint(Program::ProcessExit, "sched_process_exit", "raw_tp/sched_process_exit", "ended processes"),
+    cgroup(Program::SocketCreate, Need::Wanted, "cgroup/sock_create", "creators of sockets"),
+    cgroup(Program::SocketRelease, Need::Wanted, "cgroup/sock_release", "ends of sockets"),
+    cgroup(Program::SocketBind4, Need::Wanted, "cgroup/post_bind4", "addresses that are bound"),
+    cgroup(Program::SocketBind6, Need::Wanted, "cgroup/post_bind6", "addresses that are bound"),
+    cgroup(Program::SocketConnect4, Need::Wanted, "cgroup/connect4", "who connects"),
+    cgroup(Program::SocketConnect6, Need::Wanted, "cgroup/connect6", "who connects"),
+    cgroup(Program::SocketOperations, Need::Wanted, "sock_ops", "owners of accepted sockets"),
+    tracepoint(Program::SocketSend, "sock_send_length", "raw_tp/sock_send_length", "who sends on inherited sockets"),
+    tracepoint(Program::SocketReceive, "sock_recv_length", "raw_tp/sock_recv_length", "who receives on inherited sockets"),
+    cgroup(Program::SocketSendmsg4, Need::InsteadOf(Program::SocketSend), "cgroup/sendmsg4", "who sends datagrams"),
+    cgroup(Program::SocketSendmsg6, Need::InsteadOf(Program::SocketSend), "cgroup/sendmsg6", "who sends datagrams"),
+    cgroup(Program::SocketRecvmsg4, Need::InsteadOf(Program::SocketReceive), "cgroup/recvmsg4", "who receives datagrams"),
+    cgroup(Program::SocketRecvmsg6, Need::InsteadOf(Program::SocketReceive), "cgroup/recvmsg6", "who receives datagrams"),
+    cgroup(Program::PacketIngress, Need::Mandatory, "cgroup_skb/ingress", "arriving packets"),
+    cgroup(Program::PacketEgress, Need::Mandatory, "cgroup_skb/egress", "leaving packets"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_program_has_one_hook() {
+        for program in Program::ALL {
+            assert_eq!(HOOKS.iter().filter(|hook| hook.program == program).count(), 1, "{}", program.name());
+        }
+    }
+}

@@ -1,0 +1,341 @@
+//! Loading the programs, attaching them, and taking them off again.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    path::PathBuf,
+    thread,
+    time::{Duration, Instant},
+};
+
+use aya::{
+    Ebpf, EbpfLoader,
+    programs::{CgroupAttachMode, CgroupSkbAttachType, Program as AyaProgram, ProgramError, ProgramType},
+    sys::{BpfHelper, is_helper_supported},
+};
+use kcap_recorder_ebpf::{Program, SNAPLEN_MAX, Settings};
+
+use super::{
+    Btf, Error,
+    hooks::{HOOKS, Hook, Need, Place},
+    offsets, system,
+};
+use crate::{
+    losses::KernelCounters,
+    ring::{EventRing, PacketRing},
+};
+
+/// The programs, as build.rs made them.
+static PROGRAMS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/programs.o"));
+
+/// Smallest and largest ring: below, a single record might not fit; above, the kernel refuses.
+const RING_LEN_MIN: u32 = 1 << 18;
+const RING_LEN_MAX: u32 = 1 << 30;
+/// The part of a ring that may fill before its reader is woken.
+const WAKEUP_FRACTION: u32 = 4;
+/// Lines with which the verifier ends its log, after the one that says what is wrong.
+const VERIFIER_STATISTICS: [&str; 3] = ["processed ", "stack depth ", "verification time "];
+/// How long runs that are under way when the programs are taken off may last.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How the programs are to record.
+#[derive(Clone, Debug)]
+pub struct LoadOptions {
+    /// Most bytes of a packet, 1 to [`SNAPLEN_MAX`].
+    pub snaplen: u32,
+    /// Capture headers up to the transport layer and no payload; `snaplen` then counts for packets without such.
+    pub headers_only: bool,
+    /// Store the arriving copy of a loopback packet as headers when its leaving copy was stored whole.
+    pub elide_local_copies: bool,
+    /// Bytes of the packet ring, a power of two.
+    pub packet_ring_bytes: u32,
+    /// Bytes of the event ring, a power of two.
+    pub event_ring_bytes: u32,
+}
+
+impl Default for LoadOptions {
+    fn default() -> Self {
+        Self {
+            snaplen: SNAPLEN_MAX,
+            headers_only: false,
+            elide_local_copies: true,
+            packet_ring_bytes: 64 << 20,
+            event_ring_bytes: 16 << 20,
+        }
+    }
+}
+
+/// What the programs need of the running kernel, found and checked.
+#[derive(Debug)]
+pub struct Kernel {
+    version: (u32, u32),
+    cgroup: PathBuf,
+    settings: Settings,
+}
+
+impl Kernel {
+    /// Looks at the running kernel; says what is missing and what to do about it.
+    pub fn examine() -> Result<Self, Error> {
+        let version = system::check_kernel()?;
+        system::check_permission()?;
+        let btf = Btf::of_kernel()?;
+        let cgroup = system::cgroup2_mount()?;
+        let netns_cookie = |kind| {
+            let known = is_helper_supported(kind, BpfHelper::BPF_FUNC_get_netns_cookie).unwrap_or(false);
+            u32::from(known)
+        };
+        let settings = Settings {
+            loopback_index: system::loopback_index()?,
+            packet_netns_cookie: netns_cookie(ProgramType::CgroupSkb),
+            sock_ops_netns_cookie: netns_cookie(ProgramType::SockOps),
+            exit_has_group_dead: u32::from(btf.tracepoint_parameter_count("sched_process_exit") == Some(2)),
+            offsets: offsets::find(&btf)?,
+            ..Settings::default()
+        };
+        Ok(Self { version, cgroup, settings })
+    }
+
+    /// Examines the kernel and loads the programs that it takes. Nothing is attached yet.
+    pub fn load(options: &LoadOptions) -> Result<Loaded, Error> {
+        Self::examine()?.load_with(options)
+    }
+
+    /// Loads the programs that this kernel takes.
+    pub fn load_with(self, options: &LoadOptions) -> Result<Loaded, Error> {
+        let mut ebpf = self.open(options)?;
+        let mut outcomes = Vec::new();
+        for hook in &HOOKS {
+            if let Need::InsteadOf(better) = hook.need
+                && outcomes.iter().any(|(other, failure): &(&Hook, Option<String>)| {
+                    other.program == better && failure.is_none()
+                })
+            {
+                continue;
+            }
+            let failure = load_program(&mut ebpf, hook.program).err().map(|error| reason(&error));
+            if let (Need::Mandatory, Some(reason)) = (hook.need, &failure) {
+                let (program, hook) = (hook.program.name(), hook.name);
+                return Err(Error::Program { program, hook, reason: reason.clone() });
+            }
+            outcomes.push((hook, failure));
+        }
+        let counters = KernelCounters::take(&mut ebpf)?;
+        let mut loaded = Loaded {
+            packets: Some(PacketRing::take(&mut ebpf)?),
+            events: Some(EventRing::take(&mut ebpf)?),
+            counters,
+            ebpf: Some(ebpf),
+            cgroup: self.cgroup,
+            has_links: self.version >= system::CGROUP_LINKS_MIN,
+            pending: Vec::new(),
+            hooks: BTreeMap::new(),
+            missing: Vec::new(),
+        };
+        for (hook, failure) in outcomes {
+            match failure {
+                None => loaded.pending.push(hook),
+                Some(reason) => loaded.note_missing(hook, &reason),
+            }
+        }
+        Ok(loaded)
+    }
+
+    /// Tries all programs; returns those that the kernel refuses, and why.
+    pub(super) fn try_all(self, options: &LoadOptions) -> Result<Vec<(Program, String)>, Error> {
+        let mut ebpf = self.open(options)?;
+        let tried = HOOKS.iter().map(|hook| (hook.program, load_program(&mut ebpf, hook.program)));
+        Ok(tried.filter_map(|(program, result)| Some((program, reason(&result.err()?)))).collect())
+    }
+
+    /// Makes the maps, with the options in their globals and sizes.
+    fn open(&self, options: &LoadOptions) -> Result<Ebpf, Error> {
+        check(options)?;
+        let settings = Settings {
+            snaplen: options.snaplen,
+            headers_only: u32::from(options.headers_only),
+            elide_local_copies: u32::from(options.elide_local_copies),
+            packet_wakeup_len: options.packet_ring_bytes / WAKEUP_FRACTION,
+            event_wakeup_len: options.event_ring_bytes / WAKEUP_FRACTION,
+            ..self.settings
+        };
+        EbpfLoader::new()
+            .override_global("SETTINGS", bytemuck::bytes_of(&settings), true)
+            .map_max_entries("PACKETS", options.packet_ring_bytes)
+            .map_max_entries("EVENTS", options.event_ring_bytes)
+            .load(PROGRAMS)
+            .map_err(refused)
+    }
+}
+
+fn check(options: &LoadOptions) -> Result<(), Error> {
+    if options.snaplen == 0 || options.snaplen > SNAPLEN_MAX {
+        return Err(Error::Option { option: "snaplen", value: options.snaplen.into(), wanted: "1 to 65535" });
+    }
+    for (option, value) in
+        [("packet ring", options.packet_ring_bytes), ("event ring", options.event_ring_bytes)]
+    {
+        if !value.is_power_of_two() || !(RING_LEN_MIN..=RING_LEN_MAX).contains(&value) {
+            return Err(Error::Option { option, value: value.into(), wanted: "a power of two, 256 KiB to 1 GiB" });
+        }
+    }
+    Ok(())
+}
+
+/// The kernel's answer to the maps: without the right capabilities it is `EPERM`, whatever the cause.
+fn refused(error: aya::EbpfError) -> Error {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+    while let Some(current) = cause {
+        if let Some(io) = current.downcast_ref::<std::io::Error>()
+            && matches!(io.raw_os_error(), Some(libc::EPERM | libc::ENOSYS))
+        {
+            return Error::SyscallRefused { source: std::io::Error::from_raw_os_error(io.raw_os_error().unwrap_or(0)) };
+        }
+        cause = current.source();
+    }
+    Error::Maps { source: Box::new(error) }
+}
+
+/// Programs in the kernel, and what connects them to this process.
+///
+/// Dropping it detaches them.
+#[derive(Debug)]
+pub struct Loaded {
+    ebpf: Option<Ebpf>,
+    cgroup: PathBuf,
+    has_links: bool,
+    pending: Vec<&'static Hook>,
+    packets: Option<PacketRing>,
+    events: Option<EventRing>,
+    counters: KernelCounters,
+    /// What is attached: program name and hook.
+    pub hooks: BTreeMap<String, String>,
+    /// What the kernel did not offer, a line each.
+    pub missing: Vec<String>,
+}
+
+impl Loaded {
+    /// Attaches the programs that were loaded, packets last. Those that only add knowledge may fail, and are then
+    /// named in `missing`.
+    pub fn attach(&mut self) -> Result<(), Error> {
+        let cgroup = File::open(&self.cgroup).map_err(|source| Error::File { path: self.cgroup.clone(), source })?;
+        // Links in single mode are, to the kernel, links beside which others may be; before links, it must be said.
+        let mode = if self.has_links { CgroupAttachMode::Single } else { CgroupAttachMode::AllowMultiple };
+        for hook in std::mem::take(&mut self.pending) {
+            let Some(ebpf) = self.ebpf.as_mut() else { break };
+            match attach_program(ebpf, hook, &cgroup, mode) {
+                Ok(()) => {
+                    let how = match (hook.place, self.has_links) {
+                        (Place::Cgroup, true) => "link",
+                        (Place::Cgroup, false) => "attached with allow-multi",
+                        (Place::Tracepoint(_), _) => "raw tracepoint link",
+                    };
+                    self.hooks.insert(hook.program.name().into(), format!("{} {how}", hook.name));
+                }
+                Err(error) if hook.need == Need::Mandatory => {
+                    let (program, hook) = (hook.program.name(), hook.name);
+                    return Err(Error::Program { program, hook, reason: reason(&error) });
+                }
+                Err(error) => self.note_missing(hook, &reason(&error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes all programs off. When it returns, no run is under way: the counters have their final values, and what is
+    /// in the rings is all that there will be.
+    pub fn detach(&mut self) -> Result<(), Error> {
+        if self.ebpf.take().is_none() {
+            return Ok(());
+        }
+        let deadline = Instant::now() + SETTLE_TIMEOUT;
+        loop {
+            wait_for_runs();
+            let undecided = self.counters.read()?.iter().any(|row| row.counters.undecided() != 0);
+            if !undecided || Instant::now() >= deadline {
+                return Ok(());
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// The ring of the packets, once.
+    pub fn take_packet_ring(&mut self) -> Option<PacketRing> {
+        self.packets.take()
+    }
+
+    /// The ring of the events, once.
+    pub fn take_event_ring(&mut self) -> Option<EventRing> {
+        self.events.take()
+    }
+
+    /// What the programs counted; also after [`Loaded::detach`].
+    pub fn counters(&self) -> &KernelCounters {
+        &self.counters
+    }
+
+    /// The folder of the cgroup that the programs are attached to.
+    pub fn cgroup(&self) -> &std::path::Path {
+        &self.cgroup
+    }
+
+    fn note_missing(&mut self, hook: &Hook, reason: &str) {
+        self.missing.push(format!("{} ({}): {reason}", hook.name, hook.purpose));
+    }
+}
+
+/// `MEMBARRIER_CMD_GLOBAL` waits until every processor has left the sections that programs run in.
+fn wait_for_runs() {
+    const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;
+    // SAFETY: a system call without pointers.
+    let failed = unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) } != 0;
+    if failed {
+        // Kernels with tickless processors refuse. A run takes microseconds.
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn load_program(ebpf: &mut Ebpf, program: Program) -> Result<(), ProgramError> {
+    match ebpf.program_mut(program.name()) {
+        Some(AyaProgram::CgroupSkb(program)) => program.load(),
+        Some(AyaProgram::CgroupSock(program)) => program.load(),
+        Some(AyaProgram::CgroupSockAddr(program)) => program.load(),
+        Some(AyaProgram::SockOps(program)) => program.load(),
+        Some(AyaProgram::RawTracePoint(program)) => program.load(),
+        _ => Err(ProgramError::UnexpectedProgramType),
+    }
+}
+
+fn attach_program(
+    ebpf: &mut Ebpf,
+    hook: &Hook,
+    cgroup: &File,
+    mode: CgroupAttachMode,
+) -> Result<(), ProgramError> {
+    let direction = match hook.program {
+        Program::PacketIngress => CgroupSkbAttachType::Ingress,
+        _ => CgroupSkbAttachType::Egress,
+    };
+    match (ebpf.program_mut(hook.program.name()), hook.place) {
+        (Some(AyaProgram::CgroupSkb(program)), _) => program.attach(cgroup, direction, mode).map(drop),
+        (Some(AyaProgram::CgroupSock(program)), _) => program.attach(cgroup, mode).map(drop),
+        (Some(AyaProgram::CgroupSockAddr(program)), _) => program.attach(cgroup, mode).map(drop),
+        (Some(AyaProgram::SockOps(program)), _) => program.attach(cgroup, mode).map(drop),
+        (Some(AyaProgram::RawTracePoint(program)), Place::Tracepoint(name)) => program.attach(name).map(drop),
+        _ => Err(ProgramError::UnexpectedProgramType),
+    }
+}
+
+/// One line: what the system call returned, and the verifier's last word if it had one.
+fn reason(error: &ProgramError) -> String {
+    match error {
+        ProgramError::LoadError { io_error, verifier_log } => {
+            let log = verifier_log.to_string();
+            tracing::debug!("{log}");
+            let statistic = |line: &str| VERIFIER_STATISTICS.iter().any(|start| line.starts_with(start));
+            let last = log.lines().rev().find(|line| !line.trim().is_empty() && !statistic(line));
+            format!("{io_error}{}", last.map(|line| format!("; verifier: {}", line.trim())).unwrap_or_default())
+        }
+        ProgramError::SyscallError(error) => format!("{}: {}", error.call, error.io_error),
+        error => error.to_string(),
+    }
+}

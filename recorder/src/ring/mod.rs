@@ -1,0 +1,22 @@
+//! The ring buffers between the kernel programs and this process.
+//!
+//! [`PacketRing`] and [`EventRing`] hand out the records as they lie in the memory shared with the kernel; nothing is
+//! copied or allocated. [`Wakeups`] waits for either.
+
+mod events;
+mod mapping;
+mod packets;
+mod wakeups;
+
+pub use events::{EventRecord, EventRing};
+pub use packets::PacketRing;
+pub use wakeups::Wakeups;
+
+/// What a call of `drain` did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Drained {
+    /// Records handed out.
+    pub records: u64,
+    /// Records whose lengths contradict each other; they were skipped.
+    pub bad: u64,
+}

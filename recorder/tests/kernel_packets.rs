@@ -1,0 +1,174 @@
+//! Packets of real sockets, from the kernel through the ring.
+
+mod kernel;
+
+use std::{
+    io::{Read, Write},
+    net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+};
+
+use kcap_recorder_ebpf::{DIRECTION_EGRESS, DIRECTION_INGRESS, PACKET_FLAG_PAYLOAD_ELIDED};
+
+use kernel::{Recorded, Session, options};
+
+#[test]
+fn udp_datagrams_of_all_sizes_come_back_byte_for_byte() {
+    let Some(session) = Session::start(&options()) else { return };
+    // One below, at and above each size class, headers (28 bytes) included.
+    let sizes = [1, 35, 36, 37, 227, 228, 229, 2019, 2020, 2021, 8163, 8164, 8165, 16_355, 16_356, 16_357, 65_507];
+    let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let ports = (sender.local_addr().unwrap().port(), receiver.local_addr().unwrap().port());
+    for (index, size) in sizes.into_iter().enumerate() {
+        sender.send_to(&payload(index, size), receiver.local_addr().unwrap()).unwrap();
+        let mut buffer = vec![0; 65_536];
+        assert_eq!(receiver.recv(&mut buffer).unwrap(), size);
+    }
+    let recorded = session.finish();
+    for direction in [DIRECTION_EGRESS, DIRECTION_INGRESS] {
+        let packets = of_udp_ports(&recorded, ports, direction);
+        assert_eq!(packets.len(), sizes.len(), "direction {direction}");
+        for ((index, size), packet) in sizes.into_iter().enumerate().zip(packets) {
+            assert_eq!(packet.head.wire_len as usize, size + 28);
+            assert_eq!(packet.head.captured_len, packet.head.wire_len);
+            assert_eq!(packet.head.header_len, 28);
+            assert_eq!(packet.head.protocol, 0x0800);
+            assert_ne!(packet.head.socket_cookie, 0);
+            assert_eq!(&packet.bytes[28..], payload(index, size));
+        }
+    }
+}
+
+#[test]
+fn tcp_stream_is_whole_in_both_directions() {
+    let Some(session) = Session::start(&options()) else { return };
+    let data = payload(7, 3 << 20);
+    for address in ["127.0.0.1:0", "[::1]:0"] {
+        let listener = TcpListener::bind(address).unwrap();
+        let target = listener.local_addr().unwrap();
+        let sent = data.clone();
+        let writer = std::thread::spawn(move || TcpStream::connect(target).unwrap().write_all(&sent).unwrap());
+        let mut received = Vec::new();
+        listener.accept().unwrap().0.read_to_end(&mut received).unwrap();
+        writer.join().unwrap();
+        assert!(received == data);
+    }
+    let recorded = session.finish();
+    for (protocol, header_min) in [(0x0800, 40), (0x86dd, 60)] {
+        for direction in [DIRECTION_EGRESS, DIRECTION_INGRESS] {
+            let mut payload_len = 0;
+            for packet in &recorded.packets {
+                let head = packet.head;
+                if head.protocol != protocol || head.direction != direction || !packet.is_tcp() {
+                    continue;
+                }
+                assert!(u32::from(head.header_len) >= header_min && head.flags & 1 == 0, "{head:?}");
+                payload_len += packet.bytes.len() - usize::from(head.header_len);
+            }
+            // What others on this host send meanwhile is recorded too.
+            assert!(payload_len >= data.len(), "{protocol:x} {direction}: {payload_len}");
+        }
+    }
+}
+
+#[test]
+fn headers_only_keeps_headers_and_nothing_else() {
+    let mut options = options();
+    options.headers_only = true;
+    let Some(session) = Session::start(&options) else { return };
+    let receiver = UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).unwrap();
+    let sender = UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).unwrap();
+    let ports = (sender.local_addr().unwrap().port(), receiver.local_addr().unwrap().port());
+    sender.send_to(&payload(3, 9000), receiver.local_addr().unwrap()).unwrap();
+    let mut buffer = vec![0; 65_536];
+    receiver.recv(&mut buffer).unwrap();
+    let recorded = session.finish();
+    for direction in [DIRECTION_EGRESS, DIRECTION_INGRESS] {
+        let packets = of_udp_ports(&recorded, ports, direction);
+        assert_eq!(packets.len(), 1);
+        let head = packets[0].head;
+        assert_eq!((head.wire_len, head.captured_len, head.header_len), (9048, 48, 48));
+    }
+}
+
+#[test]
+fn snaplen_cuts_and_says_so() {
+    let mut options = options();
+    options.snaplen = 100;
+    let Some(session) = Session::start(&options) else { return };
+    let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let ports = (sender.local_addr().unwrap().port(), receiver.local_addr().unwrap().port());
+    sender.send_to(&payload(5, 4000), receiver.local_addr().unwrap()).unwrap();
+    let recorded = session.finish();
+    let packets = of_udp_ports(&recorded, ports, DIRECTION_EGRESS);
+    assert_eq!(packets.len(), 1);
+    assert_eq!((packets[0].head.wire_len, packets[0].head.captured_len), (4028, 100));
+    assert_eq!(packets[0].bytes[28..], payload(5, 4000)[..72]);
+}
+
+#[test]
+fn a_full_ring_loses_and_counts() {
+    let mut options = options();
+    options.packet_ring_bytes = 1 << 18;
+    let Some(mut session) = Session::start(&options) else { return };
+    session.stop_draining();
+    let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+    for index in 0..3000 {
+        sender.send_to(&payload(index, 1000), receiver.local_addr().unwrap()).unwrap();
+    }
+    let recorded = session.finish();
+    let lost: u64 = recorded.counters.iter().map(|row| row.counters.lost_ring_full).sum();
+    assert!(lost > 2500, "lost {lost}");
+}
+
+#[test]
+fn local_copies_keep_only_headers_when_asked() {
+    let mut options = options();
+    options.elide_local_copies = true;
+    let Some(session) = Session::start(&options) else { return };
+    let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let ports = (sender.local_addr().unwrap().port(), receiver.local_addr().unwrap().port());
+    for index in 0..50 {
+        sender.send_to(&payload(index, 1200), receiver.local_addr().unwrap()).unwrap();
+    }
+    let recorded = session.finish();
+    let leaving = of_udp_ports(&recorded, ports, DIRECTION_EGRESS);
+    let arriving = of_udp_ports(&recorded, ports, DIRECTION_INGRESS);
+    assert_eq!((leaving.len(), arriving.len()), (50, 50));
+    for (index, (leaving, arriving)) in leaving.iter().zip(arriving).enumerate() {
+        assert_eq!(leaving.bytes[28..], payload(index, 1200));
+        assert_eq!(arriving.head.flags & PACKET_FLAG_PAYLOAD_ELIDED, PACKET_FLAG_PAYLOAD_ELIDED);
+        assert_eq!((arriving.head.wire_len, arriving.head.captured_len), (1228, 28));
+        assert_eq!(arriving.bytes, leaving.bytes[..28]);
+    }
+}
+
+/// Bytes that differ by position and datagram.
+fn payload(index: usize, len: usize) -> Vec<u8> {
+    (0..len).map(|at| (at * 31 + at / 256 * 7 + index * 13) as u8).collect()
+}
+
+fn of_udp_ports(recorded: &Recorded, ports: (u16, u16), direction: u8) -> Vec<&kernel::Packet> {
+    recorded
+        .packets
+        .iter()
+        .filter(|packet| packet.head.direction == direction && packet.udp_ports() == Some(ports))
+        .collect()
+}
+
+#[test]
+fn addresses_are_those_of_the_sockets() {
+    let Some(session) = Session::start(&options()) else { return };
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let SocketAddr::V4(target) = listener.local_addr().unwrap() else { panic!("not IPv4") };
+    let client = TcpStream::connect(target).unwrap();
+    drop((client, listener));
+    let recorded = session.finish();
+    let syn = recorded.packets.iter().find(|packet| {
+        packet.is_tcp() && packet.bytes[22..24] == target.port().to_be_bytes() && packet.bytes[33] & 0x12 == 2
+    });
+    assert_eq!(&syn.expect("no SYN").bytes[16..20], target.ip().octets());
+}
