@@ -1,1 +1,13 @@
-//! Placeholder while the workspace resolves.
+//! What the end-to-end tests and benches share: starting the binaries, making traffic, hosts in network namespaces,
+//! and the peers that results are compared with. Nothing here is a stand-in for something that can be run.
+
+pub mod binary;
+pub mod command;
+pub mod kcap;
+pub mod kernel;
+pub mod namespace;
+pub mod packets;
+pub mod pcap;
+pub mod recorder;
+pub mod tcpdump;
+pub mod traffic;

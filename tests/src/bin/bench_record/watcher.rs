@@ -1,0 +1,173 @@
+//! What records meanwhile: nothing, `kcap-record`, or `tcpdump`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use kcap_format::Capture;
+use kcap_tests::command::Running;
+use kcap_tests::recorder::Recorder;
+use nix::sys::resource::{Usage, UsageWho, getrusage};
+use nix::sys::signal::Signal;
+use nix::sys::time::TimeValLike;
+use serde::Serialize;
+
+/// `LossProgram` numbers of the programs that record packets.
+const PACKET_PROGRAMS: [i32; 2] = [1, 2];
+/// `tcpdump -s` where kcap records headers: Ethernet, IPv6 and TCP with options fit.
+const HEADERS_SNAPLEN: &str = "96";
+/// `tcpdump -s` where kcap records whole packets: the default of `kcap-record --snaplen`.
+const FULL_SNAPLEN: &str = "65535";
+/// `tcpdump -B`, in KiB: the size of kcap's packet buffer.
+const TCPDUMP_BUFFER_KIB: &str = "65536";
+
+/// What records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Watcher {
+    Nothing,
+    KcapHeaders,
+    TcpdumpHeaders,
+    KcapFull,
+    TcpdumpFull,
+}
+
+impl Watcher {
+    /// All of them, in the order in which they take turns.
+    pub(crate) const ALL: [Watcher; 5] = [
+        Watcher::Nothing,
+        Watcher::KcapHeaders,
+        Watcher::TcpdumpHeaders,
+        Watcher::KcapFull,
+        Watcher::TcpdumpFull,
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Watcher::Nothing => "nothing",
+            Watcher::KcapHeaders => "kcap headers",
+            Watcher::TcpdumpHeaders => "tcpdump -s 96",
+            Watcher::KcapFull => "kcap full",
+            Watcher::TcpdumpFull => "tcpdump -s 65535",
+        }
+    }
+
+    /// Starts it, and waits until it records. What it writes goes below `scratch`.
+    pub(crate) fn start(self, scratch: &Path) -> Result<Watching> {
+        let out = scratch.join("recorded");
+        remove(&out)?;
+        let process = match self {
+            Watcher::Nothing => Process::None,
+            Watcher::KcapHeaders => Process::Kcap(Recorder::start(&out, &["--snaplen", "headers"])),
+            Watcher::KcapFull => Process::Kcap(Recorder::start(&out, &[])),
+            Watcher::TcpdumpHeaders => Process::Tcpdump(tcpdump(&out, HEADERS_SNAPLEN)),
+            Watcher::TcpdumpFull => Process::Tcpdump(tcpdump(&out, FULL_SNAPLEN)),
+        };
+        Ok(Watching { process, out })
+    }
+}
+
+/// What a watcher got, and what it used.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct Observed {
+    /// Packets in its file. kcap records local packets leaving and arriving, tcpdump once.
+    pub(crate) recorded: u64,
+    /// Packets that it saw and could not record.
+    pub(crate) lost: u64,
+    /// Processor time of its own process, until it had written everything.
+    pub(crate) cpu_seconds: f64,
+    /// Bytes of its files.
+    pub(crate) disk_bytes: u64,
+}
+
+/// A watcher that records.
+#[derive(Debug)]
+pub(crate) struct Watching {
+    process: Process,
+    /// The file or folder that it writes.
+    pub(crate) out: PathBuf,
+}
+
+#[derive(Debug)]
+enum Process {
+    None,
+    Kcap(Recorder),
+    Tcpdump(Running),
+}
+
+impl Watching {
+    /// Ends it, and gives what it got; its files stay until the next one starts.
+    pub(crate) fn stop(self) -> Result<Observed> {
+        // The processes of the load were waited for by now, so the difference is the watcher's alone.
+        let before = children_cpu()?;
+        let (recorded, lost) = match self.process {
+            Process::None => return Ok(Observed::default()),
+            Process::Kcap(recorder) => {
+                recorder.stop();
+                kcap_account(&self.out)?
+            }
+            Process::Tcpdump(tcpdump) => tcpdump_account(&tcpdump.stop(Signal::SIGINT).success().stderr)?,
+        };
+        let cpu_seconds = (children_cpu()? - before).as_secs_f64();
+        Ok(Observed { recorded, lost, cpu_seconds, disk_bytes: disk_bytes(&self.out)? })
+    }
+}
+
+/// Bytes of a file, or of the files in a folder.
+pub(crate) fn disk_bytes(path: &Path) -> Result<u64> {
+    let metadata = fs::metadata(path).with_context(|| format!("cannot look at {}", path.display()))?;
+    if metadata.is_file() {
+        return Ok(metadata.len());
+    }
+    fs::read_dir(path)?.map(|entry| Ok(entry?.metadata()?.len())).sum()
+}
+
+fn remove(path: &Path) -> Result<()> {
+    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    match removed {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn tcpdump(out: &Path, snaplen: &str) -> Running {
+    let mut command = Command::new("tcpdump");
+    command.args(["-i", "lo", "-n", "-Z", "root", "-B", TCPDUMP_BUFFER_KIB, "-s", snaplen, "-w"]).arg(out);
+    let mut running = Running::start(&mut command);
+    running.wait_for_stderr("listening on");
+    running
+}
+
+/// Records of packets that are stored and lost, from the recording's own account.
+fn kcap_account(folder: &Path) -> Result<(u64, u64)> {
+    let capture = Capture::open(folder)?;
+    let (mut stored, mut lost) = (0, 0);
+    for segment in &capture.segments {
+        for report in segment.all_losses()? {
+            if PACKET_PROGRAMS.contains(&report.program) {
+                stored += report.stored;
+                lost += report.lost.iter().map(|lost| lost.count).sum::<u64>();
+            }
+        }
+    }
+    Ok((stored, lost))
+}
+
+/// The same from what tcpdump says at its end.
+fn tcpdump_account(said: &str) -> Result<(u64, u64)> {
+    let number = |suffix: &str| -> Result<u64> {
+        let line = said.lines().find_map(|line| line.strip_suffix(suffix));
+        line.and_then(|number| number.parse().ok()).with_context(|| format!("tcpdump said: {said}"))
+    };
+    Ok((number(" packets captured")?, number(" packets dropped by kernel")?))
+}
+
+/// Processor time of all children that were waited for.
+fn children_cpu() -> Result<Duration> {
+    let usage: Usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+    let microseconds = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
+    Ok(Duration::from_micros(microseconds.unsigned_abs()))
+}
