@@ -3,6 +3,7 @@
 //! - [`decode`]: link to transport headers of one packet.
 //! - [`flow_id`]: one number for both directions of a conversation.
 //! - [`attribute`]: which process a packet belongs to, and how that is known.
+//! - [`duplicate`]: local traffic is recorded leaving and arriving; which arrival is the copy of which departure.
 //!
 //! Nothing here does I/O, panics on any bytes, or allocates what a length field asks for.
 #![forbid(unsafe_code)]
@@ -11,6 +12,7 @@ pub mod attribute;
 mod bytes;
 pub mod decode;
 mod direction;
+pub mod duplicate;
 mod flow_id;
 
 pub use decode::{Decoded, decode, decode_parts};

@@ -1,0 +1,94 @@
+//! What two copies of a packet have in common.
+
+use twox_hash::XxHash3_128;
+
+use super::Candidate;
+use crate::decode::{DecodeError, Ip, SPLIT_HEADER_LEN_MAX, Transport};
+
+/// Bytes of payload that are compared when more was captured of one copy than of the other.
+const PREFIX_LEN: usize = 64;
+
+/// Bytes that are hashed beside the headers: length on the wire, and namespace.
+const TAIL_LEN: usize = 12;
+
+/// Place of the checksum in an IPv4 header.
+const IPV4_CHECKSUM: std::ops::Range<usize> = 10..12;
+
+/// A hash of all that must be equal in the headers of two copies; 128 bits, so that equal hashes mean equal headers. `None`
+/// for what is not matched: no IP, or headers that were not wholly captured.
+pub(super) fn headers(candidate: &Candidate<'_>) -> Option<u128> {
+    let decoded = candidate.decoded;
+    let ip = decoded.ip()?;
+    if matches!(decoded.error, Some(DecodeError::Truncated { .. })) {
+        return None;
+    }
+    let start = decoded.network_offset as usize;
+    let headers = candidate.header.get(start..decoded.header_len as usize)?;
+    let mut buffer = [0; SPLIT_HEADER_LEN_MAX + TAIL_LEN];
+    if headers.len() > SPLIT_HEADER_LEN_MAX {
+        return None;
+    }
+    buffer[..headers.len()].copy_from_slice(headers);
+    if ip.version == 4 {
+        buffer[IPV4_CHECKSUM].fill(0);
+    }
+    let transport = (decoded.transport_offset as usize).saturating_sub(start);
+    let checksum = match decoded.transport {
+        Transport::Tcp(_) => 16..18,
+        Transport::Udp { .. } => 6..8,
+        Transport::Icmp(_) => 2..4,
+        Transport::Sctp { .. } => 8..12,
+        Transport::None => 0..0,
+    };
+    let checksum = transport + checksum.start..transport + checksum.end;
+    if let Some(checksum) = buffer[..headers.len()].get_mut(checksum) {
+        checksum.fill(0);
+    }
+    let (len, tail) = (headers.len(), candidate.wire_len.saturating_sub(decoded.network_offset));
+    buffer[len..len + 4].copy_from_slice(&tail.to_be_bytes());
+    // Every namespace has its own loopback addresses; others may be at the two ends of a link between namespaces.
+    let namespace = if is_loopback(ip) { candidate.netns_cookie } else { 0 };
+    buffer[len + 4..len + TAIL_LEN].copy_from_slice(&namespace.to_be_bytes());
+    Some(XxHash3_128::oneshot(&buffer[..len + TAIL_LEN]))
+}
+
+/// True when either address is in `127.0.0.0/8` or is `::1`.
+fn is_loopback(ip: &Ip) -> bool {
+    const IPV6_LOOPBACK: [u8; 16] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+    [ip.source, ip.destination]
+        .iter()
+        .any(|address| if ip.version == 4 { address[12] == 127 } else { *address == IPV6_LOOPBACK })
+}
+
+/// What is remembered of a captured payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PayloadPrint {
+    /// Captured bytes; 0 also when they were not read.
+    len: usize,
+    /// Hash of the first [`PREFIX_LEN`] bytes.
+    prefix: u64,
+    /// Hash of all captured bytes.
+    whole: u64,
+}
+
+impl PayloadPrint {
+    pub(super) fn of(payload: Option<&[u8]>) -> Self {
+        let payload = payload.unwrap_or_default();
+        let prefix = &payload[..payload.len().min(PREFIX_LEN)];
+        let hash = |bytes: &[u8]| if bytes.is_empty() { 0 } else { XxHash3_128::oneshot(bytes) as u64 };
+        let prefix_hash = hash(prefix);
+        let whole = if payload.len() > PREFIX_LEN { hash(payload) } else { prefix_hash };
+        Self { len: payload.len(), prefix: prefix_hash, whole }
+    }
+
+    /// False when the payloads are known to differ.
+    pub(super) fn agrees(&self, other: &Self) -> bool {
+        if self.len == other.len {
+            self.whole == other.whole
+        } else if self.len.min(other.len) >= PREFIX_LEN {
+            self.prefix == other.prefix
+        } else {
+            true
+        }
+    }
+}

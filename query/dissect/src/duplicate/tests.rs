@@ -1,0 +1,255 @@
+//! Pairs are made when the evidence is there, and only then.
+
+use super::*;
+use crate::decode::samples::{CLIENT_V4, SERVER_V4, SplitMix, corpus, ipv4, ipv6, tcp, udp};
+use crate::decode::{decode, decode_parts, link_type};
+
+/// A record of raw IP whose headers and payload are not split.
+struct Record {
+    id: u64,
+    time_ns: u64,
+    direction: Direction,
+    netns_cookie: u64,
+    bytes: Vec<u8>,
+    payload: Option<Vec<u8>>,
+}
+
+fn record(id: u64, direction: Direction, bytes: Vec<u8>) -> Record {
+    Record { id, time_ns: id * 1000, direction, netns_cookie: 1, bytes, payload: None }
+}
+
+fn push(matcher: &mut DuplicateMatcher, record: &Record) -> Option<u64> {
+    let payload_len = record.payload.as_ref().map_or(0, Vec::len);
+    let wire_len = u32::try_from(record.bytes.len() + payload_len).unwrap();
+    let decoded = decode(link_type::RAW, &record.bytes, wire_len);
+    let candidate = Candidate {
+        id: record.id,
+        time_ns: record.time_ns,
+        direction: record.direction,
+        socket_cookie: record.id + 100,
+        netns_cookie: record.netns_cookie,
+        wire_len,
+        decoded: &decoded,
+        header: &record.bytes,
+        payload: record.payload.as_deref(),
+    };
+    let pair = matcher.push(&candidate)?;
+    assert_eq!((pair.ingress_id, pair.receiver_cookie), (record.id, record.id + 100));
+    assert_eq!(pair.sender_cookie, pair.egress_id + 100);
+    Some(pair.egress_id)
+}
+
+fn segment(sequence: u32, id: u16) -> Vec<u8> {
+    ipv4(CLIENT_V4, SERVER_V4, 6, id, &tcp(40_000, 443, sequence, 1, 0x10))
+}
+
+fn datagram() -> Vec<u8> {
+    ipv6(17, &udp(40_000, 53, 0))
+}
+
+use Direction::{Egress, Ingress};
+
+#[test]
+fn an_arrival_is_the_copy_of_its_departure() {
+    let mut matcher = DuplicateMatcher::default();
+    assert_eq!(push(&mut matcher, &record(1, Egress, segment(1000, 7))), None);
+    assert_eq!(push(&mut matcher, &record(2, Egress, segment(2000, 8))), None);
+    assert_eq!(push(&mut matcher, &record(3, Ingress, segment(2000, 8))), Some(2));
+    assert_eq!(push(&mut matcher, &record(4, Ingress, segment(1000, 7))), Some(1));
+    assert_eq!(push(&mut matcher, &record(5, Ingress, segment(1000, 7))), None, "each has one partner");
+}
+
+#[test]
+fn whatever_differs_is_another_packet() {
+    let original = segment(1000, 7);
+    let mut other_ttl = original.clone();
+    other_ttl[8] = 63;
+    let mut other_window = original.clone();
+    other_window[34] ^= 1;
+    let mut other_way = original.clone();
+    other_way[12..16].copy_from_slice(&SERVER_V4);
+    let longer = [original.clone(), vec![0]].concat();
+    for different in [segment(1001, 7), segment(1000, 8), other_ttl, other_window, other_way, longer] {
+        let mut matcher = DuplicateMatcher::default();
+        push(&mut matcher, &record(1, Egress, original.clone()));
+        assert_eq!(push(&mut matcher, &record(2, Ingress, different)), None);
+    }
+}
+
+/// A device between two namespaces fills checksums in that loopback leaves half done.
+#[test]
+fn checksums_do_not_count() {
+    let mut matcher = DuplicateMatcher::default();
+    for (transport_checksum, bytes) in [(36, segment(1, 1)), (46, datagram())] {
+        let mut filled = bytes.clone();
+        filled[transport_checksum] = 0xab;
+        if filled[0] == 0x45 {
+            filled[10..12].copy_from_slice(&[1, 2]);
+        }
+        push(&mut matcher, &record(1, Egress, bytes));
+        assert_eq!(push(&mut matcher, &record(2, Ingress, filled)), Some(1));
+    }
+}
+
+/// IPv6 datagrams have no identification: the k-th of equal ones that arrives is the k-th that left.
+#[test]
+fn what_looks_alike_keeps_its_order() {
+    let mut matcher = DuplicateMatcher::default();
+    for id in 1..=3 {
+        push(&mut matcher, &record(id, Egress, datagram()));
+    }
+    let partners: Vec<_> = (4..=7).map(|id| push(&mut matcher, &record(id, Ingress, datagram()))).collect();
+    assert_eq!(partners, [Some(1), Some(2), Some(3), None]);
+}
+
+#[test]
+fn payloads_tell_datagrams_apart() {
+    let long = |first: u8, len: usize| [vec![first], vec![0; len - 1]].concat();
+    let with_payload = |id, direction, payload| Record {
+        payload: Some(payload),
+        ..record(id, direction, ipv6(17, &[0, 1, 0, 2, 0, 0, 0, 0]))
+    };
+    let mut matcher = DuplicateMatcher::default();
+    push(&mut matcher, &with_payload(1, Egress, long(1, 200)));
+    push(&mut matcher, &with_payload(2, Egress, long(2, 200)));
+    push(&mut matcher, &with_payload(3, Egress, long(3, 200)));
+    assert_eq!(push(&mut matcher, &with_payload(4, Ingress, long(2, 200))), Some(2));
+    assert_eq!(push(&mut matcher, &with_payload(5, Ingress, long(9, 200))), None);
+    assert_eq!(push(&mut matcher, &with_payload(6, Ingress, long(1, 200))), Some(1));
+    assert_eq!(push(&mut matcher, &with_payload(7, Ingress, long(3, 200))), Some(3));
+}
+
+/// When many arrivals were lost, the departures without partner must not stand in the way of those that follow.
+#[test]
+fn lost_arrivals_do_not_block_the_others() {
+    let lost = COMPARED_MAX as u64 * 5;
+    let numbered = |id: u64, direction, number: u64| Record {
+        payload: Some(number.to_be_bytes().to_vec()),
+        ..record(id, direction, ipv6(17, &[0, 1, 0, 2, 0, 0, 0, 0]))
+    };
+    let mut matcher = DuplicateMatcher::default();
+    for number in 0..lost {
+        push(&mut matcher, &numbered(number, Egress, number));
+    }
+    let mut matched = 0;
+    for number in lost..lost + 100 {
+        push(&mut matcher, &numbered(2 * number, Egress, number));
+        let partner = push(&mut matcher, &numbered(2 * number + 1, Ingress, number));
+        assert!(partner.is_none_or(|partner| partner == 2 * number));
+        matched += u64::from(partner.is_some());
+    }
+    assert!(matched >= 90, "{matched} of 100");
+}
+
+#[test]
+fn payloads_that_were_captured_in_part_are_compared_in_part() {
+    let print = |bytes: &[u8]| PayloadPrint::of(Some(bytes));
+    let whole: Vec<u8> = (0..200).collect();
+    assert!(print(&whole).agrees(&print(&whole[..100])));
+    assert!(print(&whole).agrees(&print(&[])));
+    assert!(print(&whole).agrees(&PayloadPrint::of(None)));
+    assert!(!print(&whole).agrees(&print(&whole[1..101])));
+    assert!(!print(&whole[..50]).agrees(&print(&whole[1..51])));
+}
+
+#[test]
+fn a_departure_waits_for_a_second() {
+    let mut matcher = DuplicateMatcher::default();
+    let at = |id, time_ns, direction| Record { time_ns, ..record(id, direction, datagram()) };
+    push(&mut matcher, &at(1, 0, Egress));
+    push(&mut matcher, &at(2, 10, Egress));
+    assert_eq!(push(&mut matcher, &at(3, WINDOW_NS + 1, Ingress)), Some(2));
+    assert_eq!(matcher.waiting_len(), 1);
+    assert_eq!(push(&mut matcher, &at(4, 3 * WINDOW_NS, Ingress)), None);
+    assert_eq!((matcher.waiting_len(), matcher.chains.len()), (0, 0), "nothing is kept of what is over");
+}
+
+#[test]
+fn an_arrival_is_never_the_copy_of_a_later_departure() {
+    let mut matcher = DuplicateMatcher::default();
+    assert_eq!(push(&mut matcher, &record(1, Ingress, datagram())), None);
+    push(&mut matcher, &Record { time_ns: 50, ..record(2, Egress, datagram()) });
+    assert_eq!(push(&mut matcher, &Record { time_ns: 49, ..record(3, Ingress, datagram()) }), None);
+}
+
+/// Containers talk to themselves with the same addresses; between namespaces, a link has other ones.
+#[test]
+fn loopback_addresses_belong_to_their_namespace() {
+    let local = ipv4([127, 0, 0, 1], [127, 0, 0, 1], 17, 0, &udp(1, 2, 0));
+    let between = ipv4(CLIENT_V4, SERVER_V4, 17, 0, &udp(1, 2, 0));
+    for (bytes, expected) in [(local, None), (between, Some(1))] {
+        let mut matcher = DuplicateMatcher::default();
+        push(&mut matcher, &record(1, Egress, bytes.clone()));
+        let elsewhere = Record { netns_cookie: 2, ..record(2, Ingress, bytes) };
+        assert_eq!(push(&mut matcher, &elsewhere), expected);
+    }
+}
+
+#[test]
+fn memory_is_bounded() {
+    let mut matcher = DuplicateMatcher::default();
+    for id in 0..WAITING_MAX as u64 + 1000 {
+        let bytes = segment(id as u32, 0);
+        push(&mut matcher, &Record { time_ns: 0, ..record(id, Egress, bytes) });
+    }
+    assert_eq!((matcher.waiting_len(), matcher.chains.len()), (WAITING_MAX, WAITING_MAX));
+    let oldest = Record { time_ns: 0, ..record(1 << 40, Ingress, segment(999, 0)) };
+    assert_eq!(push(&mut matcher, &oldest), None);
+    let next = Record { time_ns: 0, ..record(1 << 40, Ingress, segment(1000, 0)) };
+    assert_eq!(push(&mut matcher, &next), Some(1000));
+}
+
+/// The matcher agrees with a plain search through all departures, whatever comes in which order.
+#[test]
+fn agrees_with_a_plain_search() {
+    let mut random = SplitMix(7);
+    let mut matcher = DuplicateMatcher::default();
+    let mut departures: Vec<(u64, u64, u32)> = Vec::new();
+    let (mut pairs, mut time_ns) = (0, 0);
+    for id in 0..30_000 {
+        time_ns += random.next() % (WINDOW_NS / 20);
+        let kind = random.next() as u32 % 12;
+        let direction = if random.below(2) == 0 { Egress } else { Ingress };
+        let found = push(&mut matcher, &Record { time_ns, ..record(id, direction, segment(kind, 0)) });
+        departures.retain(|(_, left_ns, _)| left_ns + WINDOW_NS >= time_ns);
+        match direction {
+            Egress => departures.push((id, time_ns, kind)),
+            _ => {
+                let place = departures.iter().position(|(_, _, known)| *known == kind);
+                assert_eq!(found, place.map(|place| departures.remove(place).0), "record {id}");
+                pairs += usize::from(found.is_some());
+            }
+        }
+    }
+    assert!(pairs > 5000, "{pairs} pairs are too few to show anything");
+}
+
+#[test]
+fn any_bytes_at_all() {
+    let corpus = corpus();
+    let mut random = SplitMix(3);
+    let mut matcher = DuplicateMatcher::default();
+    for id in 0..40_000 {
+        let (link_type, mut bytes) = corpus[random.below(corpus.len())].clone();
+        if random.below(2) == 0 {
+            let at = random.below(bytes.len());
+            bytes[at] = random.next() as u8;
+        }
+        let (header, payload) = bytes.split_at(random.below(bytes.len() + 1));
+        let decoded = decode_parts(link_type, header, payload, 0);
+        let direction = if random.below(2) == 0 { Egress } else { Ingress };
+        let candidate = Candidate {
+            id,
+            time_ns: random.next() >> random.below(64),
+            direction,
+            socket_cookie: 1,
+            netns_cookie: 1,
+            wire_len: random.next() as u32,
+            decoded: &decoded,
+            header,
+            payload: Some(payload),
+        };
+        let pair = matcher.push(&candidate);
+        assert!(pair.is_none_or(|pair| direction == Ingress && pair.ingress_id == id));
+    }
+}
