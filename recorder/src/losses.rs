@@ -36,9 +36,12 @@ unsafe impl Pod for Value {}
 
 impl KernelCounters {
     pub(crate) fn take(ebpf: &mut Ebpf) -> Result<Self, Error> {
-        let map = ebpf.take_map("COUNTERS").ok_or_else(|| failed("finding map COUNTERS", "not in the object"))?;
+        let map =
+            ebpf.take_map("COUNTERS").ok_or_else(|| failed("finding map COUNTERS", "not in the object"))?;
         let map = match map {
-            map @ Map::PerCpuArray(_) => PerCpuArray::try_from(map).map_err(|error| failed("opening COUNTERS", error))?,
+            map @ Map::PerCpuArray(_) => {
+                PerCpuArray::try_from(map).map_err(|error| failed("opening COUNTERS", error))?
+            }
             _ => return Err(failed("opening COUNTERS", "of another type")),
         };
         Ok(Self { map })
@@ -51,7 +54,8 @@ impl KernelCounters {
     pub fn read(&self) -> Result<Vec<ProgramCounters>, Error> {
         let mut rows = Vec::new();
         for program in Program::ALL {
-            let values = self.map.get(&(program as u32), 0).map_err(|error| failed("reading COUNTERS", error))?;
+            let values =
+                self.map.get(&(program as u32), 0).map_err(|error| failed("reading COUNTERS", error))?;
             for (cpu, Value(counters)) in (0..).zip(values.iter()) {
                 if counters.seen != 0 {
                     rows.push(ProgramCounters { program, cpu, counters: *counters });

@@ -1,2 +1,7 @@
-//! Placeholder while the workspace resolves.
-fn main() {}
+//! `kcap-record`: records what the kernel of this host sees.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    kcap_recorder::cli::main()
+}

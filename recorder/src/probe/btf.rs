@@ -156,7 +156,9 @@ impl Btf {
         for _ in 0..DEPTH_MAX {
             let Some(start) = self.start(id) else { return Ok(id) };
             match self.kind_and_count(start)?.0 {
-                KIND_TYPEDEF | KIND_VOLATILE | KIND_CONST | KIND_RESTRICT | KIND_TYPE_TAG => id = self.word(start + 8)?,
+                KIND_TYPEDEF | KIND_VOLATILE | KIND_CONST | KIND_RESTRICT | KIND_TYPE_TAG => {
+                    id = self.word(start + 8)?
+                }
                 _ => return Ok(id),
             }
         }
@@ -201,7 +203,8 @@ mod tests {
     /// `struct outer { int first; struct { const struct inner second; }; };` with `struct inner { int third, fourth; };`
     fn sample() -> Vec<u8> {
         let strings = b"\0outer\0first\0inner\0second\0third\0fourth\0int\0";
-        let name = |text: &[u8]| strings.windows(text.len()).position(|window| window == text).unwrap() as u32;
+        let name =
+            |text: &[u8]| strings.windows(text.len()).position(|window| window == text).unwrap() as u32;
         let info = |kind: u32, count: u32| kind << 24 | count;
         let mut types: Vec<u32> = Vec::new();
         types.extend([name(b"int\0"), info(KIND_INT, 0), 4, 32]); // 1

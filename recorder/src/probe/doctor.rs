@@ -73,13 +73,19 @@ pub fn doctor() -> Report {
                         Need::InsteadOf(better) if available && taken(better) => {
                             Some(format!("not needed beside {}", better.name()))
                         }
-                        _ => failures.iter().find(|(failed, _)| *failed == hook.program).map(|(_, why)| why.clone()),
+                        _ => failures
+                            .iter()
+                            .find(|(failed, _)| *failed == hook.program)
+                            .map(|(_, why)| why.clone()),
                     };
                     let chosen = available && reason.is_none();
                     HookState { purpose: hook.purpose, hook: hook.name, available, chosen, reason }
                 })
                 .collect();
-            let refused = HOOKS.iter().zip(&report.hooks).find(|(hook, state)| hook.need == Need::Mandatory && !state.available);
+            let refused = HOOKS
+                .iter()
+                .zip(&report.hooks)
+                .find(|(hook, state)| hook.need == Need::Mandatory && !state.available);
             report.obstacle = refused.map(|(hook, state)| Error::Program {
                 program: hook.program.name(),
                 hook: hook.name,

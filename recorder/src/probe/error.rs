@@ -7,13 +7,17 @@ use std::{io, path::PathBuf};
 #[non_exhaustive]
 pub enum Error {
     /// The process may not load programs.
-    #[error("not allowed to load eBPF programs ({missing} missing): run as root, or give kcap-record CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN")]
+    #[error(
+        "not allowed to load eBPF programs ({missing} missing): run as root, or give kcap-record CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN"
+    )]
     NotPermitted {
         /// Capabilities that are missing.
         missing: String,
     },
     /// The kernel has no `bpf(2)`, or something such as a container's seccomp profile forbids it.
-    #[error("bpf(2) is refused although the capabilities are there ({source}): a seccomp profile, lockdown or a kernel without CONFIG_BPF_SYSCALL forbids it; record on the host itself")]
+    #[error(
+        "bpf(2) is refused although the capabilities are there ({source}): a seccomp profile, lockdown or a kernel without CONFIG_BPF_SYSCALL forbids it; record on the host itself"
+    )]
     SyscallRefused {
         /// What bpf(2) returned.
         source: io::Error,
@@ -45,7 +49,9 @@ pub enum Error {
         problem: &'static str,
     },
     /// A field that the programs need isn't there.
-    #[error("this kernel has no field {field}, which kcap-record reads: report it with the output of `uname -r`")]
+    #[error(
+        "this kernel has no field {field}, which kcap-record reads: report it with the output of `uname -r`"
+    )]
     NoField {
         /// `structure.field`
         field: String,

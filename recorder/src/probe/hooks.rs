@@ -38,7 +38,12 @@ const fn cgroup(program: Program, need: Need, name: &'static str, purpose: &'sta
     Hook { program, place: Place::Cgroup, need, name, purpose }
 }
 
-const fn tracepoint(program: Program, point: &'static str, name: &'static str, purpose: &'static str) -> Hook {
+const fn tracepoint(
+    program: Program,
+    point: &'static str,
+    name: &'static str,
+    purpose: &'static str,
+) -> Hook {
     Hook { program, place: Place::Tracepoint(point), need: Need::Wanted, name, purpose }
 }
 
@@ -54,12 +59,42 @@ pub(super) const HOOKS: [Hook; Program::ALL.len()] = [
     cgroup(Program::SocketConnect4, Need::Wanted, "cgroup/connect4", "who connects"),
     cgroup(Program::SocketConnect6, Need::Wanted, "cgroup/connect6", "who connects"),
     cgroup(Program::SocketOperations, Need::Wanted, "sock_ops", "owners of accepted sockets"),
-    tracepoint(Program::SocketSend, "sock_send_length", "raw_tp/sock_send_length", "who sends on inherited sockets"),
-    tracepoint(Program::SocketReceive, "sock_recv_length", "raw_tp/sock_recv_length", "who receives on inherited sockets"),
-    cgroup(Program::SocketSendmsg4, Need::InsteadOf(Program::SocketSend), "cgroup/sendmsg4", "who sends datagrams"),
-    cgroup(Program::SocketSendmsg6, Need::InsteadOf(Program::SocketSend), "cgroup/sendmsg6", "who sends datagrams"),
-    cgroup(Program::SocketRecvmsg4, Need::InsteadOf(Program::SocketReceive), "cgroup/recvmsg4", "who receives datagrams"),
-    cgroup(Program::SocketRecvmsg6, Need::InsteadOf(Program::SocketReceive), "cgroup/recvmsg6", "who receives datagrams"),
+    tracepoint(
+        Program::SocketSend,
+        "sock_send_length",
+        "raw_tp/sock_send_length",
+        "who sends on inherited sockets",
+    ),
+    tracepoint(
+        Program::SocketReceive,
+        "sock_recv_length",
+        "raw_tp/sock_recv_length",
+        "who receives on inherited sockets",
+    ),
+    cgroup(
+        Program::SocketSendmsg4,
+        Need::InsteadOf(Program::SocketSend),
+        "cgroup/sendmsg4",
+        "who sends datagrams",
+    ),
+    cgroup(
+        Program::SocketSendmsg6,
+        Need::InsteadOf(Program::SocketSend),
+        "cgroup/sendmsg6",
+        "who sends datagrams",
+    ),
+    cgroup(
+        Program::SocketRecvmsg4,
+        Need::InsteadOf(Program::SocketReceive),
+        "cgroup/recvmsg4",
+        "who receives datagrams",
+    ),
+    cgroup(
+        Program::SocketRecvmsg6,
+        Need::InsteadOf(Program::SocketReceive),
+        "cgroup/recvmsg6",
+        "who receives datagrams",
+    ),
     cgroup(Program::PacketIngress, Need::Mandatory, "cgroup_skb/ingress", "arriving packets"),
     cgroup(Program::PacketEgress, Need::Mandatory, "cgroup_skb/egress", "leaving packets"),
 ];

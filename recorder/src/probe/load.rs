@@ -169,13 +169,21 @@ impl Kernel {
 
 fn check(options: &LoadOptions) -> Result<(), Error> {
     if options.snaplen == 0 || options.snaplen > SNAPLEN_MAX {
-        return Err(Error::Option { option: "snaplen", value: options.snaplen.into(), wanted: "1 to 65535" });
+        return Err(Error::Option {
+            option: "snaplen",
+            value: options.snaplen.into(),
+            wanted: "1 to 262144",
+        });
     }
     for (option, value) in
         [("packet ring", options.packet_ring_bytes), ("event ring", options.event_ring_bytes)]
     {
         if !value.is_power_of_two() || !(RING_LEN_MIN..=RING_LEN_MAX).contains(&value) {
-            return Err(Error::Option { option, value: value.into(), wanted: "a power of two, 256 KiB to 1 GiB" });
+            return Err(Error::Option {
+                option,
+                value: value.into(),
+                wanted: "a power of two, 256 KiB to 1 GiB",
+            });
         }
     }
     Ok(())
@@ -188,7 +196,9 @@ fn refused(error: aya::EbpfError) -> Error {
         if let Some(io) = current.downcast_ref::<std::io::Error>()
             && matches!(io.raw_os_error(), Some(libc::EPERM | libc::ENOSYS))
         {
-            return Error::SyscallRefused { source: std::io::Error::from_raw_os_error(io.raw_os_error().unwrap_or(0)) };
+            return Error::SyscallRefused {
+                source: std::io::Error::from_raw_os_error(io.raw_os_error().unwrap_or(0)),
+            };
         }
         cause = current.source();
     }
@@ -217,7 +227,8 @@ impl Loaded {
     /// Attaches the programs that were loaded, packets last. Those that only add knowledge may fail, and are then
     /// named in `missing`.
     pub fn attach(&mut self) -> Result<(), Error> {
-        let cgroup = File::open(&self.cgroup).map_err(|source| Error::File { path: self.cgroup.clone(), source })?;
+        let cgroup =
+            File::open(&self.cgroup).map_err(|source| Error::File { path: self.cgroup.clone(), source })?;
         // Links in single mode are, to the kernel, links beside which others may be; before links, it must be said.
         let mode = if self.has_links { CgroupAttachMode::Single } else { CgroupAttachMode::AllowMultiple };
         for hook in std::mem::take(&mut self.pending) {
@@ -333,7 +344,10 @@ fn reason(error: &ProgramError) -> String {
             tracing::debug!("{log}");
             let statistic = |line: &str| VERIFIER_STATISTICS.iter().any(|start| line.starts_with(start));
             let last = log.lines().rev().find(|line| !line.trim().is_empty() && !statistic(line));
-            format!("{io_error}{}", last.map(|line| format!("; verifier: {}", line.trim())).unwrap_or_default())
+            format!(
+                "{io_error}{}",
+                last.map(|line| format!("; verifier: {}", line.trim())).unwrap_or_default()
+            )
         }
         ProgramError::SyscallError(error) => format!("{}: {}", error.call, error.io_error),
         error => error.to_string(),

@@ -33,7 +33,11 @@ pub fn kernel_version() -> Result<(String, (u32, u32)), Error> {
 /// Refuses kernels before [`KERNEL_MIN`].
 pub(super) fn check_kernel() -> Result<(u32, u32), Error> {
     let (found, version) = kernel_version()?;
-    if version < KERNEL_MIN { Err(Error::KernelTooOld { found, required: KERNEL_MIN_TEXT }) } else { Ok(version) }
+    if version < KERNEL_MIN {
+        Err(Error::KernelTooOld { found, required: KERNEL_MIN_TEXT })
+    } else {
+        Ok(version)
+    }
 }
 
 /// Names of the capabilities that are missing; none when loading is allowed.
@@ -42,7 +46,11 @@ pub fn missing_capabilities() -> Vec<String> {
     if has(Capability::CAP_SYS_ADMIN) && has(Capability::CAP_NET_ADMIN) {
         return Vec::new();
     }
-    NEEDED.into_iter().filter(|capability| !has(*capability)).map(|capability| capability.to_string()).collect()
+    NEEDED
+        .into_iter()
+        .filter(|capability| !has(*capability))
+        .map(|capability| capability.to_string())
+        .collect()
 }
 
 /// Refuses a process that may not load programs.

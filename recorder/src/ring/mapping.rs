@@ -38,8 +38,13 @@ impl Mapping {
         let Some(Map::RingBuf(map)) = ebpf.take_map(name) else {
             return Err(wrong("the programs have no such ring"));
         };
-        let data_len = map.info().map_err(|_| wrong("the ring doesn't tell its size"))?.max_entries() as usize;
-        let fd = map.fd().as_fd().try_clone_to_owned().map_err(|source| Error::Map { what: "keeping a ring", source })?;
+        let data_len =
+            map.info().map_err(|_| wrong("the ring doesn't tell its size"))?.max_entries() as usize;
+        let fd = map
+            .fd()
+            .as_fd()
+            .try_clone_to_owned()
+            .map_err(|source| Error::Map { what: "keeping a ring", source })?;
         // SAFETY: a plain question.
         let page_len = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096);
         let writable = libc::PROT_READ | libc::PROT_WRITE;
@@ -123,7 +128,11 @@ impl AsFd for Mapping {
 
 impl fmt::Debug for Mapping {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Mapping").field("len", &self.data_len).field("position", &self.position).finish()
+        formatter
+            .debug_struct("Mapping")
+            .field("len", &self.data_len)
+            .field("position", &self.position)
+            .finish()
     }
 }
 

@@ -42,7 +42,9 @@ impl Wakeups {
         let timeout_ms = libc::c_int::try_from(timeout.as_millis()).unwrap_or(libc::c_int::MAX);
         let mut events = [libc::epoll_event { events: 0, u64: 0 }; 4];
         // SAFETY: room for as many events as it is told.
-        let count = unsafe { libc::epoll_wait(self.epoll.as_raw_fd(), events.as_mut_ptr(), events.len() as _, timeout_ms) };
+        let count = unsafe {
+            libc::epoll_wait(self.epoll.as_raw_fd(), events.as_mut_ptr(), events.len() as _, timeout_ms)
+        };
         match count {
             0.. => Ok(count > 0),
             _ => {

@@ -1,0 +1,276 @@
+//! The command line of `kcap-record`.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use kcap_format::Effort;
+use kcap_recorder_ebpf::SNAPLEN_MAX;
+use tracing::level_filters::LevelFilter;
+
+use crate::units::{parse_duration, parse_size};
+use crate::{probe, run};
+
+/// Exit status when recording failed; clap exits with 2 for usage.
+const EXIT_FAILURE: u8 = 1;
+/// Levels that zstd knows.
+const COMPRESSION_LEVELS: std::ops::RangeInclusive<i32> = -7..=19;
+
+/// Records what the kernel of this host sees: packets, and the sockets and processes behind them.
+#[derive(Debug, Parser)]
+#[command(name = "kcap-record", version, about, propagate_version = true)]
+#[command(after_help = "Examples:
+  kcap-record doctor                        see what this kernel allows
+  kcap-record run -o capture                record until Ctrl-C
+  kcap-record run -o capture --duration 10s --snaplen headers")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(Box<RunArgs>),
+    Doctor,
+}
+
+/// Record into a folder until Ctrl-C, SIGTERM or the end of --duration.
+///
+/// The folder gets segment files that `kcap sql`, `kcap info` and `kcap convert` read, also while recording goes on. What
+/// could not be recorded is counted by cause, in the segments and in the summary at the end.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  kcap-record run -o capture --duration 10s
+  kcap-record run -o /var/lib/kcap --segment-time 1m --max-disk 20GiB
+  kcap-record run -o capture --snaplen headers --packet-buffer 256MiB
+
+Sizes are numbers with a unit (512KiB, 64MiB, 1.5GiB), durations likewise (500ms, 10s, 1m30s).
+Ctrl-C writes what was seen, seals the last segment and prints a summary; a second one gives up at once.")]
+pub(crate) struct RunArgs {
+    /// Folder for the segments; it is made if there is none
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) output: PathBuf,
+    /// Stop after this time [default: record until Ctrl-C]
+    #[arg(long, value_name = "TIME", value_parser = positive_duration)]
+    pub(crate) duration: Option<Duration>,
+    /// Most bytes to keep of a packet, or 'headers': network and transport headers only
+    #[arg(long, value_name = "BYTES", default_value = "65535", value_parser = parse_snaplen)]
+    pub(crate) snaplen: Snaplen,
+    /// Begin a new segment when one has this size
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = parse_segment_size)]
+    pub(crate) segment_size: u64,
+    /// Begin a new segment when one has this age
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = positive_duration)]
+    pub(crate) segment_time: Duration,
+    /// Remove the oldest segments of the folder so that all together stay below this size
+    #[arg(long, value_name = "SIZE", value_parser = parse_disk_size)]
+    pub(crate) max_disk: Option<u64>,
+    /// Ring between kernel and recorder for packets, a power of two
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = parse_ring_size)]
+    pub(crate) packet_buffer: u32,
+    /// Ring between kernel and recorder for processes and sockets, a power of two
+    #[arg(long, value_name = "SIZE", default_value = "16MiB", value_parser = parse_ring_size)]
+    pub(crate) event_buffer: u32,
+    /// zstd level, or 'stored'; lower ones are used while the recorder can't keep up
+    #[arg(long, value_name = "LEVEL", default_value = "3", value_parser = parse_effort, allow_hyphen_values = true)]
+    pub(crate) compression_level: Effort,
+    /// Threads that compress [default: half of the processors, at most 4]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) threads: Option<u16>,
+    /// Sync to disk this often: what a crash of the host may cost
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = positive_duration)]
+    pub(crate) sync_interval: Duration,
+    /// Keep the payload of loopback packets twice, with the leaving and with the arriving copy
+    #[arg(long)]
+    pub(crate) keep_local_copies: bool,
+    /// Print errors only
+    #[arg(short, long, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Log more: -v what the recorder does, -vv how
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// How to log to standard error
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) log_format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+/// How much of a packet is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Snaplen {
+    Headers,
+    Bytes(u32),
+}
+
+impl std::fmt::Display for Snaplen {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Headers => formatter.write_str("headers"),
+            Self::Bytes(len) => write!(formatter, "{len}"),
+        }
+    }
+}
+
+/// Runs `kcap-record` with the arguments of the process.
+pub fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Run(args) => {
+            start_log(&args);
+            run::run(&args)
+        }
+        Command::Doctor => doctor(),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Standard error may be gone too.
+            let _ = writeln!(io::stderr(), "kcap-record: {error:#}");
+            ExitCode::from(EXIT_FAILURE)
+        }
+    }
+}
+
+fn doctor() -> Result<ExitCode> {
+    let report = probe::doctor();
+    write!(io::stdout(), "{report}")?;
+    io::stdout().flush()?;
+    Ok(if report.is_fit() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILURE) })
+}
+
+fn start_log(args: &RunArgs) {
+    let level = match (args.quiet, args.verbose) {
+        (true, _) => LevelFilter::ERROR,
+        (false, 0) => LevelFilter::WARN,
+        (false, 1) => LevelFilter::INFO,
+        (false, _) => LevelFilter::DEBUG,
+    };
+    let log = tracing_subscriber::fmt().with_max_level(level).with_writer(io::stderr).with_target(false);
+    // A second log in one process, as in tests, is no failure.
+    let _ = match args.log_format {
+        LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).try_init(),
+        LogFormat::Json => log.json().flatten_event(true).try_init(),
+    };
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+fn positive_duration(text: &str) -> Result<Duration, String> {
+    let duration = parse_duration(text)?;
+    if duration.is_zero() { Err("must be more than nothing".to_owned()) } else { Ok(duration) }
+}
+
+fn parse_snaplen(text: &str) -> Result<Snaplen, String> {
+    if text == "headers" {
+        return Ok(Snaplen::Headers);
+    }
+    match text.parse() {
+        Ok(len @ 1..=SNAPLEN_MAX) => Ok(Snaplen::Bytes(len)),
+        _ => Err(format!("give 1 to {SNAPLEN_MAX} bytes, or 'headers'")),
+    }
+}
+
+fn parse_segment_size(text: &str) -> Result<u64, String> {
+    at_least(parse_size(text)?, run::SEGMENT_LEN_MIN)
+}
+
+fn parse_disk_size(text: &str) -> Result<u64, String> {
+    at_least(parse_size(text)?, run::DISK_LEN_MIN)
+}
+
+fn at_least(size: u64, least: u64) -> Result<u64, String> {
+    if size >= least {
+        Ok(size)
+    } else {
+        Err(format!("must be at least {}", crate::units::format_size(least)))
+    }
+}
+
+fn parse_ring_size(text: &str) -> Result<u32, String> {
+    let size = parse_size(text)?;
+    match u32::try_from(size) {
+        Ok(len) if len.is_power_of_two() && run::RING_LENS.contains(&len) => Ok(len),
+        _ => Err("must be a power of two from 256KiB to 1GiB, e.g. 64MiB".to_owned()),
+    }
+}
+
+fn parse_effort(text: &str) -> Result<Effort, String> {
+    if text == "stored" {
+        return Ok(Effort::Stored);
+    }
+    match text.parse() {
+        Ok(level) if level != 0 && COMPRESSION_LEVELS.contains(&level) => Ok(Effort::Zstd { level }),
+        _ => {
+            let (first, last) = (COMPRESSION_LEVELS.start(), COMPRESSION_LEVELS.end());
+            Err(format!("give a level from {first} to {last} other than 0, or 'stored'"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn args(line: &str) -> Result<RunArgs, clap::Error> {
+        let words = ["kcap-record", "run"].into_iter().chain(line.split_whitespace());
+        Cli::try_parse_from(words).map(|cli| match cli.command {
+            Command::Run(args) => *args,
+            Command::Doctor => panic!("not doctor"),
+        })
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_design() {
+        let args = args("-o out").unwrap();
+        assert_eq!((args.snaplen, args.segment_size), (Snaplen::Bytes(65_535), 256 << 20));
+        assert_eq!((args.packet_buffer, args.event_buffer), (64 << 20, 16 << 20));
+        assert_eq!((args.duration, args.max_disk), (None, None));
+        assert!(matches!(args.compression_level, Effort::Zstd { level: 3 }));
+    }
+
+    #[test]
+    fn values_are_checked() {
+        assert_eq!(args("-o out --snaplen headers --duration 10").unwrap().snaplen, Snaplen::Headers);
+        assert!(matches!(
+            args("-o o --compression-level -5").unwrap().compression_level,
+            Effort::Zstd { level: -5 }
+        ));
+        for bad in [
+            "",
+            "-o out --snaplen 0",
+            "-o out --snaplen 65536",
+            "-o out --duration 0s",
+            "-o out --duration soon",
+            "-o out --packet-buffer 65MiB",
+            "-o out --packet-buffer 4GiB",
+            "-o out --segment-size 10",
+            "-o out --max-disk 1KiB",
+            "-o out --compression-level 0",
+            "-o out --compression-level 99",
+            "-o out --threads 0",
+            "-o out --no-such-option",
+            "-o out -q -v",
+        ] {
+            assert_eq!(args(bad).err().map(|error| error.exit_code()), Some(2), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! The threads that empty the rings. They copy and hand over; everything that may wait is on other threads.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender};
+use kcap_format::proto::Event;
+use kcap_format::{Direction, PacketBatch, PacketRow, packet_flags};
+use kcap_recorder_ebpf::{self as ebpf, PacketHead};
+
+use crate::account::{Source, Tally};
+use crate::clock;
+use crate::enrich;
+use crate::governor::{Governor, Observer};
+use crate::pipeline::{
+    BATCH_RAW_LEN_MAX, BATCH_RAW_LEN_MIN, EVENTS_PER_BATCH, JobSender, PACKET_BATCHES, ToSink, Work,
+};
+use crate::ring::{EventRecord, EventRing, PacketRing, Wakeups};
+
+/// `LINKTYPE_RAW`: what the cgroup hooks see begins with the IP header.
+const LINK_TYPE_RAW: u16 = 101;
+/// Packets are handed over at this age even if their batch is not full.
+const PACKETS_AGE_MAX: Duration = Duration::from_secs(1);
+/// Events are handed over at this age. A segment that ends waits for the events of its packets: keep it short.
+const EVENTS_AGE_MAX: Duration = Duration::from_millis(100);
+/// How long the packet drainer sleeps when its ring is empty, unless the kernel calls.
+const PACKET_WAIT: Duration = Duration::from_millis(10);
+/// The same for events; also the longest time until a drainer sees that it is to stop.
+const EVENT_WAIT: Duration = Duration::from_millis(50);
+/// A batch that fills faster than this is followed by a larger one, and one that fills slower than the second by a smaller one.
+const BATCH_FILL_FAST: Duration = Duration::from_millis(10);
+const BATCH_FILL_SLOW: Duration = Duration::from_millis(50);
+
+// The numbers of the kernel programs are stored as they are.
+const _: () = {
+    assert!(ebpf::PACKET_FLAG_HEADERS_INCOMPLETE == packet_flags::HEADERS_INCOMPLETE);
+    assert!(ebpf::PACKET_FLAG_PAYLOAD_ELIDED == packet_flags::PAYLOAD_WITH_LEAVING_COPY);
+    assert!(ebpf::DIRECTION_INGRESS == Direction::Ingress as u8);
+    assert!(ebpf::DIRECTION_EGRESS == Direction::Egress as u8);
+};
+
+/// What both drainers have.
+pub(crate) struct Outlet {
+    pub(crate) jobs: JobSender,
+    pub(crate) sink: Sender<ToSink>,
+    /// The programs are off: end when the ring is empty.
+    pub(crate) stop: Arc<AtomicBool>,
+}
+
+/// Empties the ring of packets.
+pub(crate) struct PacketDrainer {
+    pub(crate) ring: PacketRing,
+    pub(crate) pool: Receiver<PacketBatch>,
+    pub(crate) governor: Arc<Governor>,
+    pub(crate) outlet: Outlet,
+}
+
+impl PacketDrainer {
+    /// Drains until told to stop and the ring is empty.
+    pub(crate) fn run(mut self) -> io::Result<()> {
+        let wakeups = Wakeups::new(&[&self.ring])?;
+        let mut observer = Observer::new(Instant::now());
+        let mut target_len = BATCH_RAW_LEN_MIN;
+        // Waits while everything is full.
+        while let Ok(mut batch) = self.pool.recv() {
+            self.governor.observe(&mut observer, self.backlog(), Instant::now());
+            let filled = self.fill(&mut batch, target_len, &wakeups)?;
+            target_len = next_target_len(target_len, batch.raw_len(), filled.duration);
+            if !batch.is_empty() {
+                self.outlet.jobs.send(Work::Packets(batch));
+            }
+            if filled.ended {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn fill(&mut self, batch: &mut PacketBatch, target_len: usize, wakeups: &Wakeups) -> io::Result<Filled> {
+        let mut begun = None;
+        loop {
+            // Read before the ring: what it holds after the programs are off is all that there will be.
+            let stop = self.outlet.stop.load(Ordering::Acquire);
+            let room = target_len.saturating_sub(batch.raw_len());
+            let drained = self.ring.drain(records_that_fit(room), |head, bytes| push(batch, head, bytes));
+            self.outlet.report_bad(drained.bad);
+            let is_idle = drained.records + drained.bad == 0;
+            if is_idle && stop {
+                return Ok(Filled { duration: Duration::ZERO, ended: true });
+            }
+            if !batch.is_empty() {
+                let age = begun.get_or_insert_with(Instant::now).elapsed();
+                if batch.raw_len() >= target_len || age >= PACKETS_AGE_MAX {
+                    return Ok(Filled { duration: age, ended: false });
+                }
+            }
+            if is_idle {
+                wakeups.wait(PACKET_WAIT)?;
+            }
+        }
+    }
+
+    /// The fuller one of ring and pipeline, as a part of 1.
+    fn backlog(&self) -> f64 {
+        let ring = self.ring.backlog_len() as f64 / self.ring.capacity_len() as f64;
+        // One batch is at hand, one waits for its turn to be filled.
+        let pipeline = 1.0 - (self.pool.len() + 1) as f64 / PACKET_BATCHES as f64;
+        ring.max(pipeline)
+    }
+}
+
+struct Filled {
+    duration: Duration,
+    ended: bool,
+}
+
+/// How many packets certainly fit, at least one: a batch exceeds its target by less than one packet.
+fn records_that_fit(room: usize) -> u64 {
+    (room / (ebpf::SNAPLEN_MAX as usize + 1)) as u64 + 1
+}
+
+/// Larger blocks cost less each, smaller ones are sooner on disk.
+fn next_target_len(target_len: usize, filled_len: usize, duration: Duration) -> usize {
+    if filled_len >= target_len && duration < BATCH_FILL_FAST {
+        (target_len * 2).min(BATCH_RAW_LEN_MAX)
+    } else if filled_len < target_len || duration > BATCH_FILL_SLOW {
+        (target_len / 2).max(BATCH_RAW_LEN_MIN)
+    } else {
+        target_len
+    }
+}
+
+fn push(batch: &mut PacketBatch, head: &PacketHead, bytes: &[u8]) {
+    let (header, payload) = bytes.split_at(usize::from(head.header_len).min(bytes.len()));
+    let row = PacketRow {
+        time_ns: head.time_ns,
+        socket_cookie: head.socket_cookie,
+        netns_cookie: head.netns_cookie,
+        interface_index: head.interface_index,
+        wire_len: head.wire_len,
+        link_type: LINK_TYPE_RAW,
+        direction: Direction::from_u8(head.direction),
+        flags: head.flags,
+        program: head.program,
+        cpu: head.cpu,
+        gso_size: head.gso_size,
+        gso_segments: head.gso_segments,
+        mark: head.mark,
+    };
+    batch.push(&row, header, payload);
+}
+
+/// Empties the ring of events.
+pub(crate) struct EventDrainer {
+    pub(crate) ring: EventRing,
+    pub(crate) pool: Receiver<Vec<Event>>,
+    pub(crate) outlet: Outlet,
+}
+
+impl EventDrainer {
+    /// Drains until told to stop and the ring is empty.
+    pub(crate) fn run(mut self) -> io::Result<()> {
+        let wakeups = Wakeups::new(&[&self.ring])?;
+        while let Ok(mut events) = self.pool.recv() {
+            let begun = Instant::now();
+            let (through_ns, ended) = loop {
+                let stop = self.outlet.stop.load(Ordering::Acquire);
+                let now_ns = clock::boot_ns();
+                let room = EVENTS_PER_BATCH.saturating_sub(events.len()) as u64;
+                let drained = self.ring.drain(room, |record| events.push(to_event(&record)));
+                self.outlet.report_bad(drained.bad);
+                let is_idle = drained.records + drained.bad == 0;
+                if is_idle && stop {
+                    break (now_ns, true);
+                }
+                if events.len() >= EVENTS_PER_BATCH {
+                    break (events.last().map_or(0, |last| last.time_ns), false);
+                }
+                // Also when there is none: a segment may wait to hear that.
+                if is_idle && begun.elapsed() >= EVENTS_AGE_MAX {
+                    break (now_ns, false);
+                }
+                if is_idle {
+                    wakeups.wait(EVENT_WAIT)?;
+                }
+            };
+            self.outlet.jobs.send(Work::Events { events, through_ns });
+            if ended {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn to_event(record: &EventRecord<'_>) -> Event {
+    match record {
+        EventRecord::Fork(event) => enrich::fork(event),
+        EventRecord::Exec { event, path, arguments } => enrich::exec(event, path, arguments),
+        EventRecord::Exit(event) => enrich::exit(event),
+        EventRecord::Socket(event) => enrich::socket(event),
+    }
+}
+
+impl Outlet {
+    /// A record that makes no sense doesn't say whose it is either: it is booked under no program.
+    fn report_bad(&self, count: u64) {
+        if count > 0 {
+            let mut tally = Tally::default();
+            tally.add(Source { program: 0, cpu: 0 }, count);
+            let _ = self.sink.send(ToSink::Bad(tally));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_packet_is_divided_where_its_headers_end() {
+        let head = PacketHead {
+            header_len: 28,
+            captured_len: 31,
+            wire_len: 99,
+            direction: 2,
+            flags: 1,
+            ..PacketHead::default()
+        };
+        let bytes: Vec<u8> = (0..31).collect();
+        let mut batch = PacketBatch::default();
+        push(&mut batch, &head, &bytes);
+        assert_eq!(batch.header.get(0), Some(&bytes[..28]));
+        assert_eq!(batch.payload.get(0), Some(&bytes[28..]));
+        assert_eq!(
+            (batch.wire_len[0], batch.direction[0], batch.flags[0], batch.link_type[0]),
+            (99, 2, 1, 101)
+        );
+    }
+
+    #[test]
+    fn a_batch_never_exceeds_its_target_by_a_packet() {
+        assert_eq!(records_that_fit(0), 1);
+        assert_eq!(records_that_fit(65_535), 1);
+        assert_eq!(records_that_fit(1 << 20), 17);
+        let largest = BATCH_RAW_LEN_MAX + (1 << 16) + 64;
+        assert!(largest <= kcap_format::limits::BLOCK_RAW_LEN_MAX as usize);
+    }
+
+    #[test]
+    fn batches_grow_with_the_rate_and_shrink_with_it() {
+        let (fast, slow) = (Duration::from_millis(1), Duration::from_millis(200));
+        let mut target_len = BATCH_RAW_LEN_MIN;
+        for _ in 0..10 {
+            target_len = next_target_len(target_len, target_len + 5, fast);
+        }
+        assert_eq!(target_len, BATCH_RAW_LEN_MAX);
+        assert_eq!(next_target_len(target_len, target_len, Duration::from_millis(20)), target_len);
+        for _ in 0..10 {
+            target_len = next_target_len(target_len, target_len, slow);
+        }
+        assert_eq!(target_len, BATCH_RAW_LEN_MIN);
+    }
+}

@@ -1,0 +1,172 @@
+//! Ring records of the kernel programs as the messages of `spec/events.proto`.
+
+use kcap_format::proto::{
+    Credentials, Event, Process, ProcessExec, ProcessExit, ProcessFork, ProcessId, SocketEvent, event,
+};
+use kcap_recorder_ebpf as ebpf;
+
+use super::process::split_arguments;
+
+/// `AF_INET` of Linux.
+const AF_INET: u16 = 2;
+
+/// A new process.
+pub(crate) fn fork(record: &ebpf::ForkEvent) -> Event {
+    let head = &record.head;
+    // The child is a copy of its parent until it says otherwise: same name, cgroup and user.
+    let process = Process {
+        id: process_id(&record.child),
+        parent: process_id(&head.process),
+        tid: record.child.tid,
+        ..process(head)
+    };
+    event(head, event::Event::Fork(ProcessFork { process: Some(process) }))
+}
+
+/// A process executed a file.
+pub(crate) fn exec(record: &ebpf::ExecEvent, path: &[u8], arguments: &[u8]) -> Event {
+    let process = Process {
+        parent: process_id(&record.parent),
+        executable: path.to_vec(),
+        arguments: split_arguments(arguments),
+        arguments_truncated: record.arguments_len_total.saturating_sub(arguments.len() as u32),
+        ..process(&record.head)
+    };
+    event(&record.head, event::Event::Exec(ProcessExec { process: Some(process) }))
+}
+
+/// A process ended.
+pub(crate) fn exit(record: &ebpf::ExitEvent) -> Event {
+    let exit = ProcessExit {
+        id: process_id(&record.head.process),
+        exit_code: record.exit_code,
+        name: text(&record.head.name).to_vec(),
+    };
+    event(&record.head, event::Event::Exit(exit))
+}
+
+/// Something happened to a socket.
+pub(crate) fn socket(record: &ebpf::SocketEvent) -> Event {
+    let address = |bytes: &[u8; 16], port: u16| match bytes {
+        unknown if *unknown == [0; 16] && port == 0 => Vec::new(),
+        v4 if record.family == AF_INET => v4[..4].to_vec(),
+        v6 => v6.to_vec(),
+    };
+    let owner = process_id(&record.head.process);
+    let socket = SocketEvent {
+        kind: i32::from(record.socket_kind),
+        cookie: record.cookie,
+        netns_cookie: record.netns_cookie,
+        family: u32::from(record.family),
+        r#type: u32::from(record.socket_type),
+        protocol: u32::from(record.protocol),
+        local_address: address(&record.local_address, record.local_port),
+        local_port: u32::from(record.local_port),
+        remote_address: address(&record.remote_address, record.remote_port),
+        remote_port: u32::from(record.remote_port),
+        owner_tid: record.head.process.tid,
+        owner_name: if owner.is_some() { text(&record.head.name).to_vec() } else { Vec::new() },
+        owner,
+        inherited_owner: process_id(&record.inherited_owner),
+        inode: 0,
+    };
+    event(&record.head, event::Event::Socket(socket))
+}
+
+fn event(head: &ebpf::EventHead, event: event::Event) -> Event {
+    Event {
+        time_ns: head.time_ns,
+        program: u32::from(head.program),
+        cpu: u32::from(head.cpu),
+        snapshot: false,
+        event: Some(event),
+    }
+}
+
+fn process(head: &ebpf::EventHead) -> Process {
+    Process {
+        id: process_id(&head.process),
+        name: text(&head.name).to_vec(),
+        credentials: Some(Credentials { uid: head.uid, gid: head.gid }),
+        cgroup_id: head.cgroup_id,
+        tid: head.process.tid,
+        ..Process::default()
+    }
+}
+
+/// `None` for number 0, which stands for "no process".
+fn process_id(key: &ebpf::ProcessKey) -> Option<ProcessId> {
+    (key.pid != 0).then_some(ProcessId {
+        pid: key.pid,
+        start_time_ns: key.start_time_ns,
+        start_time_coarse: false,
+    })
+}
+
+/// Text that ends at the first NUL.
+fn text(bytes: &[u8]) -> &[u8] {
+    bytes.split(|byte| *byte == 0).next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ebpf::{EventHead, ProcessKey};
+
+    fn head() -> EventHead {
+        let process = ProcessKey { start_time_ns: 900, pid: 10, tid: 11 };
+        let mut name = [0; 16];
+        name[..4].copy_from_slice(b"bash");
+        EventHead {
+            time_ns: 1000,
+            process,
+            cgroup_id: 3,
+            uid: 4,
+            gid: 5,
+            name,
+            cpu: 1,
+            program: 16,
+            ..EventHead::default()
+        }
+    }
+
+    #[test]
+    fn a_fork_names_child_and_parent() {
+        let child = ProcessKey { start_time_ns: 1000, pid: 12, tid: 12 };
+        let event = fork(&ebpf::ForkEvent { head: head(), child });
+        assert_eq!((event.time_ns, event.program, event.cpu, event.snapshot), (1000, 16, 1, false));
+        let Some(event::Event::Fork(ProcessFork { process: Some(process) })) = event.event else {
+            panic!("no fork")
+        };
+        assert_eq!(process.id.unwrap().pid, 12);
+        assert_eq!(process.parent.unwrap().pid, 10);
+        assert_eq!((process.name.as_slice(), process.cgroup_id), (&b"bash"[..], 3));
+    }
+
+    #[test]
+    fn an_exec_counts_the_arguments_that_were_cut() {
+        let record = ebpf::ExecEvent { head: head(), arguments_len_total: 100, ..ebpf::ExecEvent::default() };
+        let event = exec(&record, b"/bin/ls", b"ls\0-l\0");
+        let Some(event::Event::Exec(ProcessExec { process: Some(process) })) = event.event else {
+            panic!("no exec")
+        };
+        assert_eq!(process.arguments, [b"ls".to_vec(), b"-l".to_vec()]);
+        assert_eq!((process.executable.as_slice(), process.arguments_truncated), (&b"/bin/ls"[..], 94));
+        assert_eq!(process.parent, None);
+    }
+
+    #[test]
+    fn socket_addresses_have_the_length_of_their_family() {
+        let mut record =
+            ebpf::SocketEvent { head: head(), family: 2, local_port: 80, ..ebpf::SocketEvent::default() };
+        record.local_address[..4].copy_from_slice(&[127, 0, 0, 1]);
+        let Some(event::Event::Socket(v4)) = socket(&record).event else { panic!("no socket") };
+        assert_eq!((v4.local_address.as_slice(), v4.remote_address.len()), (&[127, 0, 0, 1][..], 0));
+        assert_eq!((v4.owner_name.as_slice(), v4.owner.unwrap().start_time_ns), (&b"bash"[..], 900));
+        record.family = 10;
+        record.head.process = ProcessKey::default();
+        let Some(event::Event::Socket(v6)) = socket(&record).event else { panic!("no socket") };
+        assert_eq!(v6.local_address.len(), 16);
+        assert!(v6.owner.is_none() && v6.owner_name.is_empty());
+    }
+}

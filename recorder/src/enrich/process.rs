@@ -1,0 +1,211 @@
+//! Processes that are older than the recorder, read from `/proc`.
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use kcap_format::proto::{Credentials, Event, Process, ProcessEnumerate, ProcessId, event};
+use tracing::warn;
+
+use crate::clock;
+
+/// Most processes that are enumerated: above the kernel's default `pid_max` of a large host.
+const PROCESSES_MAX: usize = 1 << 20;
+/// Most bytes of arguments kept of a process.
+const ARGUMENTS_LEN_MAX: usize = 4096;
+
+/// All processes in `/proc`, as events. One that ends while it is read is left out.
+pub(crate) fn enumerate(proc_root: &Path, cgroup2_root: Option<&Path>) -> Vec<Event> {
+    let ticks = ticks_per_second();
+    let mut events = Vec::new();
+    for pid in pids(proc_root) {
+        if events.len() == PROCESSES_MAX {
+            warn!(limit = PROCESSES_MAX, "more processes than can be enumerated");
+            break;
+        }
+        if let Some(process) = read(&proc_root.join(pid.to_string()), pid, ticks, cgroup2_root) {
+            let time_ns = clock::boot_ns();
+            let enumerate = ProcessEnumerate { process: Some(process) };
+            let event = Some(event::Event::Enumerate(enumerate));
+            events.push(Event { time_ns, snapshot: true, event, ..Event::default() });
+        }
+    }
+    set_parent_starts(&mut events);
+    events
+}
+
+/// Numbers of the processes in a `/proc`.
+pub(crate) fn pids(proc_root: &Path) -> Vec<u32> {
+    let Ok(entries) = fs::read_dir(proc_root) else { return Vec::new() };
+    entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// Identity of a process; `None` when there is none with this number (any more).
+pub(crate) fn identity(proc_root: &Path, pid: u32) -> Option<(ProcessId, Vec<u8>)> {
+    let stat = Stat::parse(&fs::read(proc_root.join(pid.to_string()).join("stat")).ok()?)?;
+    Some((stat.id(pid, ticks_per_second()), stat.name))
+}
+
+fn read(folder: &Path, pid: u32, ticks: u64, cgroup2_root: Option<&Path>) -> Option<Process> {
+    let stat = Stat::parse(&fs::read(folder.join("stat")).ok()?)?;
+    let command_line = fs::read(folder.join("cmdline")).unwrap_or_default();
+    let kept = &command_line[..command_line.len().min(ARGUMENTS_LEN_MAX)];
+    let cgroup_path =
+        fs::read(folder.join("cgroup")).ok().and_then(|text| cgroup2_path(&text)).unwrap_or_default();
+    // Kernel threads have no executable; that of others is only told to those who may trace them.
+    let executable = fs::read_link(folder.join("exe")).map(|path| path.into_os_string().as_bytes().to_vec());
+    Some(Process {
+        id: Some(stat.id(pid, ticks)),
+        parent: (stat.parent != 0).then(|| ProcessId {
+            pid: stat.parent,
+            start_time_coarse: true,
+            ..ProcessId::default()
+        }),
+        name: stat.name,
+        executable: executable.unwrap_or_default(),
+        arguments: split_arguments(kept),
+        arguments_truncated: (command_line.len() - kept.len()) as u32,
+        credentials: fs::read(folder.join("status")).ok().and_then(|text| credentials(&text)),
+        cgroup_id: cgroup2_root.and_then(|root| cgroup_id(root, &cgroup_path)).unwrap_or(0),
+        cgroup_path,
+        tid: pid,
+    })
+}
+
+/// Arguments as they lie in memory, each ended by NUL.
+pub(crate) fn split_arguments(bytes: &[u8]) -> Vec<Vec<u8>> {
+    if bytes.is_empty() {
+        return Vec::new();
+    }
+    let bytes = bytes.strip_suffix(&[0]).unwrap_or(bytes);
+    bytes.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect()
+}
+
+/// What `/proc/PID/stat` tells (proc_pid_stat(5)).
+#[derive(Debug, PartialEq, Eq)]
+struct Stat {
+    name: Vec<u8>,
+    parent: u32,
+    start_ticks: u64,
+}
+
+impl Stat {
+    /// The name stands in parentheses and may hold any byte, parentheses and spaces too: the last one ends it.
+    fn parse(text: &[u8]) -> Option<Self> {
+        let open = text.iter().position(|byte| *byte == b'(')?;
+        let close = text.iter().rposition(|byte| *byte == b')')?;
+        let name = text.get(open + 1..close)?.to_vec();
+        let rest = std::str::from_utf8(&text[close + 1..]).ok()?;
+        let mut fields = rest.split_ascii_whitespace();
+        let parent = fields.nth(1)?.parse().ok()?; // field 4, ppid: the first after the name is field 3
+        let start_ticks = fields.nth(17)?.parse().ok()?; // field 22, starttime
+        Some(Self { name, parent, start_ticks })
+    }
+
+    fn id(&self, pid: u32, ticks_per_second: u64) -> ProcessId {
+        let start_time_ns = self.start_ticks.saturating_mul(1_000_000_000 / ticks_per_second);
+        ProcessId { pid, start_time_ns, start_time_coarse: true }
+    }
+}
+
+/// `/proc/PID/stat` names the parent by number alone: its start is that of the process of this number.
+fn set_parent_starts(events: &mut [Event]) {
+    let starts: rustc_hash::FxHashMap<u32, u64> = events
+        .iter()
+        .filter_map(process_of)
+        .filter_map(|process| process.id)
+        .map(|id| (id.pid, id.start_time_ns))
+        .collect();
+    for event in events {
+        let Some(event::Event::Enumerate(enumerate)) = &mut event.event else { continue };
+        if let Some(parent) = enumerate.process.as_mut().and_then(|process| process.parent.as_mut()) {
+            parent.start_time_ns = starts.get(&parent.pid).copied().unwrap_or(0);
+        }
+    }
+}
+
+fn process_of(event: &Event) -> Option<&Process> {
+    match &event.event {
+        Some(event::Event::Enumerate(enumerate)) => enumerate.process.as_ref(),
+        _ => None,
+    }
+}
+
+/// Effective ids of `/proc/PID/status`: the second number of its `Uid:` and `Gid:` lines.
+fn credentials(status: &[u8]) -> Option<Credentials> {
+    let text = String::from_utf8_lossy(status);
+    let id = |key: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(key))?;
+        line.split_ascii_whitespace().nth(1)?.parse().ok()
+    };
+    Some(Credentials { uid: id("Uid:")?, gid: id("Gid:")? })
+}
+
+/// The path in the cgroup2 hierarchy, which has the number 0 in `/proc/PID/cgroup` (cgroups(7)).
+fn cgroup2_path(text: &[u8]) -> Option<Vec<u8>> {
+    text.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"0::")).map(<[u8]>::to_vec)
+}
+
+/// The id of a cgroup is the inode of its folder.
+fn cgroup_id(root: &Path, path: &[u8]) -> Option<u64> {
+    let below = path.strip_prefix(b"/")?;
+    fs::metadata(root.join(std::ffi::OsStr::from_bytes(below))).ok().map(|folder| folder.ino())
+}
+
+/// Ticks in which `/proc` counts (`USER_HZ`).
+fn ticks_per_second() -> u64 {
+    nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK)
+        .ok()
+        .flatten()
+        .and_then(|ticks| u64::try_from(ticks).ok())
+        .filter(|ticks| *ticks > 0)
+        .unwrap_or(100)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_parentheses_and_spaces_is_kept() {
+        let text = b"42 (a) b (c)) S 7 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 123456 1 2 3\n";
+        assert_eq!(
+            Stat::parse(text),
+            Some(Stat { name: b"a) b (c)".to_vec(), parent: 7, start_ticks: 123_456 })
+        );
+        for bad in [&b""[..], b"42 (x", b"42 )x(", b"42 (x) S 1", b"42 (x) S \xff\xfe"] {
+            assert_eq!(Stat::parse(bad), None);
+        }
+    }
+
+    #[test]
+    fn arguments_keep_empty_ones_and_lose_the_last_nul() {
+        assert_eq!(split_arguments(b"ls\0-l\0"), [b"ls".to_vec(), b"-l".to_vec()]);
+        assert_eq!(split_arguments(b"sh\0\0x\0"), [b"sh".to_vec(), Vec::new(), b"x".to_vec()]);
+        assert_eq!(split_arguments(b"cut\0of"), [b"cut".to_vec(), b"of".to_vec()]);
+        assert!(split_arguments(b"").is_empty());
+    }
+
+    #[test]
+    fn ids_and_cgroups_are_found_in_their_files() {
+        let status = b"Name:\tx\nUid:\t1000\t1001\t1002\t1003\nGid:\t5\t6\t7\t8\n";
+        assert_eq!(credentials(status), Some(Credentials { uid: 1001, gid: 6 }));
+        assert_eq!(credentials(b"Name:\tx\n"), None);
+        assert_eq!(cgroup2_path(b"4:memory:/m\n0::/system.slice/a\n"), Some(b"/system.slice/a".to_vec()));
+        assert_eq!(cgroup2_path(b"4:memory:/m\n"), None);
+    }
+
+    #[test]
+    fn this_process_and_its_parent_are_enumerated() {
+        let events = enumerate(Path::new("/proc"), None);
+        let own = std::process::id();
+        let process =
+            events.iter().filter_map(process_of).find(|process| process.id.unwrap().pid == own).unwrap();
+        assert_eq!(process.executable, std::env::current_exe().unwrap().as_os_str().as_bytes());
+        let parent = process.parent.unwrap();
+        assert!(parent.start_time_ns > 0 && parent.start_time_ns <= process.id.unwrap().start_time_ns);
+        assert!(process.id.unwrap().start_time_ns <= clock::boot_ns());
+        assert_eq!(identity(Path::new("/proc"), own).unwrap().0, process.id.unwrap());
+    }
+}

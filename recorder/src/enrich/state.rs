@@ -1,0 +1,379 @@
+//! What is alive: processes, sockets and interfaces, kept up to date from the events as they are written.
+//!
+//! Each new segment begins with these, so that it can be read alone. Kept are the events themselves, the last of each kind;
+//! a snapshot repeats them with `snapshot` set.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use kcap_format::proto::{Event, Process, ProcessEnumerate, ProcessId, event, socket_event};
+use rustc_hash::FxHashMap;
+use tracing::warn;
+
+/// Most processes kept.
+const PROCESSES_MAX: usize = 1 << 17;
+/// Most sockets kept.
+const SOCKETS_MAX: usize = 1 << 17;
+/// How long the ended are kept: packets of a closed socket may still wait to be written into the next segment.
+const LINGER_NS: u64 = 5_000_000_000;
+/// A start read from `/proc` is exact to a clock tick, which is at most this long.
+const COARSE_START_NS: u64 = 20_000_000;
+
+/// The tables of what is alive.
+#[derive(Default)]
+pub(crate) struct State {
+    processes: FxHashMap<u32, ProcessState>,
+    sockets: FxHashMap<u64, SocketState>,
+    interfaces: Vec<Event>,
+    /// What ended, oldest first.
+    ended: VecDeque<(u64, Ended)>,
+    /// What is older than the recorder was added: until then an end must be remembered, since the enumeration may
+    /// have seen what ended a moment later.
+    enumerated: bool,
+    refused: u64,
+}
+
+#[derive(Clone, Copy)]
+enum Ended {
+    Process(u32),
+    Socket(u64),
+}
+
+struct ProcessState {
+    id: ProcessId,
+    told: Vec<Event>,
+    /// What it runs: its own, or that of the parent it was cloned from.
+    image: Option<Arc<Process>>,
+    ended_ns: Option<u64>,
+}
+
+#[derive(Default)]
+struct SocketState {
+    told: Vec<Event>,
+    ended_ns: Option<u64>,
+}
+
+impl State {
+    /// Adds what is older than the recorder. What events already told is newer and stays.
+    pub(crate) fn add_enumerated(&mut self, events: Vec<Event>) {
+        for event in events {
+            match &event.event {
+                Some(event::Event::Enumerate(enumerate)) => {
+                    if let Some(process) = enumerate.process.clone() {
+                        self.add_process(event, &process);
+                    }
+                }
+                Some(event::Event::Socket(socket)) => {
+                    let cookie = socket.cookie;
+                    self.tell_socket(cookie, event, false);
+                }
+                Some(event::Event::Interface(_)) => self.interfaces.push(event),
+                _ => {}
+            }
+        }
+        self.enumerated = true;
+    }
+
+    /// Takes note of an event that was written to a segment.
+    pub(crate) fn apply(&mut self, event: Event) {
+        match &event.event {
+            Some(event::Event::Fork(fork)) => {
+                let Some(Process { id: Some(id), parent, .. }) = fork.process else { return };
+                let image = parent.and_then(|parent| self.processes.get(&parent.pid)?.image.clone());
+                self.insert_process(ProcessState { id, told: vec![event], image, ended_ns: None });
+            }
+            Some(event::Event::Exec(exec)) => {
+                let Some(process) = &exec.process else { return };
+                let Some(id) = process.id else { return };
+                let image = Some(Arc::new(process.clone()));
+                let mut told = self.processes.remove(&id.pid).map(|state| state.told).unwrap_or_default();
+                told.retain(|event| matches!(event.event, Some(event::Event::Fork(_))));
+                told.push(event);
+                self.insert_process(ProcessState { id, told, image, ended_ns: None });
+            }
+            Some(event::Event::Exit(exit)) => {
+                let Some(id) = exit.id else { return };
+                let time_ns = event.time_ns;
+                let mut state = self.processes.remove(&id.pid).unwrap_or_else(|| ProcessState::new(id));
+                state.told.push(event);
+                state.ended_ns = Some(time_ns);
+                self.ended.push_back((time_ns, Ended::Process(id.pid)));
+                self.insert_process(state);
+            }
+            Some(event::Event::Socket(socket)) => {
+                let (cookie, released) = (socket.cookie, socket.kind() == socket_event::Kind::Release);
+                self.tell_socket(cookie, event, released);
+            }
+            _ => {}
+        }
+    }
+
+    /// Forgets what ended long enough before `now_ns`.
+    pub(crate) fn expire(&mut self, now_ns: u64) {
+        while let Some((time_ns, ended)) = self.ended.front().copied() {
+            if !self.enumerated || time_ns.saturating_add(LINGER_NS) > now_ns {
+                break;
+            }
+            self.ended.pop_front();
+            self.forget(time_ns, ended);
+        }
+    }
+
+    /// The events that tell of all that is alive.
+    pub(crate) fn snapshot(&self) -> Vec<Event> {
+        let processes = self
+            .processes
+            .values()
+            .flat_map(|state| state.told.iter().cloned().chain(state.inherited_image()));
+        let sockets = self.sockets.values().flat_map(|state| &state.told).cloned();
+        let mut events: Vec<Event> =
+            processes.chain(sockets).chain(self.interfaces.iter().cloned()).collect();
+        for event in &mut events {
+            event.snapshot = true;
+        }
+        events.sort_by_key(|event| event.time_ns);
+        events
+    }
+
+    fn add_process(&mut self, event: Event, process: &Process) {
+        let Some(id) = process.id else { return };
+        let image = Some(Arc::new(process.clone()));
+        match self.processes.get_mut(&id.pid) {
+            None => self.insert_process(ProcessState { id, told: vec![event], image, ended_ns: None }),
+            Some(known) if known.id.start_time_ns.abs_diff(id.start_time_ns) <= COARSE_START_NS => {
+                known.told.insert(0, event);
+                known.image = known.image.take().or(image);
+            }
+            Some(_) => {}
+        }
+    }
+
+    fn insert_process(&mut self, state: ProcessState) {
+        if self.processes.len() >= PROCESSES_MAX && !self.processes.contains_key(&state.id.pid) {
+            self.make_room();
+            if self.processes.len() >= PROCESSES_MAX {
+                return self.refuse();
+            }
+        }
+        self.processes.insert(state.id.pid, state);
+    }
+
+    fn tell_socket(&mut self, cookie: u64, event: Event, released: bool) {
+        if self.sockets.len() >= SOCKETS_MAX && !self.sockets.contains_key(&cookie) {
+            self.make_room();
+            if self.sockets.len() >= SOCKETS_MAX {
+                return self.refuse();
+            }
+        }
+        let state = self.sockets.entry(cookie).or_default();
+        if released && state.ended_ns.is_none() {
+            state.ended_ns = Some(event.time_ns);
+            self.ended.push_back((event.time_ns, Ended::Socket(cookie)));
+        }
+        let kind = socket_kind(&event);
+        match state.told.iter_mut().find(|known| socket_kind(known) == kind) {
+            Some(known) => *known = event,
+            None => state.told.push(event),
+        }
+    }
+
+    /// Forgets the older half of what ended, before its time.
+    fn make_room(&mut self) {
+        let half = self.ended.len().div_ceil(2);
+        for (time_ns, ended) in self.ended.drain(..half).collect::<Vec<_>>() {
+            self.forget(time_ns, ended);
+        }
+    }
+
+    fn forget(&mut self, time_ns: u64, ended: Ended) {
+        match ended {
+            // The number may have been given to another process since.
+            Ended::Process(pid) => {
+                if self.processes.get(&pid).is_some_and(|state| state.ended_ns == Some(time_ns)) {
+                    self.processes.remove(&pid);
+                }
+            }
+            Ended::Socket(cookie) => {
+                self.sockets.remove(&cookie);
+            }
+        }
+    }
+
+    fn refuse(&mut self) {
+        if self.refused == 0 {
+            warn!(
+                "more processes or sockets than are kept: those that follow are in no snapshot, only in their own events"
+            );
+        }
+        self.refused += 1;
+    }
+}
+
+impl ProcessState {
+    fn new(id: ProcessId) -> Self {
+        Self { id, told: Vec::new(), image: None, ended_ns: None }
+    }
+
+    /// For a process that was cloned and executed nothing since: what it runs, by its parent's image, since its parent
+    /// may be in no snapshot any more.
+    fn inherited_image(&self) -> Option<Event> {
+        let [Event { time_ns, event: Some(event::Event::Fork(fork)), .. }, ..] = self.told.as_slice() else {
+            return None;
+        };
+        let image = self.image.as_ref().filter(|_| !self.told.iter().any(is_exec_or_enumerate))?;
+        let own = fork.process.clone()?;
+        let process = Process {
+            executable: image.executable.clone(),
+            arguments: image.arguments.clone(),
+            arguments_truncated: image.arguments_truncated,
+            cgroup_path: image.cgroup_path.clone(),
+            ..own
+        };
+        let event = Some(event::Event::Enumerate(ProcessEnumerate { process: Some(process) }));
+        Some(Event { time_ns: *time_ns, event, ..Event::default() })
+    }
+}
+
+fn is_exec_or_enumerate(event: &Event) -> bool {
+    matches!(event.event, Some(event::Event::Exec(_) | event::Event::Enumerate(_)))
+}
+
+fn socket_kind(event: &Event) -> Option<i32> {
+    match &event.event {
+        Some(event::Event::Socket(socket)) => Some(socket.kind),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kcap_format::proto::{ProcessExec, ProcessExit, ProcessFork, SocketEvent};
+    use socket_event::Kind;
+
+    const SECOND_NS: u64 = 1_000_000_000;
+
+    fn id(pid: u32, start_time_ns: u64) -> Option<ProcessId> {
+        Some(ProcessId { pid, start_time_ns, start_time_coarse: false })
+    }
+
+    fn at(time_ns: u64, event: event::Event) -> Event {
+        Event { time_ns, event: Some(event), ..Event::default() }
+    }
+
+    fn process(pid: u32, start_ns: u64, executable: &str) -> Option<Process> {
+        Some(Process { id: id(pid, start_ns), executable: executable.into(), ..Process::default() })
+    }
+
+    fn fork(parent: u32, pid: u32, time_ns: u64) -> Event {
+        let process = Process { id: id(pid, time_ns), parent: id(parent, 1), ..Process::default() };
+        at(time_ns, event::Event::Fork(ProcessFork { process: Some(process) }))
+    }
+
+    fn exec(pid: u32, time_ns: u64, executable: &str) -> Event {
+        at(time_ns, event::Event::Exec(ProcessExec { process: process(pid, 1, executable) }))
+    }
+
+    fn exit(pid: u32, time_ns: u64) -> Event {
+        at(time_ns, event::Event::Exit(ProcessExit { id: id(pid, 1), ..ProcessExit::default() }))
+    }
+
+    fn enumerated(pid: u32, start_ns: u64, executable: &str) -> Event {
+        at(9, event::Event::Enumerate(ProcessEnumerate { process: process(pid, start_ns, executable) }))
+    }
+
+    fn socket(cookie: u64, kind: Kind, time_ns: u64) -> Event {
+        at(time_ns, event::Event::Socket(SocketEvent { cookie, kind: kind.into(), ..SocketEvent::default() }))
+    }
+
+    fn executables(state: &State) -> Vec<String> {
+        let image = |event: &Event| match &event.event {
+            Some(event::Event::Exec(exec)) => exec.process.clone(),
+            Some(event::Event::Enumerate(enumerate)) => enumerate.process.clone(),
+            _ => None,
+        };
+        let mut found: Vec<String> = state
+            .snapshot()
+            .iter()
+            .filter_map(image)
+            .map(|process| {
+                format!("{} {}", process.id.unwrap().pid, String::from_utf8(process.executable).unwrap())
+            })
+            .collect();
+        found.sort();
+        found
+    }
+
+    #[test]
+    fn a_clone_runs_what_its_parent_ran_even_when_that_is_gone() {
+        let mut state = State::default();
+        state.add_enumerated(vec![enumerated(10, 1, "/usr/sbin/nginx")]);
+        state.apply(fork(10, 11, SECOND_NS));
+        state.apply(exit(10, 2 * SECOND_NS));
+        state.expire(20 * SECOND_NS);
+        assert_eq!(executables(&state), ["11 /usr/sbin/nginx"]);
+        state.apply(exec(11, 21 * SECOND_NS, "/bin/true"));
+        assert_eq!(executables(&state), ["11 /bin/true"]);
+        assert!(state.snapshot().iter().all(|event| event.snapshot));
+    }
+
+    #[test]
+    fn the_ended_stay_a_while_with_their_end() {
+        let mut state = State { enumerated: true, ..State::default() };
+        state.apply(exec(5, SECOND_NS, "/bin/sleep"));
+        state.apply(exit(5, 2 * SECOND_NS));
+        state.apply(socket(77, Kind::Create, SECOND_NS));
+        state.apply(socket(77, Kind::Release, 2 * SECOND_NS));
+        state.expire(6 * SECOND_NS);
+        assert_eq!(state.snapshot().len(), 4);
+        state.expire(7 * SECOND_NS);
+        assert!(state.snapshot().is_empty());
+    }
+
+    #[test]
+    fn an_end_before_the_enumeration_arrives_is_not_undone_by_it() {
+        let mut state = State::default();
+        state.apply(exit(5, SECOND_NS));
+        state.apply(socket(77, Kind::Release, SECOND_NS));
+        state.expire(100 * SECOND_NS);
+        state.add_enumerated(vec![enumerated(5, 1, "/bin/sleep"), socket(77, Kind::Enumerate, 9)]);
+        state.expire(100 * SECOND_NS);
+        assert!(state.snapshot().is_empty());
+    }
+
+    #[test]
+    fn a_number_that_was_given_again_is_the_new_process() {
+        let mut state = State::default();
+        state.apply(exec(5, 3 * SECOND_NS, "/bin/new"));
+        state.processes.get_mut(&5).unwrap().id.start_time_ns = 2 * SECOND_NS;
+        state.add_enumerated(vec![enumerated(5, 1, "/bin/old")]);
+        assert_eq!(executables(&state), ["5 /bin/new"]);
+        state.apply(exit(5, 4 * SECOND_NS));
+        state.apply(fork(1, 5, 5 * SECOND_NS));
+        state.expire(100 * SECOND_NS);
+        assert_eq!(state.processes.len(), 1);
+    }
+
+    #[test]
+    fn a_socket_keeps_the_last_event_of_each_kind() {
+        let mut state = State::default();
+        for (kind, time_ns) in [(Kind::Create, 1), (Kind::Send, 2), (Kind::Send, 3), (Kind::Receive, 4)] {
+            state.apply(socket(9, kind, time_ns));
+        }
+        let times: Vec<u64> = state.snapshot().iter().map(|event| event.time_ns).collect();
+        assert_eq!(times, [1, 3, 4]);
+    }
+
+    #[test]
+    fn a_full_table_gives_up_the_ended_first() {
+        let mut state = State { enumerated: true, ..State::default() };
+        for cookie in 0..SOCKETS_MAX as u64 {
+            state.apply(socket(cookie, Kind::Create, 1));
+        }
+        state.apply(socket(3, Kind::Release, 2));
+        state.apply(socket(u64::MAX, Kind::Create, 3));
+        assert!(!state.sockets.contains_key(&3) && state.sockets.contains_key(&u64::MAX));
+        state.apply(socket(u64::MAX - 1, Kind::Create, 4));
+        assert_eq!((state.sockets.len(), state.refused), (SOCKETS_MAX, 1));
+    }
+}

@@ -1,0 +1,102 @@
+//! What the threads hand to each other, and how much of it there may be.
+//!
+//! Drainers fill batches from a fixed pool, compressors turn them into blocks, the sink writes these in the order of their sequence
+//! numbers and gives the batches back. The pools bound the memory: when everything is full, the drainers wait, the
+//! rings fill, and the kernel programs count what they can't hand over.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use kcap_format::proto::Event;
+use kcap_format::{EncodedBlock, PacketBatch};
+
+use crate::account::Tally;
+
+/// Packet batches in the whole pipeline.
+pub(crate) const PACKET_BATCHES: usize = 10;
+/// Event batches in the whole pipeline.
+pub(crate) const EVENT_BATCHES: usize = 4;
+/// Uncompressed bytes at which a packet batch is handed over while little arrives.
+pub(crate) const BATCH_RAW_LEN_MIN: usize = kcap_format::limits::BLOCK_RAW_LEN_TARGET as usize;
+/// The same when much arrives; with [`PACKET_BATCHES`] this bounds the memory.
+pub(crate) const BATCH_RAW_LEN_MAX: usize = 4 * BATCH_RAW_LEN_MIN;
+/// Events at which an event batch is handed over.
+pub(crate) const EVENTS_PER_BATCH: usize = 4096;
+
+/// Records on their way.
+pub(crate) enum Work {
+    Packets(PacketBatch),
+    /// All events that happened before `through_ns` are in this batch or one before.
+    Events {
+        events: Vec<Event>,
+        through_ns: u64,
+    },
+}
+
+/// Work with its place in the order.
+pub(crate) struct Job {
+    pub(crate) sequence: u64,
+    pub(crate) work: Work,
+}
+
+/// A block, and whose records it holds.
+pub(crate) struct TalliedBlock {
+    pub(crate) block: EncodedBlock,
+    pub(crate) tally: Tally,
+}
+
+/// A job that went through a compressor.
+pub(crate) struct Done {
+    pub(crate) job: Job,
+    pub(crate) blocks: Vec<TalliedBlock>,
+}
+
+/// What the sink is told.
+pub(crate) enum ToSink {
+    Done(Done),
+    /// What is older than the recorder.
+    Enumerated(Vec<Event>),
+    /// Records of a ring that made no sense.
+    Bad(Tally),
+}
+
+/// Hands out sequence numbers along with the jobs that bear them.
+#[derive(Clone)]
+pub(crate) struct JobSender {
+    jobs: Sender<Job>,
+    next_sequence: Arc<AtomicU64>,
+}
+
+impl JobSender {
+    /// Sends work to the compressors. It never waits: there are as many places as there are batches.
+    pub(crate) fn send(&self, work: Work) {
+        let sequence = self.next_sequence.fetch_add(1, Ordering::Relaxed);
+        // Receivers only go away when the process ends.
+        let _ = self.jobs.send(Job { sequence, work });
+    }
+}
+
+/// The way to the compressors.
+pub(crate) fn jobs() -> (JobSender, Receiver<Job>) {
+    let (jobs, receiver) = bounded(PACKET_BATCHES + EVENT_BATCHES);
+    (JobSender { jobs, next_sequence: Arc::default() }, receiver)
+}
+
+/// Both ends of a pool of reusable buffers.
+pub(crate) struct Pool<T> {
+    pub(crate) give: Sender<T>,
+    pub(crate) take: Receiver<T>,
+}
+
+impl<T: Default> Pool<T> {
+    /// A pool of this many empty buffers.
+    pub(crate) fn new(count: usize) -> Self {
+        let (give, take) = bounded(count);
+        for _ in 0..count {
+            // There is a place for each.
+            let _ = give.send(T::default());
+        }
+        Self { give, take }
+    }
+}

@@ -1,0 +1,421 @@
+//! The segments of a recording: begun, written, rotated, sealed, and given up when a write fails.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Result;
+use kcap_format::limits::SEGMENT_BLOCK_COUNT_MAX;
+use kcap_format::proto::{Event, FileInfo, LossCause};
+use kcap_format::{BlockEncoder, BlockType, Effort, EncodedBlock, SegmentWriter, Storage, split_events};
+use kcap_recorder_ebpf::Counters;
+use tracing::{debug, info, warn};
+
+use crate::account::{Account, Source, Tally, Totals};
+use crate::clock;
+use crate::enrich::State;
+use crate::folder::Store;
+use crate::pipeline::TalliedBlock;
+
+/// How long to wait after a segment could not be begun before trying again.
+const RETRY_NS: u64 = 1_000_000_000;
+/// Longest wait for the events that belong to the packets of a segment that is due to end.
+const ROTATION_WAIT_NS: u64 = 1_000_000_000;
+/// All sources are reported on this often, so that a segment without an end tells what became of most events.
+const REPORT_ALL_NS: u64 = 10_000_000_000;
+/// A segment ends when there is room left for only this many blocks: snapshot, losses, clock and the held back.
+const BLOCKS_SPARE: usize = 4096;
+/// Snapshots are written while packets wait.
+const SNAPSHOT_EFFORT: Effort = Effort::Zstd { level: 1 };
+
+/// Reads the kernel's counters.
+pub(crate) type CounterReader = Box<dyn FnMut() -> Result<Vec<(Source, Counters)>> + Send>;
+
+/// When segments end, and how much of them may lie on disk.
+#[derive(Clone, Debug)]
+pub(crate) struct Limits {
+    pub(crate) segment_len: u64,
+    pub(crate) segment_time: Duration,
+    /// Bytes of all segments together; the oldest make room.
+    pub(crate) disk_len_max: Option<u64>,
+    /// How much recording a crash of the host may cost.
+    pub(crate) sync_interval: Duration,
+}
+
+/// What was written so far.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Written {
+    pub(crate) segments: u64,
+    pub(crate) segments_broken: u64,
+    /// On disk, in all segments.
+    pub(crate) bytes: u64,
+    pub(crate) packets: u64,
+    pub(crate) events: u64,
+    /// Of packets and events, before compression.
+    pub(crate) raw_bytes: u64,
+}
+
+/// The recording, with one open segment unless the disk refuses.
+pub(crate) struct Recording<S: Store> {
+    store: S,
+    limits: Limits,
+    file: FileInfo,
+    open: Option<Open<S::Storage>>,
+    /// Without an open segment: when to try again, and why there is none.
+    retry_at_ns: u64,
+    broken_by: LossCause,
+    events_through_ns: u64,
+    reported_all_ns: u64,
+    encoder: BlockEncoder,
+    account: Account,
+    state: State,
+    read_counters: CounterReader,
+    written: Written,
+}
+
+struct Open<T: Storage> {
+    writer: SegmentWriter<T>,
+    begun_ns: u64,
+    synced_ns: u64,
+    last_packet_ns: u64,
+    /// Packets and events in it.
+    records: u64,
+    rotation_due_ns: Option<u64>,
+}
+
+impl<S: Store> Recording<S> {
+    /// Begins a recording with its first segment. `file` is what all FILE blocks have in common; the books begin at
+    /// `begin_ns`, when the programs were attached.
+    pub(crate) fn begin(
+        store: S,
+        limits: Limits,
+        file: FileInfo,
+        begin_ns: u64,
+        read_counters: CounterReader,
+    ) -> Result<Self> {
+        let mut recording = Self {
+            store,
+            limits,
+            file,
+            open: None,
+            retry_at_ns: 0,
+            broken_by: LossCause::WriteFailed,
+            events_through_ns: 0,
+            reported_all_ns: begin_ns,
+            encoder: BlockEncoder::new(),
+            account: Account::new(begin_ns),
+            state: State::default(),
+            read_counters,
+            written: Written::default(),
+        };
+        recording.open_segment(begin_ns)?;
+        Ok(recording)
+    }
+
+    /// Writes a block of packets or events, or books its records as lost.
+    pub(crate) fn write(&mut self, tallied: &TalliedBlock, now_ns: u64) {
+        let block = &tallied.block;
+        self.reopen_if_due(now_ns);
+        if self.open.is_none() {
+            return self.account.lost(&tallied.tally, self.broken_by);
+        }
+        if !self.make_room(block.payload.len() as u64) {
+            return self.account.lost(&tallied.tally, LossCause::DiskFull);
+        }
+        if let Err(error) = self.append(block, now_ns) {
+            return self.account.lost(&tallied.tally, cause_of(&error));
+        }
+        self.account.stored(&tallied.tally);
+        self.count(block, &tallied.tally);
+    }
+
+    /// Books records that never became part of a block.
+    pub(crate) fn lose(&mut self, tally: &Tally, cause: LossCause) {
+        self.account.lost(tally, cause);
+    }
+
+    /// Keeps up with events that were written (or lost: they happened all the same).
+    pub(crate) fn apply(&mut self, events: &mut Vec<Event>, through_ns: u64) {
+        for event in events.drain(..) {
+            self.state.apply(event);
+        }
+        self.events_through_ns = self.events_through_ns.max(through_ns);
+    }
+
+    /// Writes what is older than the recorder into the open segment; later ones have it in their snapshots.
+    pub(crate) fn add_enumerated(&mut self, events: Vec<Event>, now_ns: u64) {
+        debug!(count = events.len(), "enumerated what is older than the recorder");
+        if self.write_snapshot(&events, now_ns).is_err() {
+            debug!("the enumeration goes into the next segment");
+        }
+        self.state.add_enumerated(events);
+    }
+
+    /// What is done each second: counters, clock, losses, sync.
+    pub(crate) fn tick(&mut self, now_ns: u64) {
+        self.reopen_if_due(now_ns);
+        self.read_counters();
+        self.state.expire(now_ns);
+        // Each of these gives up at the first failure, which leaves nothing open to write to.
+        let _ = self.write_clock(now_ns).and_then(|()| {
+            if now_ns.saturating_sub(self.reported_all_ns) >= REPORT_ALL_NS {
+                self.report_all(now_ns)
+            } else {
+                self.report(now_ns, Account::report_losses)
+            }
+        });
+        self.sync_if_due(now_ns);
+    }
+
+    /// True when the open segment takes no more packets, and waits for the events that belong to those it has.
+    pub(crate) fn rotation_pending(&mut self, now_ns: u64) -> bool {
+        let limits = &self.limits;
+        let Some(open) = &mut self.open else { return false };
+        let due = open.writer.len() >= limits.segment_len
+            || u128::from(now_ns.saturating_sub(open.begun_ns)) >= limits.segment_time.as_nanos()
+            || open.writer.blocks().len() + BLOCKS_SPARE >= SEGMENT_BLOCK_COUNT_MAX as usize;
+        if due && open.rotation_due_ns.is_none() {
+            open.rotation_due_ns = Some(now_ns);
+        }
+        open.rotation_due_ns.is_some()
+    }
+
+    /// Ends the segment and begins the next, once its events have come; true when it did.
+    pub(crate) fn rotate_if_ready(&mut self, now_ns: u64) -> bool {
+        let Some(Open { rotation_due_ns: Some(due_ns), last_packet_ns, .. }) = &self.open else {
+            return false;
+        };
+        let waited_ns = now_ns.saturating_sub(*due_ns);
+        if self.events_through_ns < *last_packet_ns && waited_ns < ROTATION_WAIT_NS {
+            return false;
+        }
+        self.end_segment(now_ns);
+        if self.open_segment(now_ns).is_err() {
+            warn!("recording pauses: no segment could be begun; trying again");
+        }
+        true
+    }
+
+    /// Ends the recording: last counters, last segment. True when that could be sealed.
+    pub(crate) fn finish(&mut self, now_ns: u64) -> bool {
+        self.retry_at_ns = self.retry_at_ns.min(now_ns);
+        self.reopen_if_due(now_ns);
+        self.open.is_some() && self.end_segment(now_ns)
+    }
+
+    /// What was written so far.
+    pub(crate) fn written(&self) -> Written {
+        let open_len = self.open.as_ref().map_or(0, |open| open.writer.len());
+        Written { bytes: self.written.bytes + open_len, ..self.written.clone() }
+    }
+
+    /// Sums of the books.
+    pub(crate) fn totals(&self) -> &Totals {
+        self.account.totals()
+    }
+
+    fn count(&mut self, block: &EncodedBlock, tally: &Tally) {
+        let records = tally.total();
+        self.written.raw_bytes += u64::from(block.raw_len);
+        if let Some(open) = &mut self.open {
+            open.records += records;
+            if block.block_type == BlockType::PACKETS {
+                open.last_packet_ns = open.last_packet_ns.max(block.last_time_ns);
+            }
+        }
+        match block.block_type {
+            BlockType::PACKETS => self.written.packets += records,
+            _ => self.written.events += records,
+        }
+    }
+
+    fn read_counters(&mut self) {
+        match (self.read_counters)() {
+            Ok(counters) => self.account.read_kernel(counters),
+            Err(error) => warn!(error = %format!("{error:#}"), "the kernel's counters could not be read"),
+        }
+    }
+
+    fn reopen_if_due(&mut self, now_ns: u64) {
+        if self.open.is_some() || now_ns < self.retry_at_ns {
+            return;
+        }
+        if self.open_segment(now_ns).is_ok() {
+            info!("recording goes on in a new segment");
+            let _ = self.report(now_ns, Account::report_losses);
+        }
+    }
+
+    fn open_segment(&mut self, now_ns: u64) -> kcap_format::Result<()> {
+        let clock = clock::sample();
+        self.retry_at_ns = now_ns + RETRY_NS;
+        let storage =
+            self.store.create(clock.realtime_ns).inspect_err(|error| self.broken_by = cause_of(error))?;
+        let path = storage.path().to_owned();
+        self.file.segment_sequence += 1;
+        self.file.clock = Some(clock);
+        let writer = SegmentWriter::create(storage, &self.file).inspect_err(|error| {
+            self.broken_by = cause_of(error);
+            self.file.segment_sequence -= 1;
+            self.store.discard(&path);
+        })?;
+        self.file.previous_digest.clear();
+        self.written.segments += 1;
+        info!(path = %path.display(), "segment begun");
+        self.open = Some(Open {
+            writer,
+            begun_ns: now_ns,
+            synced_ns: now_ns,
+            last_packet_ns: 0,
+            records: 0,
+            rotation_due_ns: None,
+        });
+        let snapshot = self.state.snapshot();
+        self.write_snapshot(&snapshot, now_ns)
+    }
+
+    /// Writes the last reports and seals; false when that failed.
+    fn end_segment(&mut self, now_ns: u64) -> bool {
+        self.read_counters();
+        if self.write_clock(now_ns).and_then(|()| self.report_all(now_ns)).is_err() {
+            return false;
+        }
+        let Some(open) = self.open.take() else { return false };
+        let (path, len) = place(&open);
+        match open.writer.seal() {
+            Ok(seal) => {
+                info!(path = %path.display(), bytes = seal.len, "segment sealed");
+                self.file.previous_digest = seal.digest.to_vec();
+                self.close(path, seal.len);
+                self.make_room(0);
+                true
+            }
+            Err(error) => {
+                warn!(%error, "a segment could not be sealed; what was synced before stays readable");
+                self.broken_by = cause_of(&error);
+                self.written.segments_broken += 1;
+                self.account.segment_broke();
+                self.close(path, len);
+                false
+            }
+        }
+    }
+
+    fn append(&mut self, block: &EncodedBlock, now_ns: u64) -> kcap_format::Result<()> {
+        let Some(open) = &mut self.open else { return Ok(()) };
+        match open.writer.append(block) {
+            Ok(_) => Ok(()),
+            // The writer refused before it wrote, and can go on.
+            Err(error @ kcap_format::Error::Limit { .. }) => {
+                warn!(%error, "a block was given up");
+                Err(error)
+            }
+            Err(error) => {
+                self.give_up_segment(&error, now_ns);
+                Err(error)
+            }
+        }
+    }
+
+    fn give_up_segment(&mut self, error: &kcap_format::Error, now_ns: u64) {
+        let Some(open) = self.open.take() else { return };
+        warn!(%error, "writing failed: the segment ends here, another is tried");
+        self.broken_by = cause_of(error);
+        self.account.segment_broke();
+        let (path, len) = place(&open);
+        if open.records == 0 {
+            // Nothing was lost with it, and a full disk would otherwise collect such beginnings.
+            self.written.segments -= 1;
+            self.file.segment_sequence -= 1;
+            self.store.discard(&path);
+            self.retry_at_ns = now_ns + RETRY_NS;
+        } else {
+            self.written.segments_broken += 1;
+            self.close(path, len);
+            self.retry_at_ns = now_ns;
+        }
+    }
+
+    fn close(&mut self, path: PathBuf, len: u64) {
+        self.written.bytes += len;
+        self.store.close(&path, len);
+    }
+
+    /// Removes the oldest segments until `len` more bytes may be written; false when nothing is left to remove.
+    fn make_room(&mut self, len: u64) -> bool {
+        let Some(limit) = self.limits.disk_len_max else { return true };
+        let open_len = self.open.as_ref().map_or(0, |open| open.writer.len());
+        while self.store.closed_len() + open_len + len > limit {
+            if !self.store.remove_oldest() {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn write_clock(&mut self, now_ns: u64) -> kcap_format::Result<()> {
+        let block = self.encoder.clock(&[clock::sample()]);
+        self.append(&block, now_ns)
+    }
+
+    fn write_snapshot(&mut self, events: &[Event], now_ns: u64) -> kcap_format::Result<()> {
+        for part in split_events(events) {
+            let block = self.encoder.snapshot(part, SNAPSHOT_EFFORT);
+            self.append(&block, now_ns)?;
+        }
+        Ok(())
+    }
+
+    fn report_all(&mut self, now_ns: u64) -> kcap_format::Result<()> {
+        self.reported_all_ns = now_ns;
+        self.report(now_ns, Account::report_all)
+    }
+
+    fn report(
+        &mut self,
+        now_ns: u64,
+        reports_of: fn(&mut Account, u64) -> Vec<kcap_format::proto::LossReport>,
+    ) -> kcap_format::Result<()> {
+        if self.open.is_none() {
+            return Ok(());
+        }
+        let reports = reports_of(&mut self.account, now_ns);
+        if reports.is_empty() {
+            return Ok(());
+        }
+        let block = self.encoder.losses(&reports);
+        self.append(&block, now_ns).inspect_err(|_| self.account.unreport(&reports))
+    }
+
+    fn sync_if_due(&mut self, now_ns: u64) {
+        let interval_ns = self.limits.sync_interval.as_nanos();
+        let Some(open) = &mut self.open else { return };
+        if u128::from(now_ns.saturating_sub(open.synced_ns)) < interval_ns {
+            return;
+        }
+        open.synced_ns = now_ns;
+        if let Err(error) = open.writer.sync() {
+            self.give_up_segment(&error, now_ns);
+        }
+    }
+}
+
+fn place<T: Storage>(open: &Open<T>) -> (PathBuf, u64) {
+    (open.writer.storage().path().to_owned(), open.writer.len())
+}
+
+/// Under which cause records are booked that an error kept from being written.
+fn cause_of(error: &kcap_format::Error) -> LossCause {
+    match error {
+        kcap_format::Error::Io { source, .. }
+            if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) =>
+        {
+            LossCause::DiskFull
+        }
+        _ => LossCause::WriteFailed,
+    }
+}
+
+#[cfg(test)]
+#[path = "recording_tests.rs"]
+mod tests;

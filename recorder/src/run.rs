@@ -1,0 +1,303 @@
+//! `kcap-record run`: wires the threads, waits for the end, and takes everything down in order.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::ops::RangeInclusive;
+use std::path::Path;
+use std::process::{self, ExitCode};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
+use kcap_format::proto::{FileInfo, Recorder, file_info::Origin};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use tracing::{info, warn};
+
+use crate::account::Source;
+use crate::cli::{RunArgs, Snaplen};
+use crate::drain::{EventDrainer, Outlet, PacketDrainer};
+use crate::folder::Folder;
+use crate::governor::{self, Governor};
+use crate::pipeline::{EVENT_BATCHES, PACKET_BATCHES, Pool, ToSink, jobs};
+use crate::probe::{Kernel, LoadOptions, Loaded};
+use crate::progress::{Progress, ProgressLine};
+use crate::recording::{CounterReader, Limits, Recording};
+use crate::sink::{Outcome, Recycling, Sink};
+use crate::summary::Summary;
+use crate::units::format_size;
+use crate::{clock, compress, enrich, host, lockdown};
+
+/// Smallest `--segment-size`: about one block.
+pub(crate) const SEGMENT_LEN_MIN: u64 = 1 << 20;
+/// Smallest `--max-disk`.
+pub(crate) const DISK_LEN_MIN: u64 = 16 << 20;
+/// Sizes of ring buffers that the kernel takes.
+pub(crate) const RING_LENS: RangeInclusive<u32> = (256 << 10)..=(1 << 30);
+/// Segments that `--max-disk` must have room for, so that removing one doesn't remove everything.
+const SEGMENTS_ON_DISK_MIN: u64 = 4;
+/// Most compressor threads unless `--threads` asks for more.
+const COMPRESSORS_MAX: usize = 4;
+/// The progress line changes this often.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Records as the arguments say.
+pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
+    die_with_any_thread();
+    let kernel = Kernel::examine()?;
+    let folder = Folder::open(&args.output)?;
+    let ends = ends()?;
+    let mut loaded = kernel.load_with(&load_options(args))?;
+    let packet_ring = loaded.take_packet_ring().context("the packet ring was taken already")?;
+    let event_ring = loaded.take_event_ring().context("the event ring was taken already")?;
+    let begin_ns = clock::boot_ns();
+    loaded.attach()?;
+    if !host::in_initial_pid_namespace() {
+        let line = "initial pid namespace: processes older than the recorder have other numbers in /proc than in events";
+        loaded.missing.push(line.to_owned());
+    }
+    for line in &loaded.missing {
+        warn!(missing = line, "recording without");
+    }
+    let (to_sink, sink_messages) = unbounded();
+    // After attaching, so that nothing falls between; before the lock down, since it needs what that takes away.
+    let enumerator = start_enumeration(loaded.cgroup(), to_sink.clone())?;
+    lockdown::apply(&args.output)?;
+
+    let file = file_info(args, &loaded);
+    let loaded = Arc::new(Mutex::new(loaded));
+    let recording = Recording::begin(folder, limits(args), file, begin_ns, counter_reader(&loaded))?;
+    let progress = Arc::new(Progress::default());
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut threads =
+        start_threads(args, recording, &progress, &stop, to_sink, sink_messages, (packet_ring, event_ring))?;
+    info!("recording");
+
+    let begun = Instant::now();
+    wait_for_end(args, &ends, &threads, &progress, begun);
+    let duration = begun.elapsed();
+    loaded.lock().unwrap_or_else(PoisonError::into_inner).detach()?;
+    stop.store(true, Ordering::Release);
+    let drained = threads.join_drainers();
+    join(enumerator);
+    let outcome = threads.join_rest();
+    if !args.quiet {
+        let summary = Summary { outcome: &outcome, folder: &args.output, duration };
+        let _ = write!(io::stderr(), "{summary}");
+    }
+    drained?;
+    if !outcome.sealed {
+        return Err(anyhow!("the last segment could not be sealed; what was synced before is readable"));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A pipeline without one of its threads would wait for ever: a bug in one ends them all, with its message.
+fn die_with_any_thread() {
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        print(panic);
+        process::abort();
+    }));
+}
+
+/// A message at the first SIGINT or SIGTERM; the second ends the process.
+fn ends() -> Result<Receiver<i32>> {
+    let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot handle signals")?;
+    let (sender, ends) = bounded(1);
+    spawn("signals", move || {
+        for (index, signal) in signals.forever().enumerate() {
+            if index > 0 {
+                let _ = writeln!(
+                    io::stderr(),
+                    "kcap-record: given up at the second signal; the last segment has no seal"
+                );
+                process::exit(128 + signal);
+            }
+            let _ = sender.send(signal);
+        }
+    })?;
+    Ok(ends)
+}
+
+fn wait_for_end(
+    args: &RunArgs,
+    ends: &Receiver<i32>,
+    threads: &Threads,
+    progress: &Progress,
+    begun: Instant,
+) {
+    let mut line = ProgressLine::new(args.quiet, begun);
+    let deadline = args.duration.and_then(|duration| begun.checked_add(duration));
+    let mut next_line = begun + PROGRESS_INTERVAL;
+    loop {
+        let until = deadline.map_or(next_line, |deadline| deadline.min(next_line));
+        match ends.recv_deadline(until) {
+            Ok(signal) => {
+                info!(signal, "ending");
+                break;
+            }
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        let now = Instant::now();
+        if deadline.is_some_and(|deadline| now >= deadline) || threads.drainer_ended() {
+            break;
+        }
+        if now >= next_line {
+            line.show(progress, now);
+            next_line += PROGRESS_INTERVAL;
+        }
+    }
+    line.clear();
+}
+
+/// Everything that runs beside the main thread.
+struct Threads {
+    drainers: Vec<JoinHandle<io::Result<()>>>,
+    compressors: Vec<JoinHandle<()>>,
+    sink: JoinHandle<Outcome>,
+}
+
+impl Threads {
+    fn drainer_ended(&self) -> bool {
+        self.drainers.iter().any(JoinHandle::is_finished)
+    }
+
+    fn join_drainers(&mut self) -> Result<()> {
+        self.drainers.drain(..).try_for_each(|drainer| join(drainer).context("reading a ring failed"))
+    }
+
+    fn join_rest(self) -> Outcome {
+        self.compressors.into_iter().for_each(join);
+        join(self.sink)
+    }
+}
+
+fn start_threads(
+    args: &RunArgs,
+    recording: Recording<Folder>,
+    progress: &Arc<Progress>,
+    stop: &Arc<AtomicBool>,
+    to_sink: Sender<ToSink>,
+    sink_messages: Receiver<ToSink>,
+    (packet_ring, event_ring): (crate::ring::PacketRing, crate::ring::EventRing),
+) -> Result<Threads> {
+    let governor = Arc::new(Governor::new(args.compression_level));
+    let packet_pool = Pool::new(PACKET_BATCHES);
+    let event_pool = Pool::new(EVENT_BATCHES);
+    let (job_sender, job_receiver) = jobs();
+    let outlet = || Outlet { jobs: job_sender.clone(), sink: to_sink.clone(), stop: Arc::clone(stop) };
+
+    let recycling = Recycling { packets: packet_pool.give, events: event_pool.give };
+    let sink = Sink::new(recording, recycling, Arc::clone(progress));
+    let sink = spawn("sink", move || sink.run(&sink_messages))?;
+    let mut compressors = Vec::new();
+    for _ in 0..compressor_count(args) {
+        let (jobs, sink, governor) = (job_receiver.clone(), to_sink.clone(), Arc::clone(&governor));
+        compressors.push(spawn("compressor", move || compress::run(&jobs, &sink, &governor))?);
+    }
+    let packets = PacketDrainer { ring: packet_ring, pool: packet_pool.take, governor, outlet: outlet() };
+    let events = EventDrainer { ring: event_ring, pool: event_pool.take, outlet: outlet() };
+    let drainers = vec![spawn("packets", move || packets.run())?, spawn("events", move || events.run())?];
+    Ok(Threads { drainers, compressors, sink })
+}
+
+fn compressor_count(args: &RunArgs) -> usize {
+    let processors = thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    args.threads.map_or((processors / 2).clamp(1, COMPRESSORS_MAX), usize::from)
+}
+
+fn start_enumeration(cgroup: &Path, to_sink: Sender<ToSink>) -> Result<JoinHandle<()>> {
+    let cgroup = cgroup.to_owned();
+    spawn("enumerate", move || {
+        let _ = to_sink.send(ToSink::Enumerated(enrich::enumerate(Some(&cgroup))));
+    })
+}
+
+fn counter_reader(loaded: &Arc<Mutex<Loaded>>) -> CounterReader {
+    let loaded = Arc::clone(loaded);
+    Box::new(move || {
+        let rows = loaded.lock().unwrap_or_else(PoisonError::into_inner).counters().read()?;
+        let source = |program, cpu| Source { program, cpu };
+        // Ring records number processors in 16 bits.
+        Ok(rows.into_iter().map(|row| (source(row.program as u8, row.cpu as u16), row.counters)).collect())
+    })
+}
+
+fn load_options(args: &RunArgs) -> LoadOptions {
+    let defaults = LoadOptions::default();
+    let (snaplen, headers_only) = match args.snaplen {
+        Snaplen::Headers => (defaults.snaplen, true),
+        Snaplen::Bytes(len) => (len, false),
+    };
+    LoadOptions {
+        snaplen,
+        headers_only,
+        elide_local_copies: !args.keep_local_copies,
+        packet_ring_bytes: args.packet_buffer,
+        event_ring_bytes: args.event_buffer,
+    }
+}
+
+fn limits(args: &RunArgs) -> Limits {
+    let most = args.max_disk.map_or(u64::MAX, |disk_len| disk_len / SEGMENTS_ON_DISK_MIN);
+    if most < args.segment_size {
+        info!(segment_size = format_size(most), "segments are smaller than asked for, because of --max-disk");
+    }
+    Limits {
+        segment_len: args.segment_size.min(most),
+        segment_time: args.segment_time,
+        disk_len_max: args.max_disk,
+        sync_interval: args.sync_interval,
+    }
+}
+
+fn file_info(args: &RunArgs, loaded: &Loaded) -> FileInfo {
+    FileInfo {
+        capture_id: uuid::Uuid::new_v4().into_bytes().to_vec(),
+        host: Some(host::describe()),
+        recorder: Some(Recorder {
+            name: "kcap-record".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            command_line: std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect(),
+            options: options(args),
+            hooks: loaded.hooks.clone(),
+            missing: loaded.missing.clone(),
+        }),
+        origin: Origin::Kernel.into(),
+        ..FileInfo::default()
+    }
+}
+
+/// The options in force, defaults included.
+fn options(args: &RunArgs) -> BTreeMap<String, String> {
+    let limits = limits(args);
+    let seconds = |duration: Duration| format!("{}s", duration.as_secs_f64());
+    let mut options = BTreeMap::from([
+        ("snaplen", args.snaplen.to_string()),
+        ("segment-size", limits.segment_len.to_string()),
+        ("segment-time", seconds(limits.segment_time)),
+        ("packet-buffer", args.packet_buffer.to_string()),
+        ("event-buffer", args.event_buffer.to_string()),
+        ("compression-level", governor::name(args.compression_level)),
+        ("threads", compressor_count(args).to_string()),
+        ("sync-interval", seconds(limits.sync_interval)),
+        ("keep-local-copies", args.keep_local_copies.to_string()),
+    ]);
+    options.extend(args.duration.map(|duration| ("duration", seconds(duration))));
+    options.extend(args.max_disk.map(|len| ("max-disk", len.to_string())));
+    options.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+fn spawn<T: Send + 'static>(name: &str, body: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>> {
+    thread::Builder::new().name(format!("kcap-{name}")).spawn(body).context("cannot start a thread")
+}
+
+fn join<T>(thread: JoinHandle<T>) -> T {
+    // A panic has ended the process before.
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}

@@ -1,0 +1,114 @@
+//! What a recording amounted to, in a few lines.
+
+use std::fmt;
+use std::path::Path;
+use std::time::Duration;
+
+use kcap_format::proto::LossCause;
+
+use crate::sink::Outcome;
+use crate::units::{format_count, format_size};
+
+/// Prints itself as the summary.
+pub(crate) struct Summary<'a> {
+    pub(crate) outcome: &'a Outcome,
+    pub(crate) folder: &'a Path,
+    pub(crate) duration: Duration,
+}
+
+impl fmt::Display for Summary<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let written = &self.outcome.written;
+        let totals = &self.outcome.totals;
+        writeln!(
+            formatter,
+            "recorded {} packets and {} events in {:.1} s",
+            format_count(written.packets),
+            format_count(written.events),
+            self.duration.as_secs_f64()
+        )?;
+        let ratio = written.raw_bytes as f64 / written.bytes.max(1) as f64;
+        writeln!(
+            formatter,
+            "wrote    {} in {} to {} ({} before compression, {ratio:.1}x)",
+            format_size(written.bytes),
+            plural(written.segments, "segment"),
+            self.folder.display(),
+            format_size(written.raw_bytes)
+        )?;
+        if written.segments_broken > 0 {
+            writeln!(
+                formatter,
+                "broken   {} ended by failed writes",
+                plural(written.segments_broken, "segment")
+            )?;
+        }
+        let lost = totals.lost_total();
+        let seen = totals.filtered + totals.stored + lost;
+        writeln!(
+            formatter,
+            "events   {} seen = {} filtered + {} stored + {} lost",
+            format_count(seen),
+            format_count(totals.filtered),
+            format_count(totals.stored),
+            format_count(lost)
+        )?;
+        for (cause, count) in &totals.lost {
+            let part = 100.0 * *count as f64 / seen.max(1) as f64;
+            writeln!(formatter, "lost     {} {} ({part:.2}%)", format_count(*count), explain(*cause))?;
+        }
+        Ok(())
+    }
+}
+
+/// A cause of loss, and what can be done about it.
+fn explain(cause: LossCause) -> &'static str {
+    match cause {
+        LossCause::RingFull => {
+            "because a ring was full: try a larger --packet-buffer or --event-buffer, a smaller --snaplen, or a faster disk"
+        }
+        LossCause::CopyFailed => "because the kernel refused to copy their bytes",
+        LossCause::BadRecord => "because a ring record made no sense: please report this",
+        LossCause::WriteFailed => "because writing failed: see the messages above",
+        LossCause::DiskFull => {
+            "because the disk was full, or --max-disk reached: make room, or lower --max-disk"
+        }
+        LossCause::StateFull => "because a table in the kernel was full",
+        LossCause::Overload => "given up under overload",
+        LossCause::Unspecified => "for an unknown cause",
+    }
+}
+
+fn plural(count: u64, noun: &str) -> String {
+    format!("{} {noun}{}", format_count(count), if count == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::account::Totals;
+    use crate::recording::Written;
+
+    #[test]
+    fn sums_and_causes_are_named() {
+        let written = Written {
+            segments: 2,
+            bytes: 1 << 20,
+            packets: 1500,
+            events: 20,
+            raw_bytes: 5 << 20,
+            ..Written::default()
+        };
+        let lost = [(LossCause::RingFull, 30), (LossCause::DiskFull, 10)].into();
+        let totals = Totals { filtered: 440, stored: 1520, lost };
+        let outcome = Outcome { written, totals, sealed: true };
+        let text =
+            Summary { outcome: &outcome, folder: Path::new("cap"), duration: Duration::from_millis(2500) }
+                .to_string();
+        assert!(text.contains("recorded 1,500 packets and 20 events in 2.5 s"), "{text}");
+        assert!(text.contains("1.0 MiB in 2 segments to cap (5.0 MiB before compression, 5.0x)"), "{text}");
+        assert!(text.contains("2,000 seen = 440 filtered + 1,520 stored + 40 lost"), "{text}");
+        assert!(text.contains("lost     30 because a ring was full") && text.contains("(1.50%)"), "{text}");
+        assert!(text.contains("lost     10 because the disk was full"), "{text}");
+    }
+}
