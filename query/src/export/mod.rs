@@ -2,11 +2,13 @@
 //!
 //! `spec/pcapng.md` says what becomes of each part of a recording in a capture file.
 
+mod comment;
 mod error;
 mod packet;
 mod pcap;
 mod pcapng;
 
+pub use comment::{COMMAND_LINE_LEN_MAX, CommentEnd, CommentProcess, add_comment_line};
 pub use error::ExportError;
 pub use packet::{ExportInterface, ExportPacket, InterfaceKey, PacketDirection, SectionInfo};
 pub use pcap::PcapWriter;

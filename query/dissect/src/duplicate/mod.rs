@@ -103,7 +103,7 @@ pub struct DuplicateMatcher {
 
 impl DuplicateMatcher {
     /// Takes the next record. Returns the pair that an arriving one makes with an earlier leaving one.
-    pub fn push(&mut self, candidate: &Candidate<'_>) -> Option<Pair> {
+    pub fn feed(&mut self, candidate: &Candidate<'_>) -> Option<Pair> {
         self.expire(candidate.time_ns);
         match candidate.direction {
             Direction::Egress => {

@@ -33,7 +33,7 @@ fn push(matcher: &mut DuplicateMatcher, record: &Record) -> Option<u64> {
         header: &record.bytes,
         payload: record.payload.as_deref(),
     };
-    let pair = matcher.push(&candidate)?;
+    let pair = matcher.feed(&candidate)?;
     assert_eq!((pair.ingress_id, pair.receiver_cookie), (record.id, record.id + 100));
     assert_eq!(pair.sender_cookie, pair.egress_id + 100);
     Some(pair.egress_id)
@@ -249,7 +249,7 @@ fn any_bytes_at_all() {
             header,
             payload: Some(payload),
         };
-        let pair = matcher.push(&candidate);
+        let pair = matcher.feed(&candidate);
         assert!(pair.is_none_or(|pair| direction == Ingress && pair.ingress_id == id));
     }
 }
