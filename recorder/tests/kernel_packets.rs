@@ -15,7 +15,8 @@ use kernel::{Recorded, Session, options};
 fn udp_datagrams_of_all_sizes_come_back_byte_for_byte() {
     let Some(session) = Session::start(&options()) else { return };
     // One below, at and above each size class, headers (28 bytes) included.
-    let sizes = [1, 35, 36, 37, 227, 228, 229, 2019, 2020, 2021, 8163, 8164, 8165, 16_355, 16_356, 16_357, 65_507];
+    let sizes =
+        [1, 35, 36, 37, 227, 228, 229, 2019, 2020, 2021, 8163, 8164, 8165, 16_355, 16_356, 16_357, 65_507];
     let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
     let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
     let ports = (sender.local_addr().unwrap().port(), receiver.local_addr().unwrap().port());
@@ -47,7 +48,8 @@ fn tcp_stream_is_whole_in_both_directions() {
         let listener = TcpListener::bind(address).unwrap();
         let target = listener.local_addr().unwrap();
         let sent = data.clone();
-        let writer = std::thread::spawn(move || TcpStream::connect(target).unwrap().write_all(&sent).unwrap());
+        let writer =
+            std::thread::spawn(move || TcpStream::connect(target).unwrap().write_all(&sent).unwrap());
         let mut received = Vec::new();
         listener.accept().unwrap().0.read_to_end(&mut received).unwrap();
         writer.join().unwrap();

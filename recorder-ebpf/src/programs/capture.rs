@@ -14,21 +14,17 @@ const HEAD_LEN: u64 = PACKET_HEAD_LEN as u64;
 /// Stores the first `head.captured_len` bytes of the packet, which are 1 to the largest size class.
 #[inline(always)]
 pub(super) fn store(packet: *mut __sk_buff, head: &PacketHead) -> Fate {
-    const C: [u32; 6] = SIZE_CLASSES;
-    let len = head.captured_len;
-    if len <= C[0] {
-        store_in_class::<{ HEAD_LEN + C[0] as u64 }>(packet, head)
-    } else if len <= C[1] {
-        store_in_class::<{ HEAD_LEN + C[1] as u64 }>(packet, head)
-    } else if len <= C[2] {
-        store_in_class::<{ HEAD_LEN + C[2] as u64 }>(packet, head)
-    } else if len <= C[3] {
-        store_in_class::<{ HEAD_LEN + C[3] as u64 }>(packet, head)
-    } else if len <= C[4] {
-        store_in_class::<{ HEAD_LEN + C[4] as u64 }>(packet, head)
-    } else {
-        store_in_class::<{ HEAD_LEN + C[5] as u64 }>(packet, head)
+    // One arm a class: the length of a ring record must be a constant.
+    macro_rules! in_class {
+        ($($class:literal)*) => {
+            $(if head.captured_len <= SIZE_CLASSES[$class] {
+                return store_in_class::<{ HEAD_LEN + SIZE_CLASSES[$class] as u64 }>(packet, head);
+            })*
+        };
     }
+    const { assert!(SIZE_CLASSES.len() == 8) };
+    in_class!(0 1 2 3 4 5 6 7);
+    Fate::CopyFailed
 }
 
 #[inline(always)]

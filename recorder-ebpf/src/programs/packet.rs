@@ -15,7 +15,7 @@ use kcap_recorder_ebpf::{
 use super::{
     capture::store,
     count::{Fate, counted},
-    elide,
+    elide::Fingerprint,
     headers::measure,
     settings::setting,
 };
@@ -51,7 +51,8 @@ fn record<const DIRECTION: u8>(packet: *mut __sk_buff, program: Program) -> Fate
     let mut flags = if headers.complete { 0 } else { PACKET_FLAG_HEADERS_INCOMPLETE };
 
     let local = setting!(elide_local_copies) != 0 && skb.ifindex == setting!(loopback_index);
-    if local && DIRECTION == DIRECTION_INGRESS && headers.len < captured_len && elide::was_stored(packet, headers.len) {
+    let fingerprint = if local && captured_len > headers.len { Fingerprint::of(packet, wire_len, headers.len) } else { None };
+    if DIRECTION == DIRECTION_INGRESS && fingerprint.as_ref().is_some_and(Fingerprint::was_stored) {
         captured_len = headers.len;
         flags |= PACKET_FLAG_PAYLOAD_ELIDED;
     }
@@ -76,8 +77,10 @@ fn record<const DIRECTION: u8>(packet: *mut __sk_buff, program: Program) -> Fate
         reserved: 0,
     };
     let fate = store(packet, &head);
-    if local && DIRECTION == DIRECTION_EGRESS {
-        elide::remember(packet, headers.len, matches!(fate, Fate::Stored) && captured_len == wire_len);
+    if DIRECTION == DIRECTION_EGRESS
+        && let Some(fingerprint) = fingerprint
+    {
+        fingerprint.remember(matches!(fate, Fate::Stored));
     }
     fate
 }

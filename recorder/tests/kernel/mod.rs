@@ -15,7 +15,7 @@ use kcap_recorder::{
     probe::{Kernel, LoadOptions, Loaded},
     ring::{EventRecord, EventRing, PacketRing, Wakeups},
 };
-use kcap_recorder_ebpf::{ExecEvent, ExitEvent, ForkEvent, PacketHead, Program, SocketEvent};
+use kcap_recorder_ebpf::{ExecEvent, ExitEvent, ForkEvent, PacketHead, Program, SNAPLEN_MAX, SocketEvent};
 
 /// Makes tests fail where they would skip.
 const REQUIRE_VARIABLE: &str = "KCAP_TEST_KERNEL";
@@ -25,7 +25,7 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// Options of most tests: everything, both ends.
 pub fn options() -> LoadOptions {
-    LoadOptions { elide_local_copies: false, ..LoadOptions::default() }
+    LoadOptions { elide_local_copies: false, snaplen: SNAPLEN_MAX, ..LoadOptions::default() }
 }
 
 /// A packet record.
@@ -38,7 +38,8 @@ impl Packet {
     pub fn is_tcp(&self) -> bool {
         match self.bytes.first().map(|byte| byte >> 4) {
             Some(4) => self.bytes[9] == 6,
-            Some(6) => self.bytes[6] == 6,
+            // Packets above 64 KiB carry their length in a hop-by-hop option (RFC 2675).
+            Some(6) => self.bytes[6] == 6 || self.bytes[6] == 0 && self.bytes[40] == 6,
             _ => false,
         }
     }
