@@ -1,7 +1,7 @@
 //! From recorded bytes to meaning: pure functions over slices and numbers.
 //!
-//! - [`decode`]: link to transport headers of one packet.
-//! - [`flow_id`]: one number for both directions of a conversation.
+//! - [`mod@decode`]: link to transport headers of one packet.
+//! - [`flow_id()`]: one number for both directions of a conversation.
 //! - [`attribute`]: which process a packet belongs to, and how that is known.
 //! - [`duplicate`]: local traffic is recorded leaving and arriving; which arrival is the copy of which departure.
 //!

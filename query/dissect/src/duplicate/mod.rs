@@ -24,8 +24,9 @@ use fingerprint::PayloadPrint;
 /// How long a departure waits for its arrival. Within a host that takes microseconds; more only behind a queue.
 pub const WINDOW_NS: u64 = 1_000_000_000;
 
-/// Most departures that wait at once, about 30 MiB. Beyond that the oldest goes first, as if its time were over.
-pub const WAITING_MAX: usize = 1 << 18;
+/// Most departures that wait at once, about 10 MiB: of a million packets a second that leave the host, those of 65 ms. Beyond
+/// that the oldest goes first, as if its time were over.
+pub const WAITING_MAX: usize = 1 << 16;
 
 /// Most departures with the same headers that are compared with one arrival. If it is none of them, they are given up: so
 /// many in front of it were overtaken, which happens when arrivals are lost.
