@@ -174,7 +174,7 @@ impl Account {
 
     /// Takes back reports that could not be written. What they said is stored lies in the segment that broke.
     pub(crate) fn unreport(&mut self, reports: &[LossReport]) {
-        for report in reports {
+        for report in reports.iter().rev() {
             // Both were numbers of a source when the report was made.
             let source = Source { program: report.program as u8, cpu: report.cpu as u16 };
             let Some(entry) = self.entries.get_mut(&source) else { continue };

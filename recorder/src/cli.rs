@@ -56,7 +56,7 @@ pub(crate) struct RunArgs {
     /// Stop after this time [default: record until Ctrl-C]
     #[arg(long, value_name = "TIME", value_parser = positive_duration)]
     pub(crate) duration: Option<Duration>,
-    /// Most bytes to keep of a packet, or 'headers': network and transport headers only
+    /// Most bytes to keep of a packet, or 'headers': network and transport headers only. TCP over loopback makes packets of up to 262144 bytes
     #[arg(long, value_name = "BYTES", default_value = "65535", value_parser = parse_snaplen)]
     pub(crate) snaplen: Snaplen,
     /// Begin a new segment when one has this size
@@ -257,7 +257,7 @@ mod tests {
         for bad in [
             "",
             "-o out --snaplen 0",
-            "-o out --snaplen 65536",
+            "-o out --snaplen 262145",
             "-o out --duration 0s",
             "-o out --duration soon",
             "-o out --packet-buffer 65MiB",

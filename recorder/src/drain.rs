@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
+use kcap_format::limits::PACKET_ROW_RAW_LEN;
 use kcap_format::proto::Event;
 use kcap_format::{Direction, PacketBatch, PacketRow, packet_flags};
 use kcap_recorder_ebpf::{self as ebpf, PacketHead};
@@ -52,6 +53,8 @@ pub(crate) struct Outlet {
 /// Empties the ring of packets.
 pub(crate) struct PacketDrainer {
     pub(crate) ring: PacketRing,
+    /// Most bytes that the programs capture of a packet.
+    pub(crate) record_len_max: usize,
     pub(crate) pool: Receiver<PacketBatch>,
     pub(crate) governor: Arc<Governor>,
     pub(crate) outlet: Outlet,
@@ -83,8 +86,8 @@ impl PacketDrainer {
         loop {
             // Read before the ring: what it holds after the programs are off is all that there will be.
             let stop = self.outlet.stop.load(Ordering::Acquire);
-            let room = target_len.saturating_sub(batch.raw_len());
-            let drained = self.ring.drain(records_that_fit(room), |head, bytes| push(batch, head, bytes));
+            let count = records_that_fit(batch, target_len, self.record_len_max);
+            let drained = self.ring.drain(count, |head, bytes| push(batch, head, bytes));
             self.outlet.report_bad(drained.bad);
             let is_idle = drained.records + drained.bad == 0;
             if is_idle && stop {
@@ -116,9 +119,14 @@ struct Filled {
     ended: bool,
 }
 
-/// How many packets certainly fit, at least one: a batch exceeds its target by less than one packet.
-fn records_that_fit(room: usize) -> u64 {
-    (room / (ebpf::SNAPLEN_MAX as usize + 1)) as u64 + 1
+/// How many packets to take at once: what the target has room for if they are like those before, but no more than
+/// certainly fit into the largest batch.
+fn records_that_fit(batch: &PacketBatch, target_len: usize, record_len_max: usize) -> u64 {
+    let raw_len = batch.raw_len();
+    let record_len = raw_len / batch.len.max(1);
+    let expected = target_len.saturating_sub(raw_len) / record_len.max(PACKET_ROW_RAW_LEN);
+    let certain = BATCH_RAW_LEN_MAX.saturating_sub(raw_len) / (record_len_max + PACKET_ROW_RAW_LEN);
+    expected.min(certain).max(1) as u64
 }
 
 /// Larger blocks cost less each, smaller ones are sooner on disk.
@@ -241,11 +249,19 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_never_exceeds_its_target_by_a_packet() {
-        assert_eq!(records_that_fit(0), 1);
-        assert_eq!(records_that_fit(65_535), 1);
-        assert_eq!(records_that_fit(1 << 20), 17);
-        let largest = BATCH_RAW_LEN_MAX + (1 << 16) + 64;
+    fn a_batch_never_exceeds_its_most_by_a_packet() {
+        let mut batch = PacketBatch::default();
+        let certain = BATCH_RAW_LEN_MAX as u64 / 65_589;
+        assert_eq!(records_that_fit(&batch, BATCH_RAW_LEN_MIN, 65_535), certain, "nothing is known of them");
+        while batch.raw_len() < BATCH_RAW_LEN_MIN - 65_600 {
+            batch.push(&PacketRow::default(), &[0; 54], &[0; 65_481]);
+        }
+        assert_eq!(records_that_fit(&batch, BATCH_RAW_LEN_MIN, 65_535), 1);
+        while batch.raw_len() < BATCH_RAW_LEN_MAX {
+            batch.push(&PacketRow::default(), &[0; 54], &[0; 65_481]);
+        }
+        assert_eq!(records_that_fit(&batch, BATCH_RAW_LEN_MAX, 65_535), 1);
+        let largest = BATCH_RAW_LEN_MAX + ebpf::SNAPLEN_MAX as usize + PACKET_ROW_RAW_LEN;
         assert!(largest <= kcap_format::limits::BLOCK_RAW_LEN_MAX as usize);
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use kcap_format::limits::SEGMENT_BLOCK_COUNT_MAX;
-use kcap_format::proto::{Event, FileInfo, LossCause};
+use kcap_format::proto::{Event, FileInfo, LossCause, LossReport};
 use kcap_format::{BlockEncoder, BlockType, Effort, EncodedBlock, SegmentWriter, Storage, split_events};
 use kcap_recorder_ebpf::Counters;
 use tracing::{debug, info, warn};
@@ -80,6 +80,8 @@ struct Open<T: Storage> {
     last_packet_ns: u64,
     /// Packets and events in it.
     records: u64,
+    /// Reports that lie in it while it has no record: it may yet be discarded.
+    reports: Vec<LossReport>,
     rotation_due_ns: Option<u64>,
 }
 
@@ -219,6 +221,7 @@ impl<S: Store> Recording<S> {
         self.written.raw_bytes += u64::from(block.raw_len);
         if let Some(open) = &mut self.open {
             open.records += records;
+            open.reports.clear();
             if block.block_type == BlockType::PACKETS {
                 open.last_packet_ns = open.last_packet_ns.max(block.last_time_ns);
             }
@@ -268,6 +271,7 @@ impl<S: Store> Recording<S> {
             synced_ns: now_ns,
             last_packet_ns: 0,
             records: 0,
+            reports: Vec::new(),
             rotation_due_ns: None,
         });
         let snapshot = self.state.snapshot();
@@ -324,7 +328,8 @@ impl<S: Store> Recording<S> {
         self.account.segment_broke();
         let (path, len) = place(&open);
         if open.records == 0 {
-            // Nothing was lost with it, and a full disk would otherwise collect such beginnings.
+            // A full disk would otherwise collect such beginnings. Its reports go into the next one.
+            self.account.unreport(&open.reports);
             self.written.segments -= 1;
             self.file.segment_sequence -= 1;
             self.store.discard(&path);
@@ -374,7 +379,7 @@ impl<S: Store> Recording<S> {
     fn report(
         &mut self,
         now_ns: u64,
-        reports_of: fn(&mut Account, u64) -> Vec<kcap_format::proto::LossReport>,
+        reports_of: fn(&mut Account, u64) -> Vec<LossReport>,
     ) -> kcap_format::Result<()> {
         if self.open.is_none() {
             return Ok(());
@@ -384,7 +389,14 @@ impl<S: Store> Recording<S> {
             return Ok(());
         }
         let block = self.encoder.losses(&reports);
-        self.append(&block, now_ns).inspect_err(|_| self.account.unreport(&reports))
+        if let Err(error) = self.append(&block, now_ns) {
+            self.account.unreport(&reports);
+            return Err(error);
+        }
+        if let Some(open) = self.open.as_mut().filter(|open| open.records == 0) {
+            open.reports.extend(reports);
+        }
+        Ok(())
     }
 
     fn sync_if_due(&mut self, now_ns: u64) {

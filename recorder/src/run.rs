@@ -200,7 +200,13 @@ fn start_threads(
         let (jobs, sink, governor) = (job_receiver.clone(), to_sink.clone(), Arc::clone(&governor));
         compressors.push(spawn("compressor", move || compress::run(&jobs, &sink, &governor))?);
     }
-    let packets = PacketDrainer { ring: packet_ring, pool: packet_pool.take, governor, outlet: outlet() };
+    let packets = PacketDrainer {
+        ring: packet_ring,
+        record_len_max: load_options(args).snaplen as usize,
+        pool: packet_pool.take,
+        governor,
+        outlet: outlet(),
+    };
     let events = EventDrainer { ring: event_ring, pool: event_pool.take, outlet: outlet() };
     let drainers = vec![spawn("packets", move || packets.run())?, spawn("events", move || events.run())?];
     Ok(Threads { drainers, compressors, sink })

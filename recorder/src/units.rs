@@ -47,7 +47,8 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
 /// Reads a duration: one or more numbers with units (`90s`, `1m30s`); without a unit it counts seconds.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let help = "write numbers with units, e.g. 500ms, 10s, 1m30s, 2h";
-    let mut rest = text.trim();
+    let text = text.trim();
+    let mut rest = text;
     if rest.is_empty() {
         return Err(format!("no duration; {help}"));
     }
@@ -58,7 +59,7 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
         let (unit, next) = after.split_at(unit_end);
         let factor = match DURATION_UNITS.iter().find(|(name, _)| *name == unit) {
             Some((_, factor)) => *factor,
-            None if unit.is_empty() && next.is_empty() => 1_000_000_000,
+            None if unit.is_empty() && number == text => 1_000_000_000,
             None => return Err(format!("unknown unit of time '{unit}'; {help}")),
         };
         total_ns = scale(number, factor)

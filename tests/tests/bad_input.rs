@@ -38,7 +38,7 @@ fn record(arguments: &[&str]) -> Finished {
 fn wrong_command_lines() {
     assert_says(&record(&["run", "--no-such-option"]), USAGE, "--no-such-option");
     assert_says(&record(&["run", "-o", "x", "--duration", "soon"]), USAGE, "soon");
-    assert_says(&record(&["run", "-o", "x", "--snaplen", "70000"]), USAGE, "70000");
+    assert_says(&record(&["run", "-o", "x", "--snaplen", "300000"]), USAGE, "300000");
     assert_says(&record(&["run", "-o", "x", "--segment-size", "big"]), USAGE, "big");
     assert_says(&kcap(["sql", "--no-such-option"]), USAGE, "--no-such-option");
     assert_says(&kcap(["sql"]), USAGE, "SOURCE");
