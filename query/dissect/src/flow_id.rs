@@ -25,12 +25,14 @@ pub struct FlowKey {
     pub protocol: u8,
     /// VLAN ids, outermost first; 0 for none.
     pub vlan_ids: [u16; 2],
-    /// Network namespace cookie; 0 when unknown.
+    /// Cookie of the network namespace for loopback addresses, which every namespace has; 0 for all others, since the two
+    /// ends of a flow may be in two namespaces of the host.
     pub netns_cookie: u64,
 }
 
 impl FlowKey {
-    /// The key of a packet; `None` for anything but IP. Fragments but the first have no ports, and so a flow of their own.
+    /// The key of a packet that was recorded in this namespace; `None` for anything but IP. Fragments but the first have no
+    /// ports, and so a flow of their own.
     #[must_use]
     pub fn of(decoded: &Decoded, netns_cookie: u64) -> Option<Self> {
         let ip = decoded.ip()?;
@@ -48,7 +50,7 @@ impl FlowKey {
             destination_port,
             protocol: ip.protocol,
             vlan_ids: decoded.link.vlan_tags.map(|tag| tag & 0x0fff),
-            netns_cookie,
+            netns_cookie: if ip.is_loopback() { netns_cookie } else { 0 },
         })
     }
 
@@ -80,7 +82,8 @@ impl FlowKey {
     }
 }
 
-/// The flow of a packet: equal for both directions, and the same in every run. `None` for anything but IP.
+/// The flow of a packet that was recorded in this namespace: equal for both directions and at both ends, and the same in
+/// every run. `None` for anything but IP.
 #[must_use]
 pub fn flow_id(decoded: &Decoded, netns_cookie: u64) -> Option<u64> {
     FlowKey::of(decoded, netns_cookie).map(|key| key.id())
@@ -89,6 +92,8 @@ pub fn flow_id(decoded: &Decoded, netns_cookie: u64) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decode::samples::{CLIENT_V4, SERVER_V4, ipv4, udp};
+    use crate::decode::{decode, link_type};
 
     fn key() -> FlowKey {
         FlowKey {
@@ -113,6 +118,18 @@ mod tests {
             ..there
         };
         assert_eq!(there.id(), back.id());
+    }
+
+    #[test]
+    fn both_ends_of_a_link_between_namespaces_are_one_flow() {
+        let flow = |source, destination, netns_cookie| {
+            let packet = ipv4(source, destination, 17, 1, &udp(1, 1, 0));
+            flow_id(&decode(link_type::RAW, &packet, 28), netns_cookie).unwrap()
+        };
+        assert_eq!(flow(CLIENT_V4, SERVER_V4, 1), flow(SERVER_V4, CLIENT_V4, 2));
+        let local = [127, 0, 0, 1];
+        assert_eq!(flow(local, local, 1), flow(local, local, 1));
+        assert_ne!(flow(local, local, 1), flow(local, local, 2));
     }
 
     #[test]

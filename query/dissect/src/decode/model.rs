@@ -138,6 +138,16 @@ impl Ip {
     pub fn is_fragment(&self) -> bool {
         self.more_fragments || self.fragment_offset != 0
     }
+
+    /// True when either address is in `127.0.0.0/8` or is `::1`: such packets never leave their network namespace, and every
+    /// namespace has these addresses.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        const IPV6_LOOPBACK: [u8; 16] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+        [self.source, self.destination]
+            .iter()
+            .any(|address| if self.version == 4 { address[12] == 127 } else { *address == IPV6_LOOPBACK })
+    }
 }
 
 /// An ARP packet for IPv4 on Ethernet (RFC 826).

@@ -3,7 +3,7 @@
 use twox_hash::XxHash3_128;
 
 use super::Candidate;
-use crate::decode::{DecodeError, Ip, SPLIT_HEADER_LEN_MAX, Transport};
+use crate::decode::{DecodeError, SPLIT_HEADER_LEN_MAX, Transport};
 
 /// Bytes of payload that are compared when more was captured of one copy than of the other.
 const PREFIX_LEN: usize = 64;
@@ -47,17 +47,9 @@ pub(super) fn headers(candidate: &Candidate<'_>) -> Option<u128> {
     let (len, tail) = (headers.len(), candidate.wire_len.saturating_sub(decoded.network_offset));
     buffer[len..len + 4].copy_from_slice(&tail.to_be_bytes());
     // Every namespace has its own loopback addresses; others may be at the two ends of a link between namespaces.
-    let namespace = if is_loopback(ip) { candidate.netns_cookie } else { 0 };
+    let namespace = if ip.is_loopback() { candidate.netns_cookie } else { 0 };
     buffer[len + 4..len + TAIL_LEN].copy_from_slice(&namespace.to_be_bytes());
     Some(XxHash3_128::oneshot(&buffer[..len + TAIL_LEN]))
-}
-
-/// True when either address is in `127.0.0.0/8` or is `::1`.
-fn is_loopback(ip: &Ip) -> bool {
-    const IPV6_LOOPBACK: [u8; 16] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
-    [ip.source, ip.destination]
-        .iter()
-        .any(|address| if ip.version == 4 { address[12] == 127 } else { *address == IPV6_LOOPBACK })
 }
 
 /// What is remembered of a captured payload.
