@@ -250,6 +250,19 @@ impl OwnerIndex {
         })
     }
 
+    /// The process at the other end of a packet, when a socket of this host has exactly its addresses and ports from that
+    /// side. For packets whose other copy is missing: those to and from connections in TIME_WAIT have one record only.
+    #[must_use]
+    pub fn other_end(&self, packet: &PacketFacts<'_>) -> Option<Owner> {
+        let tuple = LocalTuple::of(packet.decoded, packet.direction)?.reversed();
+        // The other end may be in another namespace, unless it is this one by its address.
+        let same_namespace = packet.decoded.ip()?.is_loopback();
+        let netns_cookie = if same_namespace { packet.netns_cookie } else { 0 };
+        let cookie = self.tuples.find(tuple, netns_cookie, packet.time_ns)?;
+        let process = self.sockets.get(&cookie)?.owner_at(packet.time_ns)?.process?;
+        Some(Owner { process: Some(process), attribution: Attribution::Tuple })
+    }
+
     /// Notes in `table` that packets with these addresses and ports belong to the packet's socket, if that one is known.
     pub fn learn(&self, table: &mut TupleTable, packet: &PacketFacts<'_>) {
         if !self.sockets.contains_key(&packet.socket_cookie) {

@@ -207,6 +207,30 @@ fn tuples_are_learned_from_packets() {
     assert_eq!(index.attribute(&facts(&answer, Direction::Ingress, 0), None).process, None);
 }
 
+/// What a connection in TIME_WAIT sends is recorded only where it arrives.
+#[test]
+fn the_other_end_is_found_by_the_tuple() {
+    let connect = SocketFact {
+        netns_cookie: 5,
+        local: Some(client_end()),
+        remote: Some(server_end(SERVER_V4)),
+        ..socket(10, 1, SocketFactKind::Connect, Some(MASTER))
+    };
+    let listener = SocketFact {
+        local: Some(Endpoint { address: [0; 16], port: 443 }),
+        ..socket(10, 8, SocketFactKind::Bind, Some(WORKER))
+    };
+    let index = index([connect, listener]);
+    let ack = segment(0x10);
+    let arriving = index.other_end(&facts(&ack, Direction::Ingress, 2)).unwrap();
+    assert_eq!((pid(&index, arriving), arriving.attribution), (Some(10), Attribution::Tuple));
+    assert_eq!(
+        index.other_end(&facts(&ack, Direction::Egress, 1)),
+        None,
+        "a listener on any address here says nothing about a server elsewhere"
+    );
+}
+
 /// Every container has its own 127.0.0.1: a tuple of one namespace says nothing in another.
 #[test]
 fn tuples_stay_in_their_namespace() {

@@ -36,6 +36,11 @@ impl LocalTuple {
         Some(Self { protocol: ip.protocol, local, remote })
     }
 
+    /// The same connection seen from its other end.
+    pub(super) fn reversed(self) -> Self {
+        Self { local: self.remote, remote: self.local, ..self }
+    }
+
     /// A socket that takes packets from anybody.
     pub(super) fn listener(protocol: u8, local: Endpoint) -> Self {
         let address = if local.is_any_address() { [0; 16] } else { local.address };
