@@ -53,18 +53,28 @@ impl ClockMap {
         clamp_i64(i128::from(from.realtime_ns) + moved)
     }
 
-    /// Nanoseconds since boot at a wall time; the inverse of [`Self::realtime_ns`] wherever the wall clock was not set
-    /// back. Wall times before the boot give 0.
+    /// Nanoseconds since boot at a wall time, the inverse of [`Self::realtime_ns`]. Where the wall clock was set back
+    /// and showed a time twice, the first of both. Wall times before the boot give 0.
     #[must_use]
     pub fn boot_ns(&self, realtime_ns: i64) -> u64 {
-        let after = self.points.partition_point(|point| point.realtime_ns <= realtime_ns);
-        let (from, to) = self.around(after);
+        let shows = |pair: &[Point]| {
+            let (a, b) = (pair[0].realtime_ns, pair[1].realtime_ns);
+            (a.min(b)..=a.max(b)).contains(&realtime_ns)
+        };
+        let between = self.points.windows(2).find(|pair| shows(pair));
+        let (from, to) = match between {
+            Some(pair) => (Some(pair[0]), Some(pair[1])),
+            None if self.points.first().is_some_and(|first| realtime_ns < first.realtime_ns) => {
+                (self.points.first().copied(), None)
+            }
+            None => (self.points.last().copied(), None),
+        };
         let Some(from) = from else { return u64::try_from(realtime_ns).unwrap_or(0) };
         let past = i128::from(realtime_ns) - i128::from(from.realtime_ns);
         let moved = match to {
-            Some(to) if to.realtime_ns > from.realtime_ns => {
+            Some(to) if to.realtime_ns != from.realtime_ns => {
                 let wall_span = i128::from(to.realtime_ns) - i128::from(from.realtime_ns);
-                (past * (i128::from(to.boot_ns) - i128::from(from.boot_ns))).div_euclid(wall_span)
+                past * (i128::from(to.boot_ns) - i128::from(from.boot_ns)) / wall_span
             }
             _ => past,
         };
@@ -135,13 +145,14 @@ mod tests {
     fn a_clock_set_back_and_hostile_samples_do_not_panic() {
         let back = ClockMap::from_samples(&[sample(1_000, 9_000), sample(2_000, 4_000)]);
         assert_eq!(back.realtime_ns(1_500), 6_500);
-        back.boot_ns(6_500);
+        assert_eq!(back.boot_ns(6_500), 1_500);
+        assert_eq!(back.realtime_ns(back.boot_ns(9_100)), 9_100);
         let wild =
             ClockSample { boot_before_ns: u64::MAX, boot_after_ns: 0, realtime_ns: u64::MAX, ..sample(0, 0) };
         let map = ClockMap::from_samples(&[wild, sample(0, 0), sample(0, u64::MAX)]);
         for time in [0, 1, u64::MAX] {
-            map.realtime_ns(time);
-            map.boot_ns(time as i64);
+            assert!(map.realtime_ns(time) >= 0);
+            assert!(map.boot_ns(-1 - (time >> 1) as i64) == 0);
         }
     }
 

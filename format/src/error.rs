@@ -36,12 +36,12 @@ pub enum Error {
         /// What is wrong with it.
         what: &'static str,
     },
-    /// The segment ends in the middle of a block, and the reader was asked to be strict.
-    #[error("{}: cut short at offset {offset}, or still being written; read it tail-tolerant", path.display())]
+    /// A block that was not yet synced is not whole, and the reader was asked to be strict, or it is the first.
+    #[error("{}: cut short at offset {offset}, or still being written; `kcap repair` saves the blocks before", path.display())]
     Torn {
         /// The file.
         path: PathBuf,
-        /// Where the last whole block ends, in bytes.
+        /// Where that block begins, in bytes.
         offset: u64,
     },
     /// Something is larger than the format allows.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::error::{Error, Fault, Result};
 use crate::header::{BlockHeader, BlockType};
 use crate::index::{BlockEntry, Seal};
-use crate::mmap::MappedFile;
+use crate::mmap::SegmentBytes;
 use crate::{messages, proto};
 
 /// How a reader takes damage.
@@ -18,8 +18,8 @@ use crate::{messages, proto};
 pub enum ReadMode {
     /// Every damage is an error, a torn tail too.
     Strict,
-    /// A torn tail is left out, since every segment that is being written has one; damage before whole blocks is an
-    /// error.
+    /// What a crash or a segment that is still being written explains is left out: blocks that are not whole and
+    /// were never synced. Any other damage is an error.
     #[default]
     TailTolerant,
     /// Every whole block is read, whatever lies between them.
@@ -50,12 +50,12 @@ pub enum SegmentState {
     Sealed,
     /// All bytes are whole blocks, and there is no SEAL: still being written, or the recorder was killed.
     Unsealed,
-    /// As unsealed, and the last block is not whole.
+    /// As unsealed, and a block that was not yet synced is not whole: mostly the last one.
     Torn {
-        /// Where the last whole block ends, in bytes.
+        /// Where the first block begins that is not whole, in bytes.
         offset: u64,
     },
-    /// Whole blocks follow on bytes that are none, or synced bytes are damaged.
+    /// Bytes are damaged that were synced.
     Corrupt {
         /// Where the first damage begins, in bytes.
         offset: u64,
@@ -71,7 +71,7 @@ pub struct Segment(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     path: PathBuf,
-    map: MappedFile,
+    bytes: SegmentBytes,
     segment_id: [u8; 16],
     file_info: proto::FileInfo,
     blocks: Vec<BlockEntry>,
@@ -98,14 +98,26 @@ impl Segment {
         let path = path.as_ref();
         let file = File::open(path).map_err(|error| Error::io(path, error))?;
         let metadata = file.metadata().map_err(|error| Error::io(path, error))?;
-        if !metadata.is_file() || metadata.len() == 0 {
+        if !metadata.is_file() {
             return Err(Error::NotASegment { path: path.to_owned() });
         }
-        let map = MappedFile::open(&file).map_err(|error| Error::io(path, error))?;
-        let scan = scan::scan(path, map.bytes(), options.mode)?;
+        let bytes = SegmentBytes::map(&file).map_err(|error| Error::io(path, error))?;
+        Self::of(path, bytes, options)
+    }
+
+    /// Reads a segment that is in memory. `name` stands for the path in messages.
+    ///
+    /// # Errors
+    /// As [`Self::open_with`].
+    pub fn from_bytes(name: impl AsRef<Path>, bytes: Vec<u8>, options: &ReadOptions) -> Result<Self> {
+        Self::of(name.as_ref(), SegmentBytes::Owned(bytes), options)
+    }
+
+    fn of(path: &Path, bytes: SegmentBytes, options: &ReadOptions) -> Result<Self> {
+        let scan = scan::scan(path, bytes.bytes(), options.mode)?;
         let mut inner = Inner {
             path: path.to_owned(),
-            map,
+            bytes,
             segment_id: scan.segment_id,
             file_info: proto::FileInfo::default(),
             blocks: scan.blocks,
@@ -159,7 +171,7 @@ impl Segment {
     #[must_use]
     #[allow(clippy::len_without_is_empty)] // an empty file is no segment
     pub fn len(&self) -> u64 {
-        self.0.map.bytes().len() as u64
+        self.0.bytes.bytes().len() as u64
     }
 
     /// The SEAL, if the segment has one.
@@ -191,7 +203,7 @@ impl Inner {
 
     /// Checks the block's header against its entry and this segment, and returns it with the payload's bytes.
     fn payload(&self, block: &BlockEntry) -> Result<(BlockHeader, &[u8])> {
-        scan::whole_block(self.map.bytes(), block.offset, Some(self.segment_id))
+        scan::whole_block(self.bytes.bytes(), block.offset, Some(self.segment_id))
             .map_err(scan::Damage::fault)
             .and_then(|(header, payload)| {
                 if BlockEntry::of(&header) == *block {

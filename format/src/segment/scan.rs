@@ -64,37 +64,54 @@ pub(super) fn check_payload(header: &BlockHeader, payload: &[u8]) -> Result<(), 
     }
 }
 
+/// Finds the blocks, and decides what the mode makes of damage.
 pub(super) fn scan(path: &Path, bytes: &[u8], mode: ReadMode) -> Result<Scan> {
     if let Some(sealed) = sealed(bytes) {
         return Ok(sealed);
     }
-    let walk = Walk::run(bytes, mode).map_err(|damage| match damage {
-        Fault::Unsupported(_) => Error::at(path, 0, damage),
-        Fault::Corrupt(_) => Error::NotASegment { path: path.to_owned() },
-    })?;
-    match (mode, walk.damage) {
-        (_, None) | (ReadMode::Salvage, _) => {}
-        (_, Some((offset, Fault::Unsupported(what)))) => {
-            return Err(Error::at(path, offset, Fault::Unsupported(what)));
-        }
-        (ReadMode::Strict, Some((offset, _))) if !walk.corrupt => {
-            return Err(Error::Torn { path: path.to_owned(), offset });
-        }
-        (ReadMode::TailTolerant, Some(_)) if !walk.corrupt => {}
-        (_, Some((offset, fault))) => return Err(Error::at(path, offset, fault)),
-    }
-    if mode == ReadMode::Strict {
-        check_indexes(bytes, &walk.blocks).map_err(|(offset, fault)| Error::at(path, offset, fault))?;
-    }
+    let begin = begin(path, bytes, mode)?;
+    let walk = Walk::run(bytes, begin);
     let state = match walk.damage {
         None => SegmentState::Unsealed,
-        Some((offset, fault)) if walk.corrupt => {
+        Some((offset, Fault::Unsupported(_))) if mode != ReadMode::Salvage => {
+            return Err(Error::at(path, offset, Fault::Unsupported(UNKNOWN_CRITICAL)));
+        }
+        Some((offset, fault)) if offset < walk.synced_offset => {
+            if mode != ReadMode::Salvage {
+                return Err(Error::at(path, offset, fault));
+            }
             let (Fault::Corrupt(what) | Fault::Unsupported(what)) = fault;
             SegmentState::Corrupt { offset, what }
         }
+        Some((offset, _)) if mode == ReadMode::Strict => {
+            return Err(Error::Torn { path: path.to_owned(), offset });
+        }
         Some((offset, _)) => SegmentState::Torn { offset },
     };
+    if mode == ReadMode::Strict {
+        check_indexes(bytes, &walk.blocks).map_err(|(offset, fault)| Error::at(path, offset, fault))?;
+    }
     Ok(Scan { segment_id: walk.segment_id, blocks: walk.blocks, seal: None, state })
+}
+
+const UNKNOWN_CRITICAL: &str = "a critical block of an unknown type";
+
+/// Where the first whole block is: at 0, except when salvaging.
+fn begin(path: &Path, bytes: &[u8], mode: ReadMode) -> Result<u64> {
+    let Err(damage) = whole_block(bytes, 0, None) else { return Ok(0) };
+    let later = next_block(bytes, 0, None);
+    match (later, damage) {
+        (Some(later), _) if mode == ReadMode::Salvage => Ok(later),
+        (Some(_), _) | (None, Damage::Fault(Fault::Unsupported(_))) => {
+            Err(Error::at(path, 0, damage.fault()))
+        }
+        (None, _)
+            if !bytes.is_empty() && bytes.iter().zip(&SYNC_MARKER).all(|(byte, marker)| byte == marker) =>
+        {
+            Err(Error::Torn { path: path.to_owned(), offset: 0 })
+        }
+        (None, _) => Err(Error::NotASegment { path: path.to_owned() }),
+    }
 }
 
 /// What the SEAL at the end says, if there is a whole one.
@@ -134,81 +151,66 @@ fn is_refused(block: &BlockEntry) -> bool {
 struct Walk {
     segment_id: [u8; 16],
     blocks: Vec<BlockEntry>,
+    /// Up to where some whole block says that the file was synced: damage before is corruption, and damage behind is
+    /// what a crash leaves.
+    synced_offset: u64,
     /// Where the first damage is, and which.
     damage: Option<(u64, Fault)>,
-    /// Whether the damage is more than a torn tail.
-    corrupt: bool,
 }
 
 impl Walk {
-    /// Fails only when there is no first block (outside of salvage: at offset 0).
-    fn run(bytes: &[u8], mode: ReadMode) -> Result<Self, Fault> {
-        let begin = match (whole_block(bytes, 0, None), mode) {
-            (Ok(_), _) => 0,
-            (Err(_), ReadMode::Salvage) => next_block(bytes, 0, None).ok_or(Fault::Corrupt("no block"))?,
-            (Err(damage), _) => return Err(damage.fault()),
-        };
-        let (first, _) = whole_block(bytes, begin, None).map_err(Damage::fault)?;
-        let mut walk =
-            Self { segment_id: first.segment_id, blocks: Vec::new(), damage: None, corrupt: false };
+    /// `begin` is the offset of a whole block, which gives the segment's id.
+    fn run(bytes: &[u8], begin: u64) -> Self {
+        let mut walk = Self { segment_id: [0; 16], blocks: Vec::new(), synced_offset: 0, damage: None };
+        if let Ok((first, _)) = whole_block(bytes, begin, None) {
+            walk.segment_id = first.segment_id;
+        }
         if begin > 0 {
             walk.note(0, Fault::Corrupt("the first block is damaged"));
-            walk.corrupt = true;
         }
-        walk.blocks_from(bytes, begin, mode);
-        Ok(walk)
-    }
-
-    fn blocks_from(&mut self, bytes: &[u8], begin: u64, mode: ReadMode) {
+        let mut headers: Vec<BlockHeader> = Vec::new();
         let mut offset = begin;
-        let mut synced_offset = 0;
-        let mut headers = Vec::new();
         while offset < bytes.len() as u64 {
-            match self.block_at(bytes, offset) {
+            let sequence = headers.last().map_or(0, |header| header.sequence + 1);
+            match walk.header_at(bytes, offset, sequence) {
                 Ok(header) => {
-                    synced_offset = synced_offset.max(header.synced_offset);
+                    walk.synced_offset = walk.synced_offset.max(header.synced_offset);
                     offset = header.next_offset();
                     headers.push(header);
                 }
                 Err(damage) => {
-                    self.note(offset, damage.fault());
-                    self.corrupt |= offset < synced_offset;
-                    let Some(next) = next_block(bytes, offset, Some(self.segment_id)) else { break };
-                    self.corrupt = true;
-                    if mode != ReadMode::Salvage {
-                        break;
-                    }
+                    walk.note(offset, damage.fault());
+                    let Some(next) = next_block(bytes, offset, Some(walk.segment_id)) else { break };
                     offset = next;
                 }
             }
         }
-        self.check_unsynced(bytes, &headers, synced_offset);
+        walk.keep_whole(bytes, &headers);
+        walk
     }
 
-    fn block_at(&self, bytes: &[u8], offset: u64) -> Result<BlockHeader, Damage> {
+    fn header_at(&self, bytes: &[u8], offset: u64, sequence_min: u32) -> Result<BlockHeader, Damage> {
         let (header, _) = whole_block(bytes, offset, Some(self.segment_id))?;
+        if header.sequence < sequence_min {
+            return Err(Fault::Corrupt("the block's sequence is that of an earlier one").into());
+        }
         if is_refused(&BlockEntry::of(&header)) {
-            return Err(Fault::Unsupported("a critical block of an unknown type").into());
+            return Err(Fault::Unsupported(UNKNOWN_CRITICAL).into());
         }
         Ok(header)
     }
 
-    /// A crash can leave a header without its payload, wherever the block was not synced: there the payloads are
-    /// checked now. All others are checked when they are read.
-    fn check_unsynced(&mut self, bytes: &[u8], headers: &[BlockHeader], synced_offset: u64) {
-        for (at, header) in headers.iter().enumerate() {
-            let whole = header.offset < synced_offset
+    /// A crash can leave a header without its payload wherever the file was not synced: there the payloads are checked
+    /// now. All others are checked when they are read.
+    fn keep_whole(&mut self, bytes: &[u8], headers: &[BlockHeader]) {
+        for header in headers {
+            let whole = header.offset < self.synced_offset
                 || whole_block(bytes, header.offset, None)
                     .is_ok_and(|(header, payload)| check_payload(&header, payload).is_ok());
-            if whole {
-                if header.block_type != BlockType::SEAL {
-                    self.blocks.push(BlockEntry::of(header));
-                }
-            } else {
-                // Whole blocks behind it mean that the tail was not simply cut off, yet none of it was synced.
-                let last = at + 1 == headers.len();
-                self.corrupt |= !last && self.damage.is_none();
+            if !whole {
                 self.note(header.offset, Fault::Corrupt("the payload's checksum is wrong"));
+            } else if header.block_type != BlockType::SEAL {
+                self.blocks.push(BlockEntry::of(header));
             }
         }
     }

@@ -1,0 +1,261 @@
+//! Damaged segments: a reader must never return a record that was not written, and must not lose whole blocks.
+
+mod common;
+
+use common::{MemoryStorage, Random, file_info, random_batch, small_segment, write_small};
+use kcap_format::{
+    BlockEncoder, BlockEntry, BlockType, Effort, Error, PacketColumns, ReadMode, ReadOptions, Segment,
+    SegmentState, SegmentWriter, Storage,
+};
+
+/// All records of a block, as text that can be compared; `None` when the reader refuses it.
+fn records(segment: &Segment, block: &BlockEntry) -> Option<String> {
+    Some(match block.block_type {
+        BlockType::PACKETS => format!("{:?}", segment.packets(block, PacketColumns::ALL).ok()?),
+        BlockType::INDEX => {
+            segment.check_block(block).ok()?;
+            String::new()
+        }
+        _ => format!("{:?}", segment.message_bytes(block).ok()?),
+    })
+}
+
+fn open(bytes: &[u8], mode: ReadMode) -> kcap_format::Result<Segment> {
+    Segment::from_bytes("memory", bytes.to_vec(), &ReadOptions::with_mode(mode))
+}
+
+/// The records of an undamaged segment by the offset of their block.
+struct Truth {
+    bytes: Vec<u8>,
+    blocks: Vec<(BlockEntry, String)>,
+}
+
+impl Truth {
+    fn new(sealed: bool) -> Self {
+        let bytes = small_segment(sealed);
+        let segment = open(&bytes, ReadMode::Strict).unwrap();
+        let blocks =
+            segment.blocks().iter().map(|block| (*block, records(&segment, block).unwrap())).collect();
+        Self { bytes, blocks }
+    }
+
+    fn payload_end(&self, at: usize) -> usize {
+        let block = self.blocks[at].0;
+        block.offset as usize + 96 + block.stored_len as usize
+    }
+
+    /// Panics on a wrong record, and returns how many blocks were read.
+    fn check(&self, segment: &Segment, what: &dyn std::fmt::Debug) -> usize {
+        let read = segment.blocks().iter().filter_map(|block| Some((block, records(segment, block)?)));
+        read.map(|(block, records)| {
+            let truth = self.blocks.iter().find(|(known, _)| known.offset == block.offset);
+            let (_, truth) =
+                truth.unwrap_or_else(|| panic!("{what:?}: no block was written at {}", block.offset));
+            assert_eq!(&records, truth, "{what:?}: wrong records");
+        })
+        .count()
+    }
+}
+
+#[test]
+fn cut_at_every_byte_all_whole_blocks_are_read() {
+    for sealed in [false, true] {
+        let truth = Truth::new(sealed);
+        for len in 0..truth.bytes.len() {
+            let whole = (0..truth.blocks.len()).filter(|&at| truth.payload_end(at) <= len).count();
+            let opened = open(&truth.bytes[..len], ReadMode::TailTolerant);
+            let Ok(segment) = opened else {
+                let error = opened.unwrap_err();
+                assert_eq!(whole, 0, "cut at {len}: {error}");
+                assert!(
+                    matches!(error, Error::Torn { offset: 0, .. } | Error::NotASegment { .. }),
+                    "{error}"
+                );
+                continue;
+            };
+            assert_eq!(truth.check(&segment, &len), whole, "cut at {len}");
+            let last_end = truth.payload_end(whole - 1);
+            match segment.state() {
+                SegmentState::Torn { offset } => {
+                    assert!(offset as usize <= len && len > last_end, "cut at {len}")
+                }
+                state => {
+                    assert_eq!(state, SegmentState::Unsealed);
+                    assert!(len <= last_end.next_multiple_of(8), "cut at {len} is torn");
+                }
+            }
+            let strict = open(&truth.bytes[..len], ReadMode::Strict);
+            assert_eq!(strict.is_ok(), segment.state() == SegmentState::Unsealed, "cut at {len}");
+        }
+    }
+}
+
+#[test]
+fn any_flipped_bit_gives_no_wrong_record_and_costs_at_most_a_block() {
+    for sealed in [false, true] {
+        let truth = Truth::new(sealed);
+        let mut bytes = truth.bytes.clone();
+        for bit in 0..bytes.len() * 8 {
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let salvaged = open(&bytes, ReadMode::Salvage).unwrap();
+            let read = truth.check(&salvaged, &(sealed, bit));
+            assert!(read + 1 >= truth.blocks.len(), "bit {bit} cost {} blocks", truth.blocks.len() - read);
+            if let Ok(segment) = open(&bytes, ReadMode::TailTolerant) {
+                truth.check(&segment, &(sealed, bit));
+            }
+            bytes[bit / 8] ^= 1 << (bit % 8);
+        }
+    }
+}
+
+#[test]
+fn sectors_overwritten_at_random_give_no_wrong_record() {
+    let truth = Truth::new(true);
+    let sector = 64;
+    for seed in 0..2_000 {
+        let mut random = Random(seed);
+        let mut bytes = truth.bytes.clone();
+        let sectors = bytes.len() / sector;
+        for _ in 0..=random.below(3) {
+            let at = random.below(sectors as u64) as usize * sector;
+            let from = random.below(sectors as u64) as usize * sector;
+            match random.below(4) {
+                0 => bytes[at..at + sector].fill(0),
+                1 => bytes[at..at + sector].fill(0xFF),
+                2 => bytes.copy_within(from..from + sector, at),
+                _ => bytes[at..at + sector].copy_from_slice(&random.bytes(sector)),
+            }
+        }
+        for mode in [ReadMode::Strict, ReadMode::TailTolerant, ReadMode::Salvage] {
+            if let Ok(segment) = open(&bytes, mode) {
+                truth.check(&segment, &seed);
+            }
+        }
+    }
+}
+
+#[test]
+fn blocks_that_moved_or_belong_elsewhere_are_refused() {
+    let truth = Truth::new(false);
+    let (first, second) = (truth.blocks[1].0.offset as usize, truth.blocks[2].0.offset as usize);
+    let mut moved = truth.bytes.clone();
+    moved.drain(first..second);
+    assert!(matches!(open(&moved, ReadMode::TailTolerant), Err(Error::Corrupt { .. }) | Ok(_)));
+    let salvaged = open(&moved, ReadMode::Salvage).unwrap();
+    assert_eq!(truth.check(&salvaged, &"moved"), 1, "only the FILE block is where it belongs");
+
+    let other = small_segment(false);
+    let mut mixed = truth.bytes.clone();
+    mixed[second..].copy_from_slice(&other[second..]);
+    let salvaged = open(&mixed, ReadMode::Salvage).unwrap();
+    assert_eq!(truth.check(&salvaged, &"mixed"), 2, "the rest belongs to another segment");
+}
+
+#[test]
+fn damage_below_the_synced_offset_is_corruption_and_behind_it_a_torn_tail() {
+    let truth = Truth::new(false);
+    let damaged = |at: usize| {
+        let mut bytes = truth.bytes.clone();
+        bytes[truth.blocks[at].0.offset as usize + 20] ^= 1;
+        bytes
+    };
+    let synced = damaged(2);
+    let error = open(&synced, ReadMode::TailTolerant).unwrap_err();
+    let at = truth.blocks[2].0.offset;
+    assert!(matches!(error, Error::Corrupt { offset, .. } if offset == at), "{error}");
+    let salvaged = open(&synced, ReadMode::Salvage).unwrap();
+    assert!(matches!(salvaged.state(), SegmentState::Corrupt { offset, .. } if offset == at));
+    assert_eq!(truth.check(&salvaged, &"synced"), truth.blocks.len() - 1);
+
+    let unsynced = damaged(4);
+    let segment = open(&unsynced, ReadMode::TailTolerant).unwrap();
+    assert_eq!(segment.state(), SegmentState::Torn { offset: truth.blocks[4].0.offset });
+    assert_eq!(truth.check(&segment, &"unsynced"), truth.blocks.len() - 1);
+}
+
+#[test]
+fn a_header_without_its_payload_is_torn() {
+    let truth = Truth::new(false);
+    let last = truth.blocks.last().unwrap().0;
+    let mut bytes = truth.bytes.clone();
+    bytes[last.offset as usize + 96..].fill(0);
+    let segment = open(&bytes, ReadMode::TailTolerant).unwrap();
+    assert_eq!(segment.state(), SegmentState::Torn { offset: last.offset });
+    assert_eq!(truth.check(&segment, &"no payload"), truth.blocks.len() - 1);
+}
+
+#[test]
+fn what_is_no_segment_is_named_so() {
+    for bytes in [&b""[..], b"\x0A\x0D\x0D\x0A pcapng", &[0; 4_096], &[0xFF; 100]] {
+        for mode in [ReadMode::Strict, ReadMode::TailTolerant, ReadMode::Salvage] {
+            let error = open(bytes, mode).unwrap_err();
+            assert!(matches!(error, Error::NotASegment { .. } | Error::Torn { offset: 0, .. }), "{error}");
+            assert_eq!(error.to_string().lines().count(), 1);
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let empty = folder.path().join("empty.kcap");
+    std::fs::write(&empty, b"").unwrap();
+    assert!(matches!(Segment::open(&empty), Err(Error::NotASegment { .. })));
+    assert!(matches!(Segment::open(folder.path()), Err(Error::NotASegment { .. } | Error::Io { .. })));
+}
+
+#[test]
+fn reading_metadata_never_looks_at_payloads() {
+    let memory = MemoryStorage::default();
+    let mut writer = SegmentWriter::create(memory.clone(), &file_info()).unwrap();
+    let batch = random_batch(&mut Random(9), 200);
+    let block = writer.append(&BlockEncoder::new().packets(&batch, Effort::default())).unwrap();
+    writer.sync().unwrap();
+    writer.append(&BlockEncoder::new().clock(&[common::clock(5)])).unwrap();
+    let mut bytes = memory.bytes();
+    let end = block.offset as usize + 96 + block.stored_len as usize;
+    bytes[end - 1] ^= 0xFF;
+    let segment = open(&bytes, ReadMode::Strict).unwrap();
+    let read = segment.packets(&block, PacketColumns::META | PacketColumns::HEADER).unwrap();
+    assert_eq!((read.time_ns, read.header), (batch.time_ns, batch.header));
+    assert!(matches!(segment.packets(&block, PacketColumns::PAYLOAD), Err(Error::Corrupt { .. })));
+    assert!(segment.check_block(&block).is_err());
+}
+
+#[test]
+fn after_a_failed_write_nothing_follows_and_what_was_before_is_whole() {
+    let count = {
+        let memory = MemoryStorage::default();
+        write_small(memory.clone()).seal().unwrap();
+        memory.operations()
+    };
+    for operation in 0..count {
+        let memory = MemoryStorage::failing_at(operation);
+        let Ok(mut writer) = SegmentWriter::create(memory.clone(), &file_info()) else { continue };
+        let mut encoder = BlockEncoder::new();
+        let mut written = 1;
+        let mut failed = false;
+        for time in 0..30 {
+            match writer.append(&encoder.clock(&[common::clock(time)])).and_then(|_| writer.sync()) {
+                Ok(()) => written += 1,
+                Err(Error::Io { .. }) if !failed => failed = true,
+                Err(error) => assert!(failed && matches!(error, Error::Poisoned { .. }), "{error}"),
+            }
+        }
+        assert!(failed);
+        let before = memory.bytes();
+        assert!(writer.sync().is_err());
+        assert!(writer.seal().is_err());
+        assert_eq!(memory.bytes(), before, "nothing follows");
+        let segment = open(&before, ReadMode::TailTolerant).unwrap();
+        let read = segment.blocks().len();
+        // The block whose sync failed may be whole, too.
+        assert!(read == written || read == written + 1, "{read} of {written}");
+    }
+}
+
+#[test]
+fn storage_names_itself_in_errors() {
+    let mut memory = MemoryStorage::failing_at(0);
+    assert!(memory.sync().is_err());
+    let Err(error) = SegmentWriter::create(MemoryStorage::failing_at(1), &file_info()) else {
+        panic!("the storage failed")
+    };
+    assert!(error.to_string().starts_with("memory: "), "{error}");
+}
