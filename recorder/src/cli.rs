@@ -34,6 +34,10 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(Box<RunArgs>),
+    /// Show what this kernel allows, and which hooks would be used
+    ///
+    /// Exits with 1 when recording is not possible, and says why. Nothing is attached or recorded.
+    #[command(after_help = "Example:\n  sudo kcap-record doctor")]
     Doctor,
 }
 

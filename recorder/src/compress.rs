@@ -68,7 +68,7 @@ mod tests {
         }
         let event = Event { program: 16, cpu: 1, ..Event::default() };
         let (sender, receiver) = jobs();
-        sender.send(Work::Packets(batch));
+        sender.send(Work::Packets(Box::new(batch)));
         sender.send(Work::Events { events: vec![event; 3], through_ns: 9 });
         drop(sender);
         let (results, done) = unbounded();

@@ -55,7 +55,7 @@ pub(crate) struct PacketDrainer {
     pub(crate) ring: PacketRing,
     /// Most bytes that the programs capture of a packet.
     pub(crate) record_len_max: usize,
-    pub(crate) pool: Receiver<PacketBatch>,
+    pub(crate) pool: Receiver<Box<PacketBatch>>,
     pub(crate) governor: Arc<Governor>,
     pub(crate) outlet: Outlet,
 }

@@ -26,7 +26,7 @@ pub(crate) const EVENTS_PER_BATCH: usize = 4096;
 
 /// Records on their way.
 pub(crate) enum Work {
-    Packets(PacketBatch),
+    Packets(Box<PacketBatch>),
     /// All events that happened before `through_ns` are in this batch or one before.
     Events {
         events: Vec<Event>,

@@ -1,7 +1,7 @@
 //! The segments of a recording: begun, written, rotated, sealed, and given up when a write fails.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -290,7 +290,7 @@ impl<S: Store> Recording<S> {
             Ok(seal) => {
                 info!(path = %path.display(), bytes = seal.len, "segment sealed");
                 self.file.previous_digest = seal.digest.to_vec();
-                self.close(path, seal.len);
+                self.close(&path, seal.len);
                 self.make_room(0);
                 true
             }
@@ -299,7 +299,7 @@ impl<S: Store> Recording<S> {
                 self.broken_by = cause_of(&error);
                 self.written.segments_broken += 1;
                 self.account.segment_broke();
-                self.close(path, len);
+                self.close(&path, len);
                 false
             }
         }
@@ -336,14 +336,14 @@ impl<S: Store> Recording<S> {
             self.retry_at_ns = now_ns + RETRY_NS;
         } else {
             self.written.segments_broken += 1;
-            self.close(path, len);
+            self.close(&path, len);
             self.retry_at_ns = now_ns;
         }
     }
 
-    fn close(&mut self, path: PathBuf, len: u64) {
+    fn close(&mut self, path: &Path, len: u64) {
         self.written.bytes += len;
-        self.store.close(&path, len);
+        self.store.close(path, len);
     }
 
     /// Removes the oldest segments until `len` more bytes may be written; false when nothing is left to remove.

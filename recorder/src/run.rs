@@ -72,8 +72,10 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     let recording = Recording::begin(folder, limits(args), file, begin_ns, counter_reader(&loaded))?;
     let progress = Arc::new(Progress::default());
     let stop = Arc::new(AtomicBool::new(false));
-    let mut threads =
-        start_threads(args, recording, &progress, &stop, to_sink, sink_messages, (packet_ring, event_ring))?;
+    let rings = (packet_ring, event_ring);
+    let mut threads = start_threads(args, recording, &progress, &stop, &to_sink, sink_messages, rings)?;
+    // The sink ends when all that send to it have.
+    drop(to_sink);
     info!("recording");
 
     let begun = Instant::now();
@@ -182,7 +184,7 @@ fn start_threads(
     recording: Recording<Folder>,
     progress: &Arc<Progress>,
     stop: &Arc<AtomicBool>,
-    to_sink: Sender<ToSink>,
+    to_sink: &Sender<ToSink>,
     sink_messages: Receiver<ToSink>,
     (packet_ring, event_ring): (crate::ring::PacketRing, crate::ring::EventRing),
 ) -> Result<Threads> {

@@ -20,7 +20,7 @@ const TICK: Duration = Duration::from_secs(1);
 
 /// Where emptied buffers go.
 pub(crate) struct Recycling {
-    pub(crate) packets: Sender<PacketBatch>,
+    pub(crate) packets: Sender<Box<PacketBatch>>,
     pub(crate) events: Sender<Vec<Event>>,
 }
 
