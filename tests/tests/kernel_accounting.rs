@@ -136,12 +136,12 @@ fn losses_are_counted_when_the_ring_is_too_small() {
         return;
     }
     let folder = tempfile::tempdir().expect("a scratch folder");
-    let recorder = Recorder::start(&folder.path().join("capture"), &["--packet-buffer", "64KiB"]);
+    let recorder = Recorder::start(&folder.path().join("capture"), &["--packet-buffer", "256KiB"]);
     flood(FLOOD_DATAGRAMS, FLOOD_DATAGRAM_BYTES);
     let capture = recorder.folder().to_owned();
     let said = recorder.stop().stderr;
     let lost = check_capture(&capture);
-    assert!(lost > 0, "a flood overruns a ring of 64 KiB");
+    assert!(lost > 0, "a flood overruns a ring of 256 KiB");
     check_tables(&capture, lost);
     let causes = sql(&capture, "SELECT DISTINCT program FROM losses WHERE lost_ring_full > 0");
     assert!(!causes.is_empty(), "the cause is the ring");

@@ -34,9 +34,9 @@ fn segments_are_rotated_and_the_oldest_is_removed() {
     if !kernel::available() {
         return;
     }
-    const DISK_MAX: u64 = 4 << 20;
+    const DISK_MAX: u64 = 16 << 20;
     let folder = tempfile::tempdir().expect("a scratch folder");
-    let options = ["--segment-size", "1MiB", "--max-disk", "4MiB", "--compression-level", "stored"];
+    let options = ["--segment-size", "1MiB", "--max-disk", "16MiB", "--compression-level", "stored"];
     let recorder = Recorder::start(&folder.path().join("capture"), &options);
     let first = segments(recorder.folder()).remove(0);
     wait_until("the first segment's removal", || {
