@@ -37,10 +37,13 @@ fn main() {
     let output = command.output().unwrap_or_else(|error| fail(&format!("{command:?}: {error}")));
     if !output.status.success() {
         eprintln!("{}", String::from_utf8_lossy(&output.stderr));
-        fail("the kernel programs could not be built (see above); if the toolchain is at fault, run `make setup`");
+        fail(
+            "the kernel programs could not be built (see above); if the toolchain is at fault, run `make setup`",
+        );
     }
     let object = target_dir.join(TARGET).join("release").join(PACKAGE);
-    fs::copy(&object, out_dir.join("programs.o")).unwrap_or_else(|error| fail(&format!("{}: {error}", object.display())));
+    fs::copy(&object, out_dir.join("programs.o"))
+        .unwrap_or_else(|error| fail(&format!("{}: {error}", object.display())));
 }
 
 enum Toolchain {

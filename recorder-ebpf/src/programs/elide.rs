@@ -16,8 +16,10 @@ const WORD_COUNT: usize = 12;
 const HEADER_LEN_MAX: u32 = WORD_COUNT as u32 * 8;
 /// The power of two above it, to which the verifier can follow the length.
 const BUFFER_WORD_COUNT: usize = 16;
-/// Shortest headers worth the effort: IPv4 and UDP.
+/// Shortest headers: IPv4 and UDP.
 const HEADER_LEN_MIN: u32 = 28;
+/// Shorter payloads cost less to store again than to recognise.
+const PAYLOAD_LEN_MIN: u32 = 256;
 
 #[map]
 static LEAVING: PerCpuArray<Slot> = PerCpuArray::with_max_entries(1 << SLOT_COUNT_BITS, 0);
@@ -43,13 +45,15 @@ impl Fingerprint {
     /// `None`: not worth it, or not possible.
     #[inline(always)]
     pub(super) fn of(packet: *mut __sk_buff, wire_len: u32, header_len: u32) -> Option<Self> {
-        if !(HEADER_LEN_MIN..=HEADER_LEN_MAX).contains(&header_len) || wire_len <= header_len {
+        if !(HEADER_LEN_MIN..=HEADER_LEN_MAX).contains(&header_len) || wire_len < header_len + PAYLOAD_LEN_MIN
+        {
             return None;
         }
         let mut fingerprint = Self { wire_len, header_len, header: [0; BUFFER_WORD_COUNT] };
         let len = masked(header_len - 1, BUFFER_WORD_COUNT as u32 * 8 - 1) + 1;
         // SAFETY: `len` is at most as long as the array.
-        let failed = unsafe { bpf_skb_load_bytes(packet.cast(), 0, (&raw mut fingerprint.header).cast(), len) };
+        let failed =
+            unsafe { bpf_skb_load_bytes(packet.cast(), 0, (&raw mut fingerprint.header).cast(), len) };
         if failed == 0 { Some(fingerprint) } else { None }
     }
 

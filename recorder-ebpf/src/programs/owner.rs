@@ -1,7 +1,9 @@
 //! Who used a socket last, so that only changes are told.
 
 use aya_ebpf::{
-    bindings::{BPF_F_CLONE, BPF_F_NO_PREALLOC, BPF_SK_STORAGE_GET_F_CREATE, bpf_map_type::BPF_MAP_TYPE_SK_STORAGE},
+    bindings::{
+        BPF_F_CLONE, BPF_F_NO_PREALLOC, BPF_SK_STORAGE_GET_F_CREATE, bpf_map_type::BPF_MAP_TYPE_SK_STORAGE,
+    },
     helpers::{bpf_get_current_pid_tgid, bpf_sk_storage_get},
     macros::{btf_map, map},
     maps::{Array, LruHashMap},

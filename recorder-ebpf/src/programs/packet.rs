@@ -8,8 +8,8 @@ use aya_ebpf::{
     programs::SkBuffContext,
 };
 use kcap_recorder_ebpf::{
-    DIRECTION_EGRESS, DIRECTION_INGRESS, PACKET_FLAG_HEADERS_INCOMPLETE, PACKET_FLAG_PAYLOAD_ELIDED, PacketHead,
-    Program,
+    DIRECTION_EGRESS, DIRECTION_INGRESS, PACKET_FLAG_HEADERS_INCOMPLETE, PACKET_FLAG_PAYLOAD_ELIDED,
+    PacketHead, Program,
 };
 
 use super::{
@@ -51,7 +51,11 @@ fn record<const DIRECTION: u8>(packet: *mut __sk_buff, program: Program) -> Fate
     let mut flags = if headers.complete { 0 } else { PACKET_FLAG_HEADERS_INCOMPLETE };
 
     let local = setting!(elide_local_copies) != 0 && skb.ifindex == setting!(loopback_index);
-    let fingerprint = if local && captured_len > headers.len { Fingerprint::of(packet, wire_len, headers.len) } else { None };
+    let fingerprint = if local && captured_len > headers.len {
+        Fingerprint::of(packet, wire_len, headers.len)
+    } else {
+        None
+    };
     if DIRECTION == DIRECTION_INGRESS && fingerprint.as_ref().is_some_and(Fingerprint::was_stored) {
         captured_len = headers.len;
         flags |= PACKET_FLAG_PAYLOAD_ELIDED;
@@ -61,7 +65,11 @@ fn record<const DIRECTION: u8>(packet: *mut __sk_buff, program: Program) -> Fate
         // SAFETY: helpers with no other demand than a valid context.
         time_ns: unsafe { bpf_ktime_get_boot_ns() },
         socket_cookie: unsafe { bpf_get_socket_cookie(packet.cast()) },
-        netns_cookie: if setting!(packet_netns_cookie) != 0 { unsafe { bpf_get_netns_cookie(packet.cast()) } } else { 0 },
+        netns_cookie: if setting!(packet_netns_cookie) != 0 {
+            unsafe { bpf_get_netns_cookie(packet.cast()) }
+        } else {
+            0
+        },
         interface_index: skb.ifindex,
         wire_len,
         captured_len,

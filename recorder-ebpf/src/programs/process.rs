@@ -6,8 +6,8 @@ use aya_ebpf::{
     programs::RawTracePointContext,
 };
 use kcap_recorder_ebpf::{
-    ARGUMENTS_LEN_MAX, EventKind, ExecEvent, ExitEvent, ForkEvent, PATH_LEN_MAX, Program, SHORT_ARGUMENTS_LEN_MAX,
-    SHORT_PATH_LEN_MAX,
+    ARGUMENTS_LEN_MAX, EventKind, ExecEvent, ExitEvent, ForkEvent, PATH_LEN_MAX, Program,
+    SHORT_ARGUMENTS_LEN_MAX, SHORT_PATH_LEN_MAX,
 };
 
 use super::{
@@ -89,7 +89,8 @@ fn exec(task: u64, binary: u64) -> Fate {
     let arguments_len = read_field::<u64>(mm, setting!(offsets.mm_arg_end)).wrapping_sub(arguments);
     let exec = Exec { task, binary, arguments, arguments_len };
     if arguments_len <= u64::from(SHORT_ARGUMENTS_LEN_MAX)
-        && let Some(fate) = exec.store::<{ SHORT_PATH_LEN_MAX }, { SHORT_ARGUMENTS_LEN_MAX }, { SHORT_RECORD_LEN }>()
+        && let Some(fate) =
+            exec.store::<{ SHORT_PATH_LEN_MAX }, { SHORT_ARGUMENTS_LEN_MAX }, { SHORT_RECORD_LEN }>()
     {
         return fate;
     }

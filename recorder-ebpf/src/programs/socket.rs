@@ -78,13 +78,17 @@ fn socket_sendmsg6(context: SockAddrContext) -> i32 {
 
 #[cgroup_sock_addr(recvmsg4)]
 fn socket_recvmsg4(context: SockAddrContext) -> i32 {
-    counted(Program::SocketRecvmsg4, || use_socket(&context, Program::SocketRecvmsg4, SocketEventKind::Receive));
+    counted(Program::SocketRecvmsg4, || {
+        use_socket(&context, Program::SocketRecvmsg4, SocketEventKind::Receive)
+    });
     ALLOW
 }
 
 #[cgroup_sock_addr(recvmsg6)]
 fn socket_recvmsg6(context: SockAddrContext) -> i32 {
-    counted(Program::SocketRecvmsg6, || use_socket(&context, Program::SocketRecvmsg6, SocketEventKind::Receive));
+    counted(Program::SocketRecvmsg6, || {
+        use_socket(&context, Program::SocketRecvmsg6, SocketEventKind::Receive)
+    });
     ALLOW
 }
 

@@ -25,7 +25,9 @@ fn socket_send(context: RawTracePointContext) -> i32 {
 /// `TP_PROTO(struct sock *sk, int ret, int flags)`
 #[raw_tracepoint(tracepoint = "sock_recv_length")]
 fn socket_receive(context: RawTracePointContext) -> i32 {
-    counted(Program::SocketReceive, || use_socket(&context, Program::SocketReceive, SocketEventKind::Receive));
+    counted(Program::SocketReceive, || {
+        use_socket(&context, Program::SocketReceive, SocketEventKind::Receive)
+    });
     0
 }
 

@@ -157,7 +157,7 @@ impl Btf {
             let Some(start) = self.start(id) else { return Ok(id) };
             match self.kind_and_count(start)?.0 {
                 KIND_TYPEDEF | KIND_VOLATILE | KIND_CONST | KIND_RESTRICT | KIND_TYPE_TAG => {
-                    id = self.word(start + 8)?
+                    id = self.word(start + 8)?;
                 }
                 _ => return Ok(id),
             }

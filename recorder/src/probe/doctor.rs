@@ -122,13 +122,13 @@ impl fmt::Display for Report {
         };
         line(formatter, "capabilities", &capabilities)?;
         if !self.hooks.is_empty() {
-            writeln!(formatter, "\n{:<32}{:<28}{:<11}chosen", "what", "hook", "available")?;
+            writeln!(formatter, "\n{:<36}{:<28}{:<11}chosen", "what", "hook", "available")?;
             for hook in &self.hooks {
                 let yes = |value: bool| if value { "yes" } else { "no" };
                 let reason = hook.reason.as_deref().map(|why| format!("  {why}")).unwrap_or_default();
                 let (purpose, name) = (hook.purpose, hook.hook);
                 let (available, chosen) = (yes(hook.available), yes(hook.chosen));
-                writeln!(formatter, "{purpose:<32}{name:<28}{available:<11}{chosen}{reason}")?;
+                writeln!(formatter, "{purpose:<36}{name:<28}{available:<11}{chosen}{reason}")?;
             }
         }
         match &self.obstacle {

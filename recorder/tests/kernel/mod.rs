@@ -3,7 +3,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -84,7 +84,7 @@ pub struct Session {
 impl Session {
     /// `None`: this host can't, and the test is skipped.
     pub fn start(options: &LoadOptions) -> Option<Self> {
-        let guard = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let attached = Kernel::load(options).and_then(|mut loaded| loaded.attach().map(|()| loaded));
         let mut loaded = match attached {
             Ok(loaded) => loaded,
