@@ -1,2 +1,7 @@
-//! Placeholder while the workspace resolves.
-fn main() {}
+//! The `kcap` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    kcap_query::cli::main()
+}

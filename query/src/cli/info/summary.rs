@@ -1,0 +1,160 @@
+//! What `kcap info` tells of a recording, as data.
+
+use std::collections::BTreeMap;
+
+use kcap_format::{BlockType, SegmentState, proto};
+use serde_json::{Value, json};
+
+use crate::error::Result;
+use crate::source::{Recording, SegmentHandle, uuid_text};
+
+/// A recording.
+#[derive(Debug)]
+pub(super) struct Summary {
+    pub(super) capture_id: String,
+    pub(super) host: proto::Host,
+    pub(super) recorder: proto::Recorder,
+    pub(super) segments: Vec<SegmentSummary>,
+    /// First and last record in nanoseconds since 1970.
+    pub(super) times: Option<(i64, i64)>,
+    pub(super) clock_error_ns: u64,
+    /// The account of each kernel program.
+    pub(super) programs: BTreeMap<String, Account>,
+}
+
+/// A segment.
+#[derive(Debug)]
+pub(super) struct SegmentSummary {
+    pub(super) path: String,
+    pub(super) sequence: u64,
+    pub(super) state: &'static str,
+    /// Where it is cut or damaged, and how.
+    pub(super) damage: Option<String>,
+    pub(super) bytes: u64,
+    pub(super) raw_bytes: u64,
+    pub(super) packets: u64,
+    pub(super) events: u64,
+}
+
+/// What became of a program's events.
+#[derive(Debug, Default)]
+pub(super) struct Account {
+    pub(super) seen: u64,
+    pub(super) filtered: u64,
+    pub(super) stored: u64,
+    /// Counts by cause.
+    pub(super) lost: BTreeMap<String, u64>,
+}
+
+impl Account {
+    pub(super) fn lost_in_all(&self) -> u64 {
+        self.lost.values().sum()
+    }
+}
+
+impl Summary {
+    /// Reads what is to be told.
+    pub(super) fn of(recording: &Recording) -> Result<Self> {
+        let file = recording.file_info().cloned().unwrap_or_default();
+        let mut summary = Self {
+            capture_id: uuid_text(&file.capture_id),
+            host: file.host.unwrap_or_default(),
+            recorder: file.recorder.unwrap_or_default(),
+            segments: Vec::new(),
+            times: None,
+            clock_error_ns: 0,
+            programs: BTreeMap::new(),
+        };
+        for handle in &recording.segments {
+            summary.add(handle)?;
+        }
+        Ok(summary)
+    }
+
+    fn add(&mut self, handle: &SegmentHandle) -> Result<()> {
+        let clock = handle.clock()?;
+        self.clock_error_ns = self.clock_error_ns.max(clock.error_ns());
+        let count = |block_type| handle.blocks(block_type).map(|block| u64::from(block.record_count)).sum();
+        for block in handle.blocks(BlockType::PACKETS).chain(handle.blocks(BlockType::EVENTS)) {
+            let (first, last) =
+                (clock.realtime_ns(block.first_time_ns), clock.realtime_ns(block.last_time_ns));
+            let known = self.times.unwrap_or((first, last));
+            self.times = Some((known.0.min(first), known.1.max(last)));
+        }
+        for block in handle.blocks(BlockType::LOSS) {
+            for report in handle.segment.losses(block)? {
+                let account =
+                    self.programs.entry(report.program().as_str_name().to_ascii_lowercase()).or_default();
+                account.seen += report.seen;
+                account.filtered += report.filtered;
+                account.stored += report.stored;
+                for lost in report.lost.iter().filter(|lost| lost.count > 0) {
+                    *account.lost.entry(lost.cause().as_str_name().to_ascii_lowercase()).or_default() +=
+                        lost.count;
+                }
+            }
+        }
+        let (state, damage) = state(&handle.segment.state());
+        self.segments.push(SegmentSummary {
+            path: handle.path().display().to_string(),
+            sequence: handle.segment.file_info().segment_sequence,
+            state,
+            damage,
+            bytes: handle.segment.len(),
+            raw_bytes: handle.segment.blocks().iter().map(|block| u64::from(block.raw_len)).sum(),
+            packets: count(BlockType::PACKETS),
+            events: count(BlockType::EVENTS),
+        });
+        Ok(())
+    }
+
+    pub(super) fn total(&self, of: impl Fn(&SegmentSummary) -> u64) -> u64 {
+        self.segments.iter().map(of).sum()
+    }
+
+    /// The recording as JSON. Times are nanoseconds since 1970, as text: JSON numbers lose digits.
+    pub(super) fn json(&self) -> Value {
+        let segment = |segment: &SegmentSummary| {
+            json!({
+                "path": segment.path, "segment": segment.sequence, "state": segment.state, "damage": segment.damage,
+                "bytes": segment.bytes, "raw_bytes": segment.raw_bytes, "packets": segment.packets, "events": segment.events,
+            })
+        };
+        let account = |(program, account): (&String, &Account)| {
+            json!({
+                "program": program, "seen": account.seen, "filtered": account.filtered, "stored": account.stored,
+                "lost": account.lost_in_all(), "lost_by_cause": account.lost,
+            })
+        };
+        json!({
+            "capture_id": self.capture_id,
+            "host": {
+                "name": self.host.hostname, "boot_id": uuid_text(&self.host.boot_id), "os": self.host.os,
+                "kernel_release": self.host.kernel_release, "kernel_version": self.host.kernel_version,
+                "architecture": self.host.architecture, "cpu_count": self.host.cpu_count,
+            },
+            "recorder": {
+                "name": self.recorder.name, "version": self.recorder.version, "command_line": self.recorder.command_line,
+                "options": self.recorder.options, "hooks": self.recorder.hooks, "missing": self.recorder.missing,
+            },
+            "first_ns": self.times.map(|(first, _)| first.to_string()),
+            "last_ns": self.times.map(|(_, last)| last.to_string()),
+            "clock_error_ns": self.clock_error_ns,
+            "packets": self.total(|segment| segment.packets),
+            "events": self.total(|segment| segment.events),
+            "bytes": self.total(|segment| segment.bytes),
+            "segments": self.segments.iter().map(segment).collect::<Vec<_>>(),
+            "losses": self.programs.iter().map(account).collect::<Vec<_>>(),
+        })
+    }
+}
+
+fn state(state: &SegmentState) -> (&'static str, Option<String>) {
+    match state {
+        SegmentState::Sealed => ("sealed", None),
+        SegmentState::Unsealed => ("unsealed", None),
+        SegmentState::Torn { offset } => ("torn", Some(format!("cut short at offset {offset}"))),
+        SegmentState::Corrupt { offset, what } => ("corrupt", Some(format!("at offset {offset}: {what}"))),
+        _ => ("unknown", None),
+    }
+}

@@ -1,0 +1,91 @@
+//! What `kcap info` tells of a recording, for people.
+
+use std::fmt::Write;
+
+use arrow::temporal_conversions::timestamp_ns_to_datetime;
+
+use super::summary::Summary;
+use crate::cli::size::size_text;
+
+/// Several lines about a recording.
+pub(super) fn text(summary: &Summary) -> String {
+    let mut text = String::new();
+    write_text(summary, &mut text).expect("a string takes every write");
+    text
+}
+
+fn write_text(summary: &Summary, text: &mut String) -> std::fmt::Result {
+    let (host, recorder) = (&summary.host, &summary.recorder);
+    writeln!(text, "capture    {}", summary.capture_id)?;
+    writeln!(text, "host       {} ({}, {} processors)", host.hostname, host.architecture, host.cpu_count)?;
+    writeln!(
+        text,
+        "system     {}, kernel {}",
+        if host.os.is_empty() { "unknown" } else { &host.os },
+        host.kernel_release
+    )?;
+    writeln!(text, "recorder   {} {}: {}", recorder.name, recorder.version, recorder.command_line.join(" "))?;
+    match summary.times {
+        Some((first, last)) => writeln!(
+            text,
+            "time       {} to {} ({:.3} s, clock known to {} ns)",
+            time_text(first),
+            time_text(last),
+            (last - first) as f64 / 1e9,
+            summary.clock_error_ns
+        )?,
+        None => writeln!(text, "time       nothing was recorded")?,
+    }
+    let (bytes, raw) = (summary.total(|segment| segment.bytes), summary.total(|segment| segment.raw_bytes));
+    writeln!(
+        text,
+        "records    {} packets, {} events in {} ({} before compression)",
+        summary.total(|segment| segment.packets),
+        summary.total(|segment| segment.events),
+        size_text(bytes),
+        size_text(raw)
+    )?;
+    for (name, hook) in &recorder.hooks {
+        writeln!(text, "hook       {name}: {hook}")?;
+    }
+    for missing in &recorder.missing {
+        writeln!(text, "missing    {missing}")?;
+    }
+    for segment in &summary.segments {
+        let damage = segment.damage.as_deref().map(|damage| format!(", {damage}")).unwrap_or_default();
+        writeln!(
+            text,
+            "segment    {} {} ({}{damage}): {} packets, {} events, {}",
+            segment.sequence,
+            segment.path,
+            segment.state,
+            segment.packets,
+            segment.events,
+            size_text(segment.bytes)
+        )?;
+    }
+    write_losses(summary, text)
+}
+
+fn write_losses(summary: &Summary, text: &mut String) -> std::fmt::Result {
+    for (program, account) in &summary.programs {
+        let causes: Vec<_> = account.lost.iter().map(|(cause, count)| format!("{cause} {count}")).collect();
+        let causes = if causes.is_empty() { String::new() } else { format!(" ({})", causes.join(", ")) };
+        writeln!(
+            text,
+            "account    {program}: seen {} = filtered {} + stored {} + lost {}{causes}",
+            account.seen,
+            account.filtered,
+            account.stored,
+            account.lost_in_all()
+        )?;
+    }
+    let lost: u64 = summary.programs.values().map(super::summary::Account::lost_in_all).sum();
+    writeln!(text, "losses     {}", if lost == 0 { "none".to_owned() } else { lost.to_string() })
+}
+
+/// A time as RFC 3339 in UTC.
+fn time_text(time_ns: i64) -> String {
+    timestamp_ns_to_datetime(time_ns)
+        .map_or_else(|| format!("{time_ns} ns"), |time| format!("{}Z", time.format("%FT%T%.6f")))
+}

@@ -1,0 +1,66 @@
+//! The command line: one file a command.
+
+mod convert;
+mod exit;
+mod info;
+mod output;
+mod progress;
+mod prompt;
+mod record;
+mod size;
+mod sql;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::source::Library;
+
+/// Ask recordings of a host's traffic: SQL, overview, and export to Wireshark and Parquet.
+#[derive(Debug, Parser)]
+#[command(name = "kcap", version, arg_required_else_help = true)]
+#[command(
+    after_help = "Examples:\n  kcap info capture/\n  kcap sql capture/ -c 'SELECT process_name, sum(len) FROM packets GROUP BY 1 ORDER BY 2 DESC'\n  kcap convert --to pcapng capture/ capture.pcapng"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Ask SQL of recordings, once with -c or at a prompt
+    Sql(sql::SqlArguments),
+    /// Show what a recording holds: host, time, segments, counts, losses
+    Info(info::InfoArguments),
+    /// Write recordings as pcapng, pcap or Parquet
+    Convert(convert::ConvertArguments),
+    /// Record this host (runs kcap-record, which must be installed beside kcap)
+    Record(record::RecordArguments),
+}
+
+/// Runs the command that the arguments name.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return exit::usage(&error),
+    };
+    let result = match arguments.command {
+        Command::Sql(arguments) => sql::run(arguments),
+        Command::Info(arguments) => info::run(&arguments),
+        Command::Convert(arguments) => convert::run(&arguments),
+        Command::Record(arguments) => record::run(&arguments),
+    };
+    exit::code(result)
+}
+
+/// Opens the sources and tells on stderr what is missing of them.
+fn open(sources: &[PathBuf]) -> crate::Result<Library> {
+    let library = Library::open(sources)?;
+    for problem in &library.problems {
+        eprintln!("kcap: {problem}");
+    }
+    Ok(library)
+}

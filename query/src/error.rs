@@ -1,0 +1,49 @@
+//! What can go wrong between a path and a row.
+
+use std::path::PathBuf;
+
+use datafusion::error::DataFusionError;
+
+/// Errors of the library part of `kcap`. Each message names the cause and the next step, in one line.
+#[non_exhaustive]
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A path given as SOURCE does not exist.
+    #[error("{path}: no such file or folder", path = path.display())]
+    MissingPath {
+        /// The path as it was given.
+        path: PathBuf,
+    },
+    /// A segment could not be opened or read.
+    #[error(transparent)]
+    Format(#[from] kcap_format::Error),
+    /// Rows could not be put into columns.
+    #[error(transparent)]
+    Arrow(#[from] arrow::error::ArrowError),
+    /// The engine refused.
+    #[error("{}", crate::sql::error_line(.0))]
+    Engine(#[from] DataFusionError),
+    /// A file could not be written.
+    #[error("{path}: {source}", path = path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Nobody reads the rows any more.
+    #[error("the query was stopped")]
+    Stopped,
+}
+
+/// Result with the [`enum@Error`] of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl From<Error> for DataFusionError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Engine(error) => error,
+            other => DataFusionError::External(Box::new(other)),
+        }
+    }
+}

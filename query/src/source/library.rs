@@ -1,0 +1,106 @@
+//! All recordings that one command was pointed at.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use kcap_format::{Capture, SegmentState};
+
+use super::owners::{OwnerCache, SegmentOwners};
+use super::recording::{Recording, SegmentHandle};
+use crate::error::{Error, Result};
+
+/// The open recordings under some paths, and what could not be read of them.
+#[derive(Debug)]
+pub struct Library {
+    /// One for each capture id.
+    pub recordings: Vec<Recording>,
+    /// One line for each thing that is missing or damaged; the rest can be used without it.
+    pub problems: Vec<String>,
+    owners: OwnerCache,
+}
+
+impl Library {
+    /// Opens folders and segments.
+    ///
+    /// # Errors
+    /// A path that does not exist, a folder without segments, and a source of which nothing can be read.
+    pub fn open(paths: &[PathBuf]) -> Result<Self> {
+        let mut problems = Vec::new();
+        let mut by_capture: BTreeMap<(u64, Vec<u8>), Vec<SegmentHandle>> = BTreeMap::new();
+        for path in paths {
+            for segment in open_source(path, &mut problems)? {
+                if let Some(problem) = state_problem(&segment) {
+                    problems.push(problem);
+                }
+                let file = segment.file_info();
+                let capture_id = file.capture_id.clone();
+                let known = by_capture.keys().find(|(_, id)| *id == capture_id).cloned();
+                let begin = file.clock.as_ref().map_or(0, |clock| clock.realtime_ns);
+                by_capture
+                    .entry(known.unwrap_or((begin, capture_id)))
+                    .or_default()
+                    .push(SegmentHandle::new(segment));
+            }
+        }
+        let recordings = by_capture.into_values().map(|mut segments| {
+            segments.sort_by_key(|handle| handle.segment.file_info().segment_sequence);
+            // The same segment may be named twice, as a file and in its folder.
+            segments.dedup_by_key(|handle| handle.segment.file_info().segment_sequence);
+            Recording { segments }
+        });
+        Ok(Self { recordings: recordings.collect(), problems, owners: OwnerCache::default() })
+    }
+
+    /// Who owned which socket in a segment: that at `position` of recording `recording`.
+    ///
+    /// # Errors
+    /// When the segment's events cannot be read.
+    pub fn owners(&self, recording: usize, position: usize) -> Result<Arc<SegmentOwners>> {
+        self.owners.of((recording, position), || SegmentOwners::read(&self.recordings[recording], position))
+    }
+
+    /// The place of the segment that was opened from a path: its recording, and its position in it.
+    #[must_use]
+    pub fn find(&self, path: &Path) -> Option<(usize, usize)> {
+        self.recordings.iter().enumerate().find_map(|(recording, segments)| {
+            let position = segments.segments.iter().position(|handle| handle.path() == path)?;
+            Some((recording, position))
+        })
+    }
+
+    /// Every segment of every recording, in order.
+    pub fn segments(&self) -> impl Iterator<Item = &SegmentHandle> {
+        self.recordings.iter().flat_map(|recording| &recording.segments)
+    }
+}
+
+fn open_source(path: &Path, problems: &mut Vec<String>) -> Result<Vec<kcap_format::Segment>> {
+    if !path.exists() {
+        return Err(Error::MissingPath { path: path.to_owned() });
+    }
+    let capture = Capture::open(path)?;
+    if capture.segments.is_empty() {
+        // An empty folder is an error of its own; here every segment of it had one.
+        return Err(capture.problems.into_iter().next().map_or_else(
+            || Error::from(kcap_format::Error::NoSegments { path: path.to_owned() }),
+            |problem| problem.error.into(),
+        ));
+    }
+    problems.extend(capture.problems.iter().map(|problem| problem.error.to_string()));
+    Ok(capture.segments)
+}
+
+/// What a person should know about a segment that did not end orderly.
+fn state_problem(segment: &kcap_format::Segment) -> Option<String> {
+    let path = segment.path().display();
+    match segment.state() {
+        SegmentState::Torn { offset } => {
+            Some(format!("{path}: cut short at offset {offset}; everything before it is used"))
+        }
+        SegmentState::Corrupt { offset, what } => {
+            Some(format!("{path}: damaged at offset {offset} ({what}); everything before it is used"))
+        }
+        _ => None,
+    }
+}

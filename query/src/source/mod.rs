@@ -1,0 +1,11 @@
+//! Where rows come from: the recordings under the paths that a person names.
+
+mod library;
+mod owners;
+mod process_id;
+mod recording;
+
+pub use library::Library;
+pub use owners::{End, SegmentOwners};
+pub use process_id::{ProcessIdentity, process_id_text};
+pub use recording::{Recording, SegmentHandle, uuid_text};

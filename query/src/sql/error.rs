@@ -1,0 +1,54 @@
+//! Errors of the engine as one line for a person.
+
+use datafusion::error::DataFusionError;
+
+/// One line: where in the query, what is wrong, and what could be meant. No names of internals.
+#[must_use]
+pub fn error_line(error: &DataFusionError) -> String {
+    let position = error
+        .diagnostic()
+        .and_then(|diagnostic| diagnostic.span)
+        .map(|span| format!("line {}, column {}: ", span.start.line, span.start.column))
+        .unwrap_or_default();
+    let text = message(error);
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if text.contains("Line: ") { text } else { format!("{position}{text}") }
+}
+
+/// The message without the engine's prefixes and without lists of every column there is.
+fn message(error: &DataFusionError) -> String {
+    match error {
+        DataFusionError::SQL(error, _) => {
+            let text = error.to_string();
+            text.strip_prefix("sql parser error: ").unwrap_or(&text).to_owned()
+        }
+        DataFusionError::SchemaError(error, _) => {
+            let text = error.to_string();
+            let end = text.find("Valid fields are").unwrap_or(text.len());
+            format!(
+                "{} (columns are listed by: DESCRIBE table)",
+                text[..end].trim_end().trim_end_matches('.')
+            )
+        }
+        DataFusionError::Plan(text)
+        | DataFusionError::Execution(text)
+        | DataFusionError::NotImplemented(text)
+        | DataFusionError::Configuration(text) => plain(text),
+        DataFusionError::ResourcesExhausted(text) => {
+            format!("not enough memory (raise --memory-limit): {}", plain(text))
+        }
+        DataFusionError::Diagnostic(_, inner) | DataFusionError::Context(_, inner) => message(inner),
+        DataFusionError::Shared(inner) => message(inner),
+        DataFusionError::Collection(errors) => errors.first().map_or_else(|| error.to_string(), message),
+        DataFusionError::External(inner) => {
+            inner.downcast_ref::<DataFusionError>().map_or_else(|| inner.to_string(), message)
+        }
+        DataFusionError::ArrowError(error, _) => error.to_string(),
+        other => plain(&other.to_string()),
+    }
+}
+
+fn plain(text: &str) -> String {
+    let text = text.strip_prefix("Error during planning: ").unwrap_or(text);
+    text.replace("datafusion.public.", "")
+}

@@ -1,0 +1,70 @@
+//! Makes a session: tables over a recording, functions, options and a bound on memory.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use datafusion::error::Result;
+use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::prelude::{SessionConfig, SessionContext};
+
+use super::address_literals::AddressLiterals;
+use super::functions::all_functions;
+use super::options::KcapOptions;
+use crate::source::Library;
+use crate::table;
+
+/// Memory that a query's operators may take before they spill to disk, unless `--memory-limit` says otherwise.
+pub const MEMORY_LIMIT_DEFAULT_BYTES: usize = 1 << 30;
+/// Most rows of a batch that goes from operator to operator.
+const BATCH_ROWS_MAX: usize = 8192;
+/// How many of the largest consumers an out-of-memory error names.
+const REPORTED_CONSUMERS: NonZeroUsize = NonZeroUsize::new(3).expect("three is not zero");
+
+/// What a session may use and shows.
+#[derive(Clone, Debug)]
+pub struct SessionSettings {
+    /// Show both recorded copies of local packets.
+    pub duplicates: bool,
+    /// Bytes that operators may take in memory; sorts and aggregations beyond it spill to temporary files.
+    pub memory_limit_bytes: usize,
+    /// How many partitions a scan is cut into; the processor count unless set.
+    pub partitions: Option<usize>,
+}
+
+impl Default for SessionSettings {
+    fn default() -> Self {
+        Self { duplicates: false, memory_limit_bytes: MEMORY_LIMIT_DEFAULT_BYTES, partitions: None }
+    }
+}
+
+/// A session over the recordings of `library`.
+pub fn new_session(library: &Arc<Library>, settings: &SessionSettings) -> Result<SessionContext> {
+    let mut options = KcapOptions::default();
+    options.duplicates = settings.duplicates;
+    let mut config = SessionConfig::new()
+        .with_information_schema(true)
+        .with_batch_size(BATCH_ROWS_MAX)
+        .with_option_extension(options)
+        .set_bool("datafusion.sql_parser.collect_spans", true);
+    if let Some(partitions) = settings.partitions {
+        config = config.with_target_partitions(partitions);
+    }
+    let pool = TrackConsumersPool::new(FairSpillPool::new(settings.memory_limit_bytes), REPORTED_CONSUMERS);
+    let runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).build_arc()?;
+    let mut state = SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(runtime)
+        .with_default_features()
+        .build();
+    datafusion::execution::FunctionRegistry::register_expr_planner(&mut state, Arc::new(AddressLiterals))?;
+    let context = SessionContext::new_with_state(state);
+    for function in all_functions() {
+        context.register_udf(function);
+    }
+    for (name, provider) in table::providers(library) {
+        context.register_table(name, provider)?;
+    }
+    Ok(context)
+}

@@ -1,0 +1,100 @@
+//! What the tables are, as data and as the text of `spec/tables.md`.
+
+use std::fmt::Write;
+
+use arrow::datatypes::{DataType, Field};
+
+use super::column::Column;
+use super::facts::Facts;
+use super::types::{ADDRESS_TYPE, MAC_TYPE};
+use super::{captures, interfaces, losses, packets, process_events, processes, segments, sockets};
+
+/// A table as a person reads about it.
+#[derive(Debug)]
+pub struct TableDocumentation {
+    /// Name in SQL.
+    pub name: &'static str,
+    /// What a row is.
+    pub summary: &'static str,
+    /// Each column with what its values mean.
+    pub columns: Vec<(Field, &'static str)>,
+}
+
+/// Every table in the order of [`super::providers`].
+#[must_use]
+pub fn documentation() -> Vec<TableDocumentation> {
+    vec![
+        packets::documentation(),
+        of::<processes::Processes>(),
+        of::<process_events::ProcessEvents>(),
+        of::<sockets::Sockets>(),
+        of::<losses::Losses>(),
+        of::<segments::Segments>(),
+        of::<captures::Captures>(),
+        of::<interfaces::Interfaces>(),
+    ]
+}
+
+/// The text of `spec/tables.md`.
+#[must_use]
+pub fn documentation_markdown() -> String {
+    let mut text = String::from(INTRODUCTION);
+    for table in documentation() {
+        write!(
+            text,
+            "\n## {}\n\n{}\n\n| column | type | null | meaning |\n| --- | --- | --- | --- |\n",
+            table.name, table.summary
+        )
+        .expect("a string takes every write");
+        for (field, description) in &table.columns {
+            let null = if field.is_nullable() { "yes" } else { "" };
+            writeln!(
+                text,
+                "| `{}` | {} | {null} | {description} |",
+                field.name(),
+                type_name(field.data_type())
+            )
+            .expect("a string takes every write");
+        }
+    }
+    text
+}
+
+const INTRODUCTION: &str = "# Tables
+
+This page is generated from the table providers; `KCAP_BLESS=1 cargo test -p kcap-query tables_md` writes it anew.
+
+The same thing has the same column name everywhere. Types are those of Arrow:
+
+- Times are `Timestamp(ns, UTC)`; durations are `Int64` and end in `_ns`.
+- An address is `FixedSizeBinary(16)`, IPv4 mapped into IPv6, with the extension type `kcap.ip`; results print it as an
+  address. It compares with text (`src_ip = '10.0.0.1'`), with `ip('10.0.0.1')` and with `cidr(src_ip, '10.0.0.0/8')`; for
+  other programs `ip_text(src_ip)` makes text of it. A MAC address is `FixedSizeBinary(6)`, extension type `kcap.mac`.
+- An enumeration, and text that repeats, is a dictionary; it behaves as text.
+- `proc_id` names a process for ever: the first eight digits of the boot id, the process id in the initial pid namespace
+  and the start in clock ticks (10 ms) since boot, as `1b9d6bcd-4711-98304`. Pids come again, proc_ids don't.
+- `packet_id` is unique in a recording: segment, block and row of the record, 20, 24 and 20 bits.
+
+`packets` counts a packet that went from one socket of the host to another once, although it was recorded leaving and
+arriving: the arriving copy is left out. `SET kcap.duplicates = true` (or `--duplicates`) shows both.
+";
+
+fn of<T: Facts>() -> TableDocumentation {
+    TableDocumentation { name: T::NAME, summary: T::SUMMARY, columns: described(T::columns()) }
+}
+
+pub(super) fn described<S: ?Sized>(columns: Vec<Column<S>>) -> Vec<(Field, &'static str)> {
+    columns.into_iter().map(|column| (column.field, column.description)).collect()
+}
+
+/// The type as people speak of it.
+fn type_name(data_type: &DataType) -> String {
+    match data_type {
+        DataType::Timestamp(_, _) => "Timestamp(ns, UTC)".to_owned(),
+        DataType::Dictionary(key, _) => format!("Dictionary({key}, Utf8)"),
+        DataType::List(_) => "List(Utf8)".to_owned(),
+        address if *address == ADDRESS_TYPE => "kcap.ip".to_owned(),
+        mac if *mac == MAC_TYPE => "kcap.mac".to_owned(),
+        other => other.to_string(),
+    }
+}

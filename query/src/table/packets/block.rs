@@ -1,0 +1,197 @@
+//! A block of packets with everything that a query wants to know of them.
+
+use std::sync::Arc;
+
+use kcap_dissect::attribute::PacketFacts;
+use kcap_dissect::{Decoded, Direction, decode, flow_id};
+use kcap_format::{BlockEntry, PacketBatch, PacketColumns, PacketId};
+
+use super::needs::Needs;
+use crate::error::Result;
+use crate::source::{End, Library, SegmentHandle, SegmentOwners, uuid_text};
+
+/// Packets of one block, as far as their columns were needed.
+#[derive(Debug)]
+pub struct PacketBlock {
+    library: Arc<Library>,
+    recording: usize,
+    position: usize,
+    entry: BlockEntry,
+    capture_id: String,
+    /// The sections that were read.
+    pub batch: PacketBatch,
+    /// Decoded headers, when they were needed.
+    pub decoded: Vec<Decoded>,
+    /// For the arriving copy of a local packet, the id of the leaving one; 0 otherwise.
+    pub duplicate_of: Vec<u64>,
+    /// Cookie of the socket at the other end of a local packet; 0 when not known.
+    pub peer_cookie: Vec<u64>,
+    owners: Option<Arc<SegmentOwners>>,
+    ends: Vec<End>,
+    peers: Vec<Option<End>>,
+}
+
+impl PacketBlock {
+    /// Reads a block's sections but the payload, and decodes its headers, as needed.
+    pub(super) fn read(
+        library: &Arc<Library>,
+        (recording, position): (usize, usize),
+        entry: &BlockEntry,
+        needs: Needs,
+    ) -> Result<Self> {
+        let segment = &library.recordings[recording].segments[position].segment;
+        let batch = segment.packets(entry, needs.columns)?;
+        let mut block = Self {
+            library: Arc::clone(library),
+            recording,
+            position,
+            entry: entry.clone(),
+            capture_id: uuid_text(&segment.file_info().capture_id),
+            batch,
+            decoded: Vec::new(),
+            duplicate_of: Vec::new(),
+            peer_cookie: Vec::new(),
+            owners: None,
+            ends: Vec::new(),
+            peers: Vec::new(),
+        };
+        if needs.decode {
+            let headers = &block.batch;
+            block.decoded = (0..headers.len)
+                .map(|row| {
+                    let header = headers.header.get(row).unwrap_or_default();
+                    decode(headers.link_type[row], header, headers.wire_len[row])
+                })
+                .collect();
+        }
+        if needs.duplicates {
+            block.duplicate_of = vec![0; block.batch.len];
+            block.peer_cookie = vec![0; block.batch.len];
+        }
+        Ok(block)
+    }
+
+    /// Reads the payload, which only blocks that give rows need.
+    pub(super) fn read_payload(&mut self) -> Result<()> {
+        let batch = self.handle().segment.packets(&self.entry, PacketColumns::PAYLOAD)?;
+        self.batch.payload = batch.payload;
+        self.batch.payload_len = batch.payload_len;
+        Ok(())
+    }
+
+    /// Finds the processes at the ends.
+    pub(super) fn find_ends(&mut self, needs: Needs) -> Result<()> {
+        let owners = self.library.owners(self.recording, self.position)?;
+        self.ends = (0..self.len()).map(|row| owners.local_end(&self.facts(row))).collect();
+        if needs.peer {
+            let peer = |row: usize| {
+                let cookie = *self.peer_cookie.get(row).filter(|cookie| **cookie != 0)?;
+                owners.end_of_cookie(cookie, self.batch.time_ns[row])
+            };
+            self.peers = (0..self.len()).map(peer).collect();
+        }
+        self.owners = Some(owners);
+        Ok(())
+    }
+
+    fn facts(&self, row: usize) -> PacketFacts<'_> {
+        PacketFacts {
+            time_ns: self.batch.time_ns[row],
+            direction: self.direction(row),
+            socket_cookie: self.batch.socket_cookie[row],
+            netns_cookie: self.batch.netns_cookie[row],
+            decoded: &self.decoded[row],
+        }
+    }
+
+    /// Number of packets.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.batch.len
+    }
+
+    /// True when there is no packet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.batch.len == 0
+    }
+
+    /// The segment of the block.
+    #[must_use]
+    pub fn handle(&self) -> &SegmentHandle {
+        &self.library.recordings[self.recording].segments[self.position]
+    }
+
+    /// The block's place in its segment.
+    #[must_use]
+    pub fn entry(&self) -> &BlockEntry {
+        &self.entry
+    }
+
+    /// The recording's id as text.
+    #[must_use]
+    pub fn capture_id(&self) -> &str {
+        &self.capture_id
+    }
+
+    /// The id of a row.
+    #[must_use]
+    pub fn packet_id(&self, row: usize) -> u64 {
+        let sequence = self.handle().segment.file_info().segment_sequence;
+        PacketId::new(sequence, self.entry.sequence, u32::try_from(row).unwrap_or(u32::MAX)).as_u64()
+    }
+
+    /// Wall time of a row in nanoseconds since 1970; `None` when the segment's clock cannot be read.
+    #[must_use]
+    pub fn realtime_ns(&self, row: usize) -> Option<i64> {
+        Some(self.handle().clock().ok()?.realtime_ns(self.batch.time_ns[row]))
+    }
+
+    /// Which way a row's packet went.
+    #[must_use]
+    pub fn direction(&self, row: usize) -> Direction {
+        match kcap_format::Direction::from_u8(self.batch.direction[row]) {
+            kcap_format::Direction::Ingress => Direction::Ingress,
+            kcap_format::Direction::Egress => Direction::Egress,
+            kcap_format::Direction::Unknown => Direction::Unknown,
+        }
+    }
+
+    /// The flow of a row's packet.
+    #[must_use]
+    pub fn flow_id(&self, row: usize) -> Option<u64> {
+        flow_id(&self.decoded[row], self.batch.netns_cookie[row])
+    }
+
+    /// Whose ends [`Self::local_end`] and the others give; present when owners were needed.
+    #[must_use]
+    pub fn owners(&self) -> Option<&SegmentOwners> {
+        self.owners.as_deref()
+    }
+
+    /// The end at the hook.
+    #[must_use]
+    pub fn local_end(&self, row: usize) -> Option<&End> {
+        self.ends.get(row)
+    }
+
+    /// The end that sent the packet, if it is on this host.
+    #[must_use]
+    pub fn source_end(&self, row: usize) -> Option<&End> {
+        match self.direction(row) {
+            Direction::Egress => self.ends.get(row),
+            Direction::Ingress => self.peers.get(row)?.as_ref(),
+            Direction::Unknown => None,
+        }
+    }
+
+    /// The end that receives the packet, if it is on this host.
+    #[must_use]
+    pub fn destination_end(&self, row: usize) -> Option<&End> {
+        match self.direction(row) {
+            Direction::Egress => self.peers.get(row)?.as_ref(),
+            Direction::Ingress => self.ends.get(row),
+            Direction::Unknown => None,
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! What a column takes to be filled, so that a scan reads nothing else.
+
+use std::ops::BitOr;
+
+use kcap_format::PacketColumns;
+
+/// Sections to read and steps to take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// Sections of the PACKETS blocks; the payload is asked for apart.
+    pub columns: PacketColumns,
+    /// Read the payload.
+    pub payload: bool,
+    /// Decode the headers.
+    pub decode: bool,
+    /// Find the arriving copies of local packets.
+    pub duplicates: bool,
+    /// Find the process at the hook.
+    pub owner: bool,
+    /// Find the process at the other end.
+    pub peer: bool,
+}
+
+impl Needs {
+    /// Only sections.
+    #[must_use]
+    pub const fn sections(columns: PacketColumns) -> Self {
+        Self { columns, payload: false, decode: false, duplicates: false, owner: false, peer: false }
+    }
+
+    /// The payload.
+    #[must_use]
+    pub const fn payload() -> Self {
+        Self { payload: true, ..Self::sections(PacketColumns::NONE) }
+    }
+
+    /// Decoded headers.
+    #[must_use]
+    pub const fn decoding() -> Self {
+        let columns = PacketColumns::HEADER.union(PacketColumns::LINK_TYPE).union(PacketColumns::WIRE_LEN);
+        Self { decode: true, ..Self::sections(columns) }
+    }
+
+    /// Copies of local packets.
+    #[must_use]
+    pub const fn matching() -> Self {
+        let columns = Self::decoding().columns.union(Self::identity());
+        Self { columns, duplicates: true, ..Self::decoding() }
+    }
+
+    /// The process at the hook.
+    #[must_use]
+    pub const fn owning() -> Self {
+        let columns = Self::decoding().columns.union(Self::identity());
+        Self { columns, owner: true, ..Self::decoding() }
+    }
+
+    /// The processes at both ends.
+    #[must_use]
+    pub const fn both_ends() -> Self {
+        Self { owner: true, peer: true, ..Self::matching() }
+    }
+
+    const fn identity() -> PacketColumns {
+        PacketColumns::TIME
+            .union(PacketColumns::DIRECTION)
+            .union(PacketColumns::SOCKET_COOKIE)
+            .union(PacketColumns::NETNS_COOKIE)
+    }
+}
+
+impl BitOr for Needs {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self {
+            columns: self.columns | other.columns,
+            payload: self.payload | other.payload,
+            decode: self.decode | other.decode,
+            duplicates: self.duplicates | other.duplicates,
+            owner: self.owner | other.owner,
+            peer: self.peer | other.peer,
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! Reads the blocks of a partition and brings in what neighbouring blocks know of their packets.
+//!
+//! The two copies of a local packet can lie in different blocks, and so in different partitions. A pipeline therefore
+//! begins to match a little before its first block, and where the other end of a packet is wanted it reads a little
+//! further than its last one. Both are bounded in time and in blocks, so that memory is.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use kcap_dissect::duplicate::{Candidate, DuplicateMatcher};
+use kcap_format::{BlockEntry, BlockType};
+
+use super::block::PacketBlock;
+use super::needs::Needs;
+use super::ranges::BlockRange;
+use crate::error::Result;
+use crate::source::Library;
+
+/// How long before a partition's first packet matching begins, and how long after a block's last packet the arriving
+/// copies of its packets are waited for. Within a host a packet takes microseconds; behind a full queue, milliseconds.
+const NEIGHBOURHOOD_NS: u64 = 250_000_000;
+/// Most blocks that are read ahead, and most that are read before the first.
+const NEIGHBOURS_MAX: usize = 16;
+
+/// A block to read.
+#[derive(Clone, Debug)]
+struct Step {
+    place: (usize, usize),
+    entry: BlockEntry,
+    /// Whether its rows are wanted, or only what they tell of others.
+    wanted: bool,
+}
+
+/// The blocks of a partition, one after the other.
+#[derive(Debug)]
+pub struct Pipeline {
+    library: Arc<Library>,
+    needs: Needs,
+    steps: VecDeque<Step>,
+    matcher: DuplicateMatcher,
+    /// Blocks whose packets may still learn of their other end, with whether their rows are wanted.
+    waiting: VecDeque<(PacketBlock, bool)>,
+    /// The time that has been read up to, since boot.
+    reached_ns: u64,
+    recording: Option<usize>,
+    /// Blocks that were read, neighbours included.
+    pub blocks_read: usize,
+    /// Rows whose headers were decoded.
+    pub rows_decoded: usize,
+}
+
+impl Pipeline {
+    /// A pipeline over ranges of blocks, in their order.
+    #[must_use]
+    pub fn new(library: &Arc<Library>, ranges: &[BlockRange], needs: Needs) -> Self {
+        Self {
+            library: Arc::clone(library),
+            needs,
+            steps: steps(library, ranges, needs),
+            matcher: DuplicateMatcher::default(),
+            waiting: VecDeque::new(),
+            reached_ns: 0,
+            recording: None,
+            blocks_read: 0,
+            rows_decoded: 0,
+        }
+    }
+
+    /// The next block, complete.
+    pub fn next_block(&mut self) -> Result<Option<PacketBlock>> {
+        loop {
+            if self.first_is_complete() {
+                let Some((mut block, wanted)) = self.waiting.pop_front() else { return Ok(None) };
+                if !wanted {
+                    continue;
+                }
+                if self.needs.payload {
+                    block.read_payload()?;
+                }
+                if self.needs.owner {
+                    block.find_ends(self.needs)?;
+                }
+                return Ok(Some(block));
+            }
+            let Some(step) = self.steps.pop_front() else { return Ok(None) };
+            self.read(&step)?;
+        }
+    }
+
+    /// Whether nothing more can be learned of the oldest block that waits.
+    fn first_is_complete(&self) -> bool {
+        let Some((first, wanted)) = self.waiting.front() else { return false };
+        !wanted
+            || !self.needs.peer
+            || self.steps.is_empty()
+            || self.waiting.len() > NEIGHBOURS_MAX
+            || self.reached_ns > first.entry().last_time_ns.saturating_add(NEIGHBOURHOOD_NS)
+            || self.recording != self.steps.front().map(|step| step.place.0)
+    }
+
+    fn read(&mut self, step: &Step) -> Result<()> {
+        if self.recording != Some(step.place.0) {
+            // Cookies and clocks of another recording say nothing about this one.
+            self.matcher = DuplicateMatcher::default();
+            self.recording = Some(step.place.0);
+        }
+        let mut block = PacketBlock::read(&self.library, step.place, &step.entry, self.needs)?;
+        self.blocks_read += 1;
+        self.rows_decoded += block.decoded.len();
+        self.reached_ns = step.entry.last_time_ns;
+        if self.needs.duplicates {
+            self.find_copies(&mut block);
+        }
+        self.waiting.push_back((block, step.wanted));
+        Ok(())
+    }
+
+    /// Feeds a block to the matcher and notes what it finds, here and in the blocks before.
+    fn find_copies(&mut self, block: &mut PacketBlock) {
+        for row in 0..block.len() {
+            let id = block.packet_id(row);
+            let candidate = Candidate {
+                id,
+                time_ns: block.batch.time_ns[row],
+                direction: block.direction(row),
+                socket_cookie: block.batch.socket_cookie[row],
+                netns_cookie: block.batch.netns_cookie[row],
+                wire_len: block.batch.wire_len[row],
+                decoded: &block.decoded[row],
+                header: block.batch.header.get(row).unwrap_or_default(),
+                // Never the payload: which rows are copies must not depend on the columns that a query wants.
+                payload: None,
+            };
+            let Some(pair) = self.matcher.feed(&candidate) else { continue };
+            block.duplicate_of[row] = pair.egress_id;
+            block.peer_cookie[row] = pair.sender_cookie;
+            let (_, sequence, egress_row) = kcap_format::PacketId::from_u64(pair.egress_id).parts();
+            if sequence == block.entry().sequence && block.packet_id(egress_row as usize) == pair.egress_id {
+                block.peer_cookie[egress_row as usize] = pair.receiver_cookie;
+                continue;
+            }
+            let mut earlier = self.waiting.iter_mut().rev();
+            let owner = earlier.find(|(earlier, _)| earlier.packet_id(egress_row as usize) == pair.egress_id);
+            if let Some((earlier, _)) = owner {
+                earlier.peer_cookie[egress_row as usize] = pair.receiver_cookie;
+            }
+        }
+    }
+}
+
+/// The blocks to read: those of the ranges, and their neighbours as far as they are needed.
+fn steps(library: &Library, ranges: &[BlockRange], needs: Needs) -> VecDeque<Step> {
+    let mut steps = VecDeque::new();
+    let mut end = None;
+    for range in ranges {
+        let Some(place) = library.find(&range.segment) else { continue };
+        if needs.duplicates && end != Some((place, range.blocks.start)) {
+            steps.extend(before(library, place, range.blocks.start));
+        }
+        let blocks = &library.recordings[place.0].segments[place.1].segment.blocks()[range.blocks.clone()];
+        steps.extend(packets(blocks).map(|entry| Step { place, entry: entry.clone(), wanted: true }));
+        end = Some((place, range.blocks.end));
+    }
+    if needs.peer
+        && let Some((place, end)) = end
+    {
+        steps.extend(after(library, place, end));
+    }
+    steps
+}
+
+fn packets(blocks: &[BlockEntry]) -> impl DoubleEndedIterator<Item = &BlockEntry> {
+    blocks.iter().filter(|entry| entry.block_type == BlockType::PACKETS)
+}
+
+/// The blocks just before one, oldest first.
+fn before(library: &Library, (recording, position): (usize, usize), start: usize) -> Vec<Step> {
+    let segments = &library.recordings[recording].segments;
+    let blocks = segments[position].segment.blocks();
+    let Some(first_ns) = packets(&blocks[start..]).next().map(|entry| entry.first_time_ns) else {
+        return Vec::new();
+    };
+    let here = packets(&blocks[..start]).rev().map(|entry| ((recording, position), entry));
+    let earlier = (0..position).rev().flat_map(|position| {
+        packets(segments[position].segment.blocks()).rev().map(move |entry| ((recording, position), entry))
+    });
+    let near = |entry: &BlockEntry| entry.last_time_ns.saturating_add(NEIGHBOURHOOD_NS) >= first_ns;
+    let mut steps: Vec<Step> = here
+        .chain(earlier)
+        .take_while(|(_, entry)| near(entry))
+        .take(NEIGHBOURS_MAX)
+        .map(|(place, entry)| Step { place, entry: entry.clone(), wanted: false })
+        .collect();
+    steps.reverse();
+    steps
+}
+
+/// The blocks just after one.
+fn after(library: &Library, (recording, position): (usize, usize), end: usize) -> Vec<Step> {
+    let segments = &library.recordings[recording].segments;
+    let blocks = segments[position].segment.blocks();
+    let Some(last_ns) = packets(&blocks[..end]).map(|entry| entry.last_time_ns).max() else {
+        return Vec::new();
+    };
+    let here = packets(&blocks[end..]).map(|entry| ((recording, position), entry));
+    let later = (position + 1..segments.len()).flat_map(|position| {
+        packets(segments[position].segment.blocks()).map(move |entry| ((recording, position), entry))
+    });
+    let near = |entry: &BlockEntry| entry.first_time_ns <= last_ns.saturating_add(NEIGHBOURHOOD_NS);
+    here.chain(later)
+        .take_while(|(_, entry)| near(entry))
+        .take(NEIGHBOURS_MAX)
+        .map(|(place, entry)| Step { place, entry: entry.clone(), wanted: false })
+        .collect()
+}

@@ -1,0 +1,126 @@
+//! `process_events`: what processes did, step by step.
+
+use arrow::datatypes::{Int32Type, UInt16Type, UInt32Type, UInt64Type};
+use kcap_format::proto::{self, event::Event as Kind};
+
+use super::column::Column;
+use super::facts::{Facts, RowSink};
+use super::text::kernel_text;
+use crate::error::Result;
+use crate::source::{Library, ProcessIdentity, process_id_text};
+
+/// The table.
+#[derive(Debug)]
+pub(super) struct ProcessEvents;
+
+/// What a step can be.
+const KINDS: [&str; 4] = ["fork", "exec", "exit", "enumerate"];
+
+/// One step of a process.
+#[derive(Debug)]
+pub(super) struct ProcessEventRow {
+    time: i64,
+    kind: usize,
+    proc_id: Option<String>,
+    pid: Option<u32>,
+    parent_proc_id: Option<String>,
+    parent_pid: Option<u32>,
+    tid: Option<u32>,
+    name: Option<String>,
+    executable: Option<String>,
+    command_line: Option<String>,
+    arguments_truncated: Option<u32>,
+    credentials: Option<proto::Credentials>,
+    cgroup_id: Option<u64>,
+    exit_code: Option<u32>,
+    cpu: u32,
+    segment: u64,
+}
+
+impl Facts for ProcessEvents {
+    type Row = ProcessEventRow;
+    const NAME: &'static str = "process_events";
+    const SUMMARY: &'static str = "A step in the life of a process: fork, exec, exit, or enumerate (found alive when the recording began).";
+
+    #[rustfmt::skip]
+    fn columns() -> Vec<Column<[ProcessEventRow]>> {
+        vec![
+            Column::timestamp("ts", "When it happened", |rows: &[ProcessEventRow], row| Some(rows[row].time)).required(),
+            Column::enumeration("kind", &KINDS, "fork, exec, exit or enumerate", |rows: &[ProcessEventRow], row| Some(rows[row].kind)).required(),
+            Column::text("proc_id", "The process: boot, pid and start in clock ticks", |rows: &[ProcessEventRow], row| rows[row].proc_id.as_deref()),
+            Column::number::<UInt32Type>("pid", "Process id in the initial pid namespace", |rows: &[ProcessEventRow], row| rows[row].pid),
+            Column::text("parent_proc_id", "For fork, who cloned it; else the parent", |rows: &[ProcessEventRow], row| rows[row].parent_proc_id.as_deref()),
+            Column::number::<UInt32Type>("parent_pid", "Process id of the parent", |rows: &[ProcessEventRow], row| rows[row].parent_pid),
+            Column::number::<UInt32Type>("tid", "The thread that acted; null when not told", |rows: &[ProcessEventRow], row| rows[row].tid),
+            Column::text("process_name", "Name the kernel keeps (`comm`) after the step", |rows: &[ProcessEventRow], row| rows[row].name.as_deref()),
+            Column::text("executable", "File that was executed, as the kernel was given it", |rows: &[ProcessEventRow], row| rows[row].executable.as_deref()),
+            Column::text("command_line", "The arguments joined by blanks", |rows: &[ProcessEventRow], row| rows[row].command_line.as_deref()),
+            Column::number::<UInt32Type>("arguments_truncated", "Bytes of the arguments that were not recorded", |rows: &[ProcessEventRow], row| rows[row].arguments_truncated),
+            Column::number::<UInt32Type>("uid", "User id in the initial user namespace", |rows: &[ProcessEventRow], row| Some(rows[row].credentials?.uid)),
+            Column::number::<UInt32Type>("gid", "Group id in the initial user namespace", |rows: &[ProcessEventRow], row| Some(rows[row].credentials?.gid)),
+            Column::number::<UInt64Type>("cgroup_id", "Id of the cgroup v2 (inode of its folder)", |rows: &[ProcessEventRow], row| rows[row].cgroup_id),
+            Column::number::<Int32Type>("exit_code", "For exit: the status; null when a signal killed it", |rows: &[ProcessEventRow], row| rows[row].exit_code.filter(|code| code & 0x7f == 0).map(|code| (code >> 8 & 0xff) as i32)),
+            Column::number::<Int32Type>("exit_signal", "For exit: the signal that killed it", |rows: &[ProcessEventRow], row| rows[row].exit_code.map(|code| (code & 0x7f) as i32).filter(|signal| *signal != 0)),
+            Column::number::<UInt16Type>("cpu", "Processor that told of it", |rows: &[ProcessEventRow], row| u16::try_from(rows[row].cpu).ok()),
+            Column::number::<UInt64Type>("segment", "Sequence number of the segment", |rows: &[ProcessEventRow], row| Some(rows[row].segment)).required(),
+        ]
+    }
+
+    fn rows(library: &Library, sink: &mut RowSink<ProcessEventRow>) -> Result<()> {
+        for recording in &library.recordings {
+            for (position, handle) in recording.segments.iter().enumerate() {
+                let clock = handle.clock()?;
+                let file = handle.segment.file_info();
+                for events in handle.events() {
+                    for event in events? {
+                        // A snapshot repeats what went before, except where the recording begins.
+                        if event.snapshot && position > 0 {
+                            continue;
+                        }
+                        let time = clock.realtime_ns(event.time_ns);
+                        if let Some(row) = row_of(&event, time, handle.boot_id(), file.segment_sequence) {
+                            sink.push(row)?;
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn row_of(event: &proto::Event, time: i64, boot_id: &[u8], segment: u64) -> Option<ProcessEventRow> {
+    let (kind, process, exit) = match event.event.as_ref()? {
+        Kind::Fork(fork) => (0, fork.process.as_ref(), None),
+        Kind::Exec(exec) => (1, exec.process.as_ref(), None),
+        Kind::Exit(exit) => (2, None, Some(exit)),
+        Kind::Enumerate(enumerate) => (3, enumerate.process.as_ref(), None),
+        Kind::Socket(_) | Kind::Interface(_) => return None,
+    };
+    let id = process.and_then(|process| process.id.as_ref()).or(exit.and_then(|exit| exit.id.as_ref()));
+    let identity = ProcessIdentity::from_proto(id);
+    let parent = ProcessIdentity::from_proto(process.and_then(|process| process.parent.as_ref()));
+    let name = process.map(|process| &process.name).or(exit.map(|exit| &exit.name));
+    let command_line = |process: &proto::Process| {
+        let texts: Vec<_> = process.arguments.iter().map(|text| String::from_utf8_lossy(text)).collect();
+        (!texts.is_empty()).then(|| texts.join(" "))
+    };
+    Some(ProcessEventRow {
+        time,
+        kind,
+        proc_id: identity.map(|identity| process_id_text(boot_id, identity)),
+        pid: identity.map(|identity| identity.pid),
+        parent_proc_id: parent.map(|parent| process_id_text(boot_id, parent)),
+        parent_pid: parent.map(|parent| parent.pid),
+        tid: process.map(|process| process.tid).filter(|tid| *tid != 0),
+        name: name.and_then(|name| kernel_text(name)),
+        executable: process.and_then(|process| kernel_text(&process.executable)),
+        command_line: process.and_then(command_line),
+        arguments_truncated: process.map(|process| process.arguments_truncated),
+        credentials: process.and_then(|process| process.credentials),
+        cgroup_id: process.map(|process| process.cgroup_id).filter(|id| *id != 0),
+        exit_code: exit.map(|exit| exit.exit_code),
+        cpu: event.cpu,
+        segment,
+    })
+}

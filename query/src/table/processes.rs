@@ -1,0 +1,163 @@
+//! `processes`: a row for each process that lived while the recording ran.
+
+use std::collections::HashMap;
+
+use arrow::datatypes::{Int32Type, UInt32Type, UInt64Type};
+use kcap_format::proto::{self, event::Event as Kind};
+
+use super::column::Column;
+use super::facts::{Facts, RowSink};
+use super::text::kernel_text;
+use crate::error::Result;
+use crate::source::{Library, ProcessIdentity, Recording, process_id_text};
+
+/// The table.
+#[derive(Debug)]
+pub(super) struct Processes;
+
+/// How a process was first learned of.
+const FIRST_SEEN: [&str; 4] = ["fork", "exec", "exit", "enumerate"];
+
+/// One process.
+#[derive(Debug, Default)]
+pub(super) struct ProcessRow {
+    proc_id: String,
+    pid: u32,
+    parent: Option<ProcessIdentity>,
+    parent_proc_id: Option<String>,
+    name: Option<String>,
+    executable: Option<String>,
+    arguments: Vec<String>,
+    command_line: Option<String>,
+    credentials: Option<proto::Credentials>,
+    cgroup_id: Option<u64>,
+    cgroup_path: Option<String>,
+    started: i64,
+    exited: Option<i64>,
+    exit_code: Option<u32>,
+    first_seen: usize,
+    first_seen_at: i64,
+}
+
+impl Facts for Processes {
+    type Row = ProcessRow;
+    const NAME: &'static str = "processes";
+    const SUMMARY: &'static str = "A process that was alive during the recording, with what is known of it at its end. `process_events` has its steps.";
+
+    #[rustfmt::skip]
+    fn columns() -> Vec<Column<[ProcessRow]>> {
+        vec![
+            Column::text("proc_id", "Name of the process: boot, pid and start in clock ticks", |rows: &[ProcessRow], row| Some(&rows[row].proc_id)).required(),
+            Column::number::<UInt32Type>("pid", "Process id in the initial pid namespace", |rows: &[ProcessRow], row| Some(rows[row].pid)).required(),
+            Column::text("parent_proc_id", "The process that cloned it, or its parent when it was found; null when not known", |rows: &[ProcessRow], row| rows[row].parent_proc_id.as_deref()),
+            Column::number::<UInt32Type>("parent_pid", "Process id of the parent", |rows: &[ProcessRow], row| Some(rows[row].parent?.pid)),
+            Column::text("process_name", "Name the kernel keeps (`comm`), at most 15 bytes", |rows: &[ProcessRow], row| rows[row].name.as_deref()),
+            Column::text("executable", "File that was executed last; null when it never executed one", |rows: &[ProcessRow], row| rows[row].executable.as_deref()),
+            Column::text_list("arguments", "Arguments of the last execution, the program's name first", |rows: &[ProcessRow], row| Some(&rows[row].arguments[..])),
+            Column::text("command_line", "The arguments joined by blanks", |rows: &[ProcessRow], row| rows[row].command_line.as_deref()),
+            Column::number::<UInt32Type>("uid", "User id in the initial user namespace", |rows: &[ProcessRow], row| Some(rows[row].credentials?.uid)),
+            Column::number::<UInt32Type>("gid", "Group id in the initial user namespace", |rows: &[ProcessRow], row| Some(rows[row].credentials?.gid)),
+            Column::number::<UInt64Type>("cgroup_id", "Id of the cgroup v2 (inode of its folder)", |rows: &[ProcessRow], row| rows[row].cgroup_id),
+            Column::text("cgroup_path", "Path of the cgroup below the cgroup2 root; null when it was not read", |rows: &[ProcessRow], row| rows[row].cgroup_path.as_deref()),
+            Column::timestamp("start_ts", "When it was cloned; to 10 ms for processes older than the recorder", |rows: &[ProcessRow], row| Some(rows[row].started)).required(),
+            Column::timestamp("exit_ts", "When its last thread ended; null while it lives", |rows: &[ProcessRow], row| rows[row].exited),
+            Column::number::<Int32Type>("exit_code", "Status it exited with; null while it lives or when a signal killed it", |rows: &[ProcessRow], row| rows[row].exit_code.filter(|code| code & 0x7f == 0).map(|code| (code >> 8 & 0xff) as i32)),
+            Column::number::<Int32Type>("exit_signal", "Signal that killed it; null otherwise", |rows: &[ProcessRow], row| rows[row].exit_code.map(|code| (code & 0x7f) as i32).filter(|signal| *signal != 0)),
+            Column::enumeration("first_seen", &FIRST_SEEN, "What told of it first: fork, exec, exit, or enumerate (it was older than the recorder)", |rows: &[ProcessRow], row| Some(rows[row].first_seen)).required(),
+            Column::timestamp("first_seen_ts", "When the recording first tells of it", |rows: &[ProcessRow], row| Some(rows[row].first_seen_at)).required(),
+        ]
+    }
+
+    fn rows(library: &Library, sink: &mut RowSink<ProcessRow>) -> Result<()> {
+        for recording in &library.recordings {
+            for row in collect(recording, sink)? {
+                sink.push(row)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// All processes of a recording, the oldest first.
+fn collect(recording: &Recording, sink: &mut RowSink<ProcessRow>) -> Result<Vec<ProcessRow>> {
+    let mut processes: HashMap<ProcessIdentity, ProcessRow> = HashMap::new();
+    for handle in &recording.segments {
+        let clock = handle.clock()?;
+        for events in handle.events() {
+            for event in events? {
+                let Some(step) = Step::of(&event) else { continue };
+                let time = clock.realtime_ns(event.time_ns);
+                let row = match processes.entry(step.identity) {
+                    std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
+                    std::collections::hash_map::Entry::Vacant(entry) => {
+                        sink.reserve(PROCESS_MEMORY_BYTES)?;
+                        entry.insert(ProcessRow {
+                            proc_id: process_id_text(handle.boot_id(), step.identity),
+                            pid: step.identity.pid,
+                            started: clock.realtime_ns(step.start_time_ns),
+                            first_seen: step.kind,
+                            first_seen_at: time,
+                            ..ProcessRow::default()
+                        })
+                    }
+                };
+                row.learn(&step, time);
+                row.parent_proc_id = row.parent.map(|parent| process_id_text(handle.boot_id(), parent));
+            }
+        }
+    }
+    let mut rows: Vec<ProcessRow> = processes.into_values().collect();
+    rows.sort_by(|left, right| (left.started, left.pid).cmp(&(right.started, right.pid)));
+    Ok(rows)
+}
+
+/// About what a process takes while the table is put together; its texts are a few hundred bytes.
+const PROCESS_MEMORY_BYTES: usize = 1024;
+
+/// What one event tells of a process.
+struct Step<'a> {
+    identity: ProcessIdentity,
+    start_time_ns: u64,
+    kind: usize,
+    process: Option<&'a proto::Process>,
+    exit: Option<&'a proto::ProcessExit>,
+}
+
+impl<'a> Step<'a> {
+    fn of(event: &'a proto::Event) -> Option<Self> {
+        let (kind, process, exit) = match event.event.as_ref()? {
+            Kind::Fork(fork) => (0, fork.process.as_ref(), None),
+            Kind::Exec(exec) => (1, exec.process.as_ref(), None),
+            Kind::Exit(exit) => (2, None, Some(exit)),
+            Kind::Enumerate(enumerate) => (3, enumerate.process.as_ref(), None),
+            Kind::Socket(_) | Kind::Interface(_) => return None,
+        };
+        let id = process.and_then(|process| process.id.as_ref()).or(exit.and_then(|exit| exit.id.as_ref()));
+        let identity = ProcessIdentity::from_proto(id)?;
+        Some(Self { identity, start_time_ns: id?.start_time_ns, kind, process, exit })
+    }
+}
+
+impl ProcessRow {
+    fn learn(&mut self, step: &Step<'_>, time: i64) {
+        if let Some(process) = step.process {
+            // Later segments repeat in their snapshots what is known; only what is said replaces.
+            self.parent = self.parent.or(ProcessIdentity::from_proto(process.parent.as_ref()));
+            self.name = kernel_text(&process.name).or(self.name.take());
+            self.executable = kernel_text(&process.executable).or(self.executable.take());
+            if !process.arguments.is_empty() {
+                self.arguments =
+                    process.arguments.iter().map(|text| String::from_utf8_lossy(text).into_owned()).collect();
+                self.command_line = Some(self.arguments.join(" "));
+            }
+            self.credentials = process.credentials.or(self.credentials);
+            self.cgroup_id = Some(process.cgroup_id).filter(|id| *id != 0).or(self.cgroup_id);
+            self.cgroup_path = kernel_text(&process.cgroup_path).or(self.cgroup_path.take());
+        }
+        if let Some(exit) = step.exit {
+            self.exited = Some(time);
+            self.exit_code = Some(exit.exit_code);
+            self.name = self.name.take().or(kernel_text(&exit.name));
+        }
+    }
+}
