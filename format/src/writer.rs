@@ -74,6 +74,17 @@ impl<S: Storage> SegmentWriter<S> {
         Ok(())
     }
 
+    /// Takes note that the first `len` bytes survive a crash, for callers that sync the file on another thread.
+    pub fn mark_synced(&mut self, len: u64) {
+        self.synced_len = self.synced_len.max(len.min(self.len));
+    }
+
+    /// The digest that the SEAL will hold if no other block comes before it.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        *self.digest.finalize().as_bytes()
+    }
+
     /// Bytes of the segment so far.
     #[must_use]
     #[allow(clippy::len_without_is_empty)] // a segment begins with its FILE block and is never empty
@@ -106,7 +117,7 @@ impl<S: Storage> SegmentWriter<S> {
     pub fn seal(mut self) -> Result<Seal> {
         self.sync()?;
         let offset = self.len;
-        let mut seal = Seal::of(&self.entries, *self.digest.finalize().as_bytes());
+        let mut seal = Seal::of(&self.entries, self.digest());
         let payload = seal.encode(&self.entries, offset);
         self.write(&own_block(BlockType::SEAL, payload, self.entries.len()))?;
         self.sync()?;

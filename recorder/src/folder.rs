@@ -13,6 +13,7 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use tracing::{info, warn};
 
+use crate::syncer::Sync;
 use crate::units::format_utc_compact;
 
 /// Held for as long as a recorder records into the folder.
@@ -26,10 +27,13 @@ const FILE_MODE: u32 = 0o600;
 /// Where segments are made and removed; tests have one that breaks.
 pub(crate) trait Store {
     /// What a segment is written to.
-    type Storage: Storage;
+    type Storage: Storage + Send + 'static;
 
     /// Makes the file of the next segment, begun at this wall time.
     fn create(&mut self, realtime_ns: u64) -> kcap_format::Result<Self::Storage>;
+
+    /// What syncs the file, on another thread than the one that writes it.
+    fn sync_later(&self, storage: &Self::Storage) -> Sync;
 
     /// Takes note that a segment of this length will grow no more.
     fn close(&mut self, path: &Path, len: u64);
@@ -86,6 +90,12 @@ impl Store for Folder {
         let storage = FileStorage::create(self.path.join(name))?;
         self.next_number += 1;
         Ok(storage)
+    }
+
+    fn sync_later(&self, storage: &FileStorage) -> Sync {
+        let path = storage.path().to_owned();
+        // fdatasync(2) is for the file, whichever descriptor names it.
+        Box::new(move || File::open(path)?.sync_data())
     }
 
     fn close(&mut self, path: &Path, len: u64) {

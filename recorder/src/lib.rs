@@ -24,4 +24,5 @@ mod recording;
 mod run;
 mod sink;
 mod summary;
+mod syncer;
 mod units;

@@ -16,6 +16,7 @@ use crate::clock;
 use crate::enrich::State;
 use crate::folder::Store;
 use crate::pipeline::TalliedBlock;
+use crate::syncer::{Order, Reply, Syncer};
 
 /// How long to wait after a segment could not be begun before trying again.
 const RETRY_NS: u64 = 1_000_000_000;
@@ -25,6 +26,9 @@ const ROTATION_WAIT_NS: u64 = 1_000_000_000;
 const REPORT_ALL_NS: u64 = 10_000_000_000;
 /// A segment ends when there is room left for only this many blocks: snapshot, losses, clock and the held back.
 const BLOCKS_SPARE: usize = 4096;
+/// Most bytes of a SEAL block, without and for each block of its segment.
+const SEAL_LEN_BASE: u64 = 1024;
+const SEAL_LEN_PER_BLOCK: u64 = 64;
 /// Snapshots are written while packets wait.
 const SNAPSHOT_EFFORT: Effort = Effort::Zstd { level: 1 };
 
@@ -70,6 +74,11 @@ pub(crate) struct Recording<S: Store> {
     account: Account,
     state: State,
     read_counters: CounterReader,
+    syncer: Syncer<S::Storage>,
+    is_syncing: bool,
+    /// Bytes that segments will have that ended but have no SEAL yet.
+    sealing_len: u64,
+    seal_failed: bool,
     written: Written,
 }
 
@@ -108,6 +117,10 @@ impl<S: Store> Recording<S> {
             account: Account::new(begin_ns),
             state: State::default(),
             read_counters,
+            syncer: Syncer::start()?,
+            is_syncing: false,
+            sealing_len: 0,
+            seal_failed: false,
             written: Written::default(),
         };
         recording.open_segment(begin_ns)?;
@@ -155,6 +168,7 @@ impl<S: Store> Recording<S> {
 
     /// What is done each second: counters, clock, losses, sync.
     pub(crate) fn tick(&mut self, now_ns: u64) {
+        self.hear_syncer();
         self.reopen_if_due(now_ns);
         self.read_counters();
         self.state.expire(now_ns);
@@ -198,11 +212,13 @@ impl<S: Store> Recording<S> {
         true
     }
 
-    /// Ends the recording: last counters, last segment. True when that could be sealed.
+    /// Ends the recording: last counters, last segment. True when all that ended orderly could be sealed.
     pub(crate) fn finish(&mut self, now_ns: u64) -> bool {
         self.retry_at_ns = self.retry_at_ns.min(now_ns);
         self.reopen_if_due(now_ns);
-        self.open.is_some() && self.end_segment(now_ns)
+        let ended = self.open.is_some() && self.end_segment(now_ns);
+        self.settle();
+        ended && !self.seal_failed
     }
 
     /// What was written so far.
@@ -278,7 +294,7 @@ impl<S: Store> Recording<S> {
         self.write_snapshot(&snapshot, now_ns)
     }
 
-    /// Writes the last reports and seals; false when that failed.
+    /// Writes the last reports, and has the segment sealed; false when the reports could not be written.
     fn end_segment(&mut self, now_ns: u64) -> bool {
         self.read_counters();
         if self.write_clock(now_ns).and_then(|()| self.report_all(now_ns)).is_err() {
@@ -286,21 +302,61 @@ impl<S: Store> Recording<S> {
         }
         let Some(open) = self.open.take() else { return false };
         let (path, len) = place(&open);
-        match open.writer.seal() {
-            Ok(seal) => {
-                info!(path = %path.display(), bytes = seal.len, "segment sealed");
-                self.file.previous_digest = seal.digest.to_vec();
-                self.close(&path, seal.len);
-                self.make_room(0);
-                true
+        self.file.previous_digest = open.writer.digest().to_vec();
+        let reserved_len = len + SEAL_LEN_BASE + SEAL_LEN_PER_BLOCK * open.writer.blocks().len() as u64;
+        self.sealing_len += reserved_len;
+        self.written.bytes += len;
+        self.syncer.order(Order::Seal { path, reserved_len, writer: open.writer });
+        true
+    }
+
+    /// Hears what the disk said meanwhile.
+    fn hear_syncer(&mut self) {
+        while let Some(reply) = self.syncer.reply() {
+            self.hear(reply);
+        }
+    }
+
+    /// Waits until the disk has said everything.
+    fn settle(&mut self) {
+        while let Some(reply) = self.syncer.wait_for_reply() {
+            self.hear(reply);
+        }
+    }
+
+    fn hear(&mut self, reply: Reply) {
+        match reply {
+            Reply::Synced { segment_sequence, len, result } => {
+                self.is_syncing = false;
+                // The segment may have ended since; its SEAL then syncs it again.
+                let Some(open) =
+                    self.open.as_mut().filter(|_| self.file.segment_sequence == segment_sequence)
+                else {
+                    return;
+                };
+                match result {
+                    Ok(()) => open.writer.mark_synced(len),
+                    Err(source) => {
+                        let path = open.writer.storage().path().to_owned();
+                        self.give_up_segment(&kcap_format::Error::Io { path, source }, clock::boot_ns());
+                    }
+                }
             }
-            Err(error) => {
-                warn!(%error, "a segment could not be sealed; what was synced before stays readable");
-                self.broken_by = cause_of(&error);
-                self.written.segments_broken += 1;
-                self.account.segment_broke();
-                self.close(&path, len);
-                false
+            Reply::Sealed { path, len, reserved_len, result } => {
+                self.sealing_len -= reserved_len;
+                match result {
+                    Ok(seal) => {
+                        info!(path = %path.display(), bytes = seal.len, "segment sealed");
+                        self.written.bytes += seal.len - len;
+                        self.store.close(&path, seal.len);
+                    }
+                    Err(error) => {
+                        warn!(%error, "a segment could not be sealed; what was synced before stays readable");
+                        self.written.segments_broken += 1;
+                        self.seal_failed = true;
+                        self.store.close(&path, len);
+                    }
+                }
             }
         }
     }
@@ -350,9 +406,14 @@ impl<S: Store> Recording<S> {
     fn make_room(&mut self, len: u64) -> bool {
         let Some(limit) = self.limits.disk_len_max else { return true };
         let open_len = self.open.as_ref().map_or(0, |open| open.writer.len());
-        while self.store.closed_len() + open_len + len > limit {
-            if !self.store.remove_oldest() {
-                return false;
+        while self.store.closed_len() + self.sealing_len + open_len + len > limit {
+            if self.store.remove_oldest() {
+                continue;
+            }
+            // Segments that are being sealed can be removed afterwards.
+            match self.syncer.wait_for_reply() {
+                Some(reply) => self.hear(reply),
+                None => return false,
             }
         }
         true
@@ -405,10 +466,14 @@ impl<S: Store> Recording<S> {
         if u128::from(now_ns.saturating_sub(open.synced_ns)) < interval_ns {
             return;
         }
-        open.synced_ns = now_ns;
-        if let Err(error) = open.writer.sync() {
-            self.give_up_segment(&error, now_ns);
+        if self.is_syncing {
+            return;
         }
+        open.synced_ns = now_ns;
+        self.is_syncing = true;
+        let sync = self.store.sync_later(open.writer.storage());
+        let (segment_sequence, len) = (self.file.segment_sequence, open.writer.len());
+        self.syncer.order(Order::Sync { segment_sequence, len, sync });
     }
 }
 

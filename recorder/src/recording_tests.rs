@@ -62,6 +62,11 @@ impl Store for DiskStore {
         Ok(DiskFile { file: self.folder.create(realtime_ns)?, disk: self.disk.clone() })
     }
 
+    fn sync_later(&self, _: &DiskFile) -> crate::syncer::Sync {
+        let broken = self.disk.broken.load(Ordering::Relaxed);
+        Box::new(move || if broken { Err(io::Error::from_raw_os_error(libc::EIO)) } else { Ok(()) })
+    }
+
     fn close(&mut self, path: &Path, len: u64) {
         self.folder.close(path, len);
     }
@@ -226,6 +231,7 @@ fn a_disk_that_breaks_ends_the_segment_and_another_follows() {
     fixture.push(10, SECOND_NS);
     fixture.disk.broken.store(true, Ordering::Relaxed);
     fixture.recording.tick(2 * SECOND_NS);
+    fixture.recording.settle();
     fixture.push(7, 2 * SECOND_NS + 1);
     fixture.disk.broken.store(false, Ordering::Relaxed);
     fixture.push(3, 4 * SECOND_NS);
