@@ -77,7 +77,7 @@ fn cut_at_every_byte_all_whole_blocks_are_read() {
             let last_end = truth.payload_end(whole - 1);
             match segment.state() {
                 SegmentState::Torn { offset } => {
-                    assert!(offset as usize <= len && len > last_end, "cut at {len}")
+                    assert!(offset as usize <= len && len > last_end, "cut at {len}");
                 }
                 state => {
                     assert_eq!(state, SegmentState::Unsealed);

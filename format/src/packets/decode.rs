@@ -6,7 +6,7 @@ use crate::batch::{BytesColumn, PacketBatch};
 use crate::compression::decompress;
 use crate::error::Fault;
 use crate::limits::{BLOCK_RAW_LEN_MAX, PACKET_ROW_RAW_LEN};
-use crate::packets::bytes_section::Transposition;
+use crate::packets::bytes_section::{Rows, Transposition};
 use crate::packets::columns::PacketColumns;
 use crate::packets::copies::{PAYLOAD_EQUAL, distance};
 use crate::packets::directory::Directory;
@@ -19,6 +19,7 @@ struct Scratch {
     raw: Vec<u8>,
     own: Vec<u8>,
     own_lens: Vec<u32>,
+    own_classes: Vec<u32>,
     class_of_row: Vec<u32>,
     header_lens: Vec<u32>,
     copies: Vec<u32>,
@@ -192,36 +193,46 @@ impl Decoder<'_> {
         is_copy: impl Fn(u32) -> bool,
         out: &mut BytesColumn,
     ) -> Result<(), Fault> {
-        let scratch = &mut *self.scratch;
-        scratch.own_lens.clear();
-        scratch
-            .own_lens
-            .extend(lens.iter().zip(copies).filter(|(_, copy)| !is_copy(**copy)).map(|(len, _)| *len));
-        let own_len = scratch.own_lens.iter().map(|&len| len as usize).sum::<usize>();
-        let all_own = scratch.own_lens.len() == lens.len();
-
         let Some(section) = self.directory.section(id)? else {
-            return match own_len {
-                0 => place(&[], lens, copies, is_copy, out),
-                _ => Err(Fault::Corrupt("a section of bytes is missing")),
-            };
+            return place(&[], lens, copies, is_copy, out);
         };
+        let by_class = section.encoding == Encoding::TransposedDelta;
+        if by_class {
+            self.classes()?;
+        }
+        let scratch = &mut *self.scratch;
+        let is_own = |row: usize| !is_copy(copies[row]);
+        keep_own(lens, is_own, &mut scratch.own_lens);
+        let class_of_row = if by_class { &scratch.class_of_row[..] } else { &[] };
+        keep_own(class_of_row, is_own, &mut scratch.own_classes);
+        let own_len = scratch.own_lens.iter().map(|&len| len as usize).sum::<usize>();
         if section.raw_len != own_len {
             return Err(Fault::Corrupt("a section of bytes has another length than its rows"));
         }
+        let all_own = scratch.own_lens.len() == lens.len();
         if section.encoding == Encoding::Plain && all_own {
             return out.refill(lens, |data| decompress(section.codec, section.stored, own_len, data));
         }
         decompress(section.codec, section.stored, own_len, &mut scratch.raw)?;
+        let rows = Rows {
+            lens: &scratch.own_lens,
+            classes: &scratch.own_classes,
+            class_count: self.directory.class_count,
+        };
+        let mut restore =
+            |out: &mut Vec<u8>| scratch.transposition.restore(section.encoding, &scratch.raw, rows, out);
         if all_own {
-            let restore = |data: &mut Vec<u8>| {
-                scratch.transposition.restore(section.encoding, &scratch.raw, lens, data)
-            };
             return out.refill(lens, restore);
         }
-        scratch.transposition.restore(section.encoding, &scratch.raw, &scratch.own_lens, &mut scratch.own)?;
+        restore(&mut scratch.own)?;
         place(&scratch.own, lens, copies, is_copy, out)
     }
+}
+
+/// Keeps the values of the rows that are no copies.
+fn keep_own(values: &[u32], is_own: impl Fn(usize) -> bool, out: &mut Vec<u32>) {
+    out.clear();
+    out.extend(values.iter().enumerate().filter(|(row, _)| is_own(*row)).map(|(_, value)| *value));
 }
 
 const CLASS_COLUMNS: PacketColumns = PacketColumns::SOCKET_COOKIE
@@ -261,6 +272,7 @@ fn place(
     out: &mut BytesColumn,
 ) -> Result<(), Fault> {
     const WRONG: Fault = Fault::Corrupt("a copied packet has no packet of its length where it points to");
+    const MISSING: Fault = Fault::Corrupt("a section of bytes is missing");
     out.clear();
     let mut rest = own;
     for (row, (&len, &copy)) in lens.iter().zip(copies).enumerate() {
@@ -271,7 +283,7 @@ fn place(
             }
             out.push_copy(original);
         } else {
-            let (bytes, after) = rest.split_at_checked(len as usize).ok_or(WRONG)?;
+            let (bytes, after) = rest.split_at_checked(len as usize).ok_or(MISSING)?;
             rest = after;
             out.push(bytes);
         }

@@ -2,7 +2,7 @@
 
 use crate::batch::{BytesColumn, PacketBatch};
 use crate::compression::{Compression, Effort};
-use crate::packets::bytes_section::Transposition;
+use crate::packets::bytes_section::{Rows, Transposition};
 use crate::packets::classes::Classes;
 use crate::packets::copies::{CopyFinder, PAYLOAD_EQUAL, distance};
 use crate::packets::directory::{self, Section};
@@ -69,10 +69,17 @@ impl PacketEncoder {
         sink.integers(section::UNCAPTURED_LEN, &self.uncaptured, raw);
         sink.integers(section::COPY_OF, &self.copies.of_row, raw);
         let copies = &self.copies.of_row;
-        self.header.encode(section::HEADER, &batch.header, |row| distance(copies[row]) == 0, &mut sink);
+        self.header.encode(
+            section::HEADER,
+            &batch.header,
+            classes,
+            |row| distance(copies[row]) == 0,
+            &mut sink,
+        );
         self.payload.encode(
             section::PAYLOAD,
             &batch.payload,
+            classes,
             |row| copies[row] & PAYLOAD_EQUAL == 0,
             &mut sink,
         );
@@ -117,6 +124,7 @@ struct BytesEncoder {
     transposition: Transposition,
     own: Vec<u8>,
     own_lens: Vec<u32>,
+    own_classes: Vec<u32>,
     trial: Vec<u8>,
 }
 
@@ -128,6 +136,7 @@ impl Default for BytesEncoder {
             transposition: Transposition::default(),
             own: Vec::new(),
             own_lens: Vec::new(),
+            own_classes: Vec::new(),
             trial: Vec::new(),
         }
     }
@@ -137,9 +146,22 @@ impl Default for BytesEncoder {
 const TRIAL_BLOCK_COUNT: u32 = 32;
 
 impl BytesEncoder {
-    fn encode(&mut self, id: u16, column: &BytesColumn, is_own: impl Fn(usize) -> bool, sink: &mut Sink<'_>) {
+    fn encode(
+        &mut self,
+        id: u16,
+        column: &BytesColumn,
+        classes: &Classes,
+        is_own: impl Fn(usize) -> bool,
+        sink: &mut Sink<'_>,
+    ) {
         self.own_lens.clear();
-        self.own_lens.extend(column.lens().enumerate().filter(|(row, _)| is_own(*row)).map(|(_, len)| len));
+        self.own_classes.clear();
+        for (row, (len, &class)) in column.lens().zip(&classes.of_row).enumerate() {
+            if is_own(row) {
+                self.own_lens.push(len);
+                self.own_classes.push(class);
+            }
+        }
         let plain = if self.own_lens.len() == column.len() {
             column.data()
         } else {
@@ -155,12 +177,13 @@ impl BytesEncoder {
         if sink.effort == Effort::Stored {
             return sink.section(id, Encoding::Plain, plain);
         }
+        let rows = Rows { lens: &self.own_lens, classes: &self.own_classes, class_count: classes.len() };
         if self.blocks_until_trial == 0 {
             self.blocks_until_trial = TRIAL_BLOCK_COUNT;
             self.best = Encoding::Plain;
             let mut smallest = sink.compression.compress(plain, sink.effort).1.len();
             for encoding in [Encoding::Transposed, Encoding::TransposedDelta] {
-                self.transposition.transpose(encoding, plain, &self.own_lens, &mut self.trial);
+                self.transposition.transpose(encoding, plain, rows, &mut self.trial);
                 let len = sink.compression.compress(&self.trial, sink.effort).1.len();
                 if len < smallest {
                     (self.best, smallest) = (encoding, len);
@@ -171,7 +194,7 @@ impl BytesEncoder {
         if self.best == Encoding::Plain {
             return sink.section(id, Encoding::Plain, plain);
         }
-        self.transposition.transpose(self.best, plain, &self.own_lens, &mut self.trial);
+        self.transposition.transpose(self.best, plain, rows, &mut self.trial);
         sink.section(id, self.best, &self.trial);
     }
 }

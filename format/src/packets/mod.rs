@@ -58,7 +58,7 @@ pub(crate) enum Encoding {
     Planes = 3,
     /// Rows of one length together, all first bytes, all second bytes, …; long rows plain behind them.
     Transposed = 4,
-    /// As `Transposed`, each byte the difference to the one before in its plane.
+    /// As `Transposed`, each row the difference to the last row of its class.
     TransposedDelta = 5,
 }
 
