@@ -253,3 +253,86 @@ fn u32_at(bytes: &[u8; BLOCK_HEADER_LEN], at: usize) -> u32 {
 fn u64_at(bytes: &[u8; BLOCK_HEADER_LEN], at: usize) -> u64 {
     u64::from_le_bytes(array_at(bytes, at))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header() -> BlockHeader {
+        BlockHeader {
+            header_crc: 0,
+            payload_crc: 0x0403_0201,
+            segment_id: *b"0123456789abcdef",
+            offset: 0x1000,
+            synced_offset: 0x0FF8,
+            sequence: 5,
+            record_count: 6,
+            stored_len: 7,
+            raw_len: 8,
+            first_time_ns: 9,
+            last_time_ns: 10,
+            block_type: BlockType::PACKETS,
+            flags: block_flags::CRITICAL,
+            codec: 1,
+            cipher: 2,
+            version: FORMAT_VERSION,
+            header_len: BLOCK_HEADER_LEN as u16,
+        }
+    }
+
+    #[test]
+    fn bytes_lie_as_the_specification_shows_them() {
+        let bytes = header().encode();
+        let mut expected = Vec::new();
+        expected.extend_from_slice(b"\x93KCAP\x0D\x0A\x1A");
+        expected.extend_from_slice(&bytes[8..12]);
+        expected.extend_from_slice(b"\x01\x02\x03\x040123456789abcdef");
+        expected.extend_from_slice(b"\x00\x10\0\0\0\0\0\0\xF8\x0F\0\0\0\0\0\0");
+        expected.extend_from_slice(b"\x05\0\0\0\x06\0\0\0\x07\0\0\0\x08\0\0\0");
+        expected.extend_from_slice(b"\x09\0\0\0\0\0\0\0\x0A\0\0\0\0\0\0\0");
+        expected.extend_from_slice(b"\x04\0\x01\0\x01\x02\x01\0\x60\0\0\0\0\0\0\0");
+        assert_eq!(bytes, expected[..]);
+        assert_eq!(bytes.len(), 96);
+        assert_eq!(bytes[8..12], crc32c::crc32c(&bytes[12..]).to_le_bytes());
+        assert_eq!(crc32c::crc32c(b"123456789"), 0xE306_9283);
+    }
+
+    #[test]
+    fn headers_come_back_also_with_fields_of_later_versions() {
+        let mut header = header();
+        let bytes = header.encode();
+        assert_eq!(BlockHeader::decode(&bytes, 0x1000), Some(Ok(header)));
+
+        let mut longer = bytes.to_vec();
+        longer.extend_from_slice(b"a field!");
+        longer[88] += 8;
+        let crc = crc32c::crc32c(&longer[12..]);
+        longer[8..12].copy_from_slice(&crc.to_le_bytes());
+        let read = BlockHeader::decode(&longer, 0x1000).unwrap().unwrap();
+        assert_eq!((read.header_len, read.payload_offset()), (104, 0x1000 + 104));
+        assert_eq!(BlockHeader::decode(&longer[..103], 0x1000), None);
+    }
+
+    #[test]
+    fn what_is_beyond_a_limit_is_refused_though_its_checksum_is_right() {
+        let refused = |change: fn(&mut BlockHeader)| {
+            let mut header = header();
+            change(&mut header);
+            let bytes = header.encode();
+            BlockHeader::decode(&bytes, 0x1000).unwrap().unwrap_err()
+        };
+        for change in [
+            (|header| header.offset = 0x1008) as fn(&mut BlockHeader),
+            |header| header.synced_offset = 0x1001,
+            |header| header.sequence = SEGMENT_BLOCK_COUNT_MAX,
+            |header| header.record_count = BLOCK_RECORD_COUNT_MAX + 1,
+            |header| header.stored_len = BLOCK_STORED_LEN_MAX + 1,
+            |header| header.raw_len = BLOCK_RAW_LEN_MAX + 1,
+            |header| header.header_len = 95,
+            |header| header.header_len = BLOCK_HEADER_LEN_MAX + 1,
+        ] {
+            assert!(matches!(refused(change), Fault::Corrupt(_)));
+        }
+        assert!(matches!(refused(|header| header.version = FORMAT_VERSION + 1), Fault::Unsupported(_)));
+    }
+}

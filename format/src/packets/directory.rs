@@ -26,7 +26,7 @@ pub(super) struct Section {
 }
 
 /// Bytes of a directory with this many sections.
-fn directory_len(section_count: usize) -> usize {
+pub(super) fn directory_len(section_count: usize) -> usize {
     DIRECTORY_FIXED_LEN + section_count * SECTION_ENTRY_LEN
 }
 

@@ -15,6 +15,8 @@ mod copies;
 mod decode;
 mod directory;
 mod encode;
+#[cfg(test)]
+mod hostile_tests;
 mod integers;
 
 pub use columns::PacketColumns;
