@@ -3,6 +3,7 @@
 
 pub mod binary;
 pub mod command;
+pub mod complaint;
 pub mod kcap;
 pub mod kernel;
 pub mod namespace;
