@@ -14,7 +14,7 @@ use kcap_recorder_ebpf::{self as ebpf, PacketHead};
 use crate::account::{Source, Tally};
 use crate::clock;
 use crate::enrich;
-use crate::governor::{Governor, Observer};
+use crate::governor::{Backlog, Governor, Observer};
 use crate::pipeline::{
     BATCH_RAW_LEN_MAX, BATCH_RAW_LEN_MIN, EVENTS_PER_BATCH, JobSender, PACKET_BATCHES, ToSink, Work,
 };
@@ -105,12 +105,9 @@ impl PacketDrainer {
         }
     }
 
-    /// The fuller one of ring and pipeline, as a part of 1.
-    fn backlog(&self) -> f64 {
-        let ring = self.ring.backlog_len() as f64 / self.ring.capacity_len() as f64;
-        // One batch is at hand, one waits for its turn to be filled.
-        let pipeline = 1.0 - (self.pool.len() + 1) as f64 / PACKET_BATCHES as f64;
-        ring.max(pipeline)
+    fn backlog(&self) -> Backlog {
+        let part = |count: usize| count as f64 / PACKET_BATCHES as f64;
+        Backlog { compress: part(self.outlet.jobs.waiting()), write: part(self.outlet.sink.len()) }
     }
 }
 

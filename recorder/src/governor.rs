@@ -1,4 +1,7 @@
 //! The governor: compression follows the backlog, so that compressing never costs a record.
+//!
+//! Blocks that wait for a compressor ask for less effort. Blocks that wait for the disk ask for more: the smaller they are,
+//! the sooner they are written.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
@@ -6,16 +9,27 @@ use std::time::{Duration, Instant};
 use kcap_format::Effort;
 use tracing::info;
 
-/// The backlog, as part of all buffers, above which the next cheaper step is taken at once.
-const BACKLOG_HIGH: f64 = 0.5;
-/// The backlog below which a dearer step may be taken.
+/// The backlog, as part of all batches, that asks for a step at once.
+const BACKLOG_HIGH: f64 = 0.4;
+/// The backlog below which there is calm.
 const BACKLOG_LOW: f64 = 0.2;
-/// How long the backlog must stay low before a dearer step.
+/// How long there must be calm before a dearer step.
 const CALM_BEFORE_STEP: Duration = Duration::from_secs(2);
-/// Least time between two cheaper steps, so that one has a chance to help.
-const PAUSE_BETWEEN_STEPS: Duration = Duration::from_millis(50);
+/// Least time before a cheaper step, so that the one before has a chance to help.
+const PAUSE_BEFORE_CHEAPER: Duration = Duration::from_millis(50);
+/// Least time before a dearer step because of the disk: more patient, so that the two don't chase each other.
+const PAUSE_BEFORE_DEARER: Duration = Duration::from_millis(400);
 /// Levels of zstd below the one that was asked for, dearest first; "stored" comes after them.
 const CHEAPER_LEVELS: [i32; 2] = [1, -5];
+
+/// What waits, as part of all batches: 0 is nothing, 1 is everything.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Backlog {
+    /// For a compressor.
+    pub(crate) compress: f64,
+    /// For the disk.
+    pub(crate) write: f64,
+}
 
 /// Decides on the effort of compression. The drainer observes, the compressors read.
 pub(crate) struct Governor {
@@ -51,29 +65,32 @@ impl Governor {
         self.steps[usize::from(self.step.load(Ordering::Relaxed))]
     }
 
-    /// Takes a step if the backlog (0 = none, 1 = everything is full) asks for it.
-    pub(crate) fn observe(&self, observer: &mut Observer, backlog: f64, now: Instant) {
+    /// Takes a step if the backlog asks for it.
+    pub(crate) fn observe(&self, observer: &mut Observer, backlog: Backlog, now: Instant) {
         let step = self.step.load(Ordering::Relaxed);
-        if backlog > BACKLOG_HIGH {
-            observer.calm_since = None;
-            if usize::from(step) + 1 < self.steps.len()
-                && now.duration_since(observer.changed) >= PAUSE_BETWEEN_STEPS
-            {
+        let since_change = now.duration_since(observer.changed);
+        let is_calm = backlog.compress < BACKLOG_LOW && backlog.write < BACKLOG_LOW;
+        let calm_since = if is_calm { Some(*observer.calm_since.get_or_insert(now)) } else { None };
+        observer.calm_since = calm_since;
+        let is_last = usize::from(step) + 1 == self.steps.len();
+        if backlog.compress > BACKLOG_HIGH {
+            if !is_last && since_change >= PAUSE_BEFORE_CHEAPER {
                 self.change(observer, step + 1, backlog, now);
             }
-        } else if backlog >= BACKLOG_LOW || step == 0 {
-            observer.calm_since = None;
-        } else if now.duration_since(*observer.calm_since.get_or_insert(now)) >= CALM_BEFORE_STEP {
-            observer.calm_since = None;
-            self.change(observer, step - 1, backlog, now);
+        } else if step > 0 {
+            let disk_asks = backlog.write > BACKLOG_HIGH && backlog.compress < BACKLOG_LOW;
+            let calm_lasts = calm_since.is_some_and(|since| now.duration_since(since) >= CALM_BEFORE_STEP);
+            if calm_lasts || disk_asks && since_change >= PAUSE_BEFORE_DEARER {
+                self.change(observer, step - 1, backlog, now);
+            }
         }
     }
 
-    fn change(&self, observer: &mut Observer, step: u8, backlog: f64, now: Instant) {
-        observer.changed = now;
+    fn change(&self, observer: &mut Observer, step: u8, backlog: Backlog, now: Instant) {
+        *observer = Observer::new(now);
         self.step.store(step, Ordering::Relaxed);
-        let backlog_percent = (backlog * 100.0).round();
-        info!(effort = %name(self.effort()), backlog_percent, "compression changed");
+        let Backlog { compress, write } = backlog;
+        info!(effort = %name(self.effort()), compress, write, "compression follows the backlog");
     }
 }
 
@@ -107,24 +124,45 @@ mod tests {
         assert_eq!(levels(&Governor::new(Effort::Stored)), ["stored"]);
     }
 
+    fn backlog(compress: f64, write: f64) -> Backlog {
+        Backlog { compress, write }
+    }
+
     #[test]
-    fn pressure_lowers_the_effort_step_by_step_and_calm_raises_it() {
+    fn a_backlog_before_the_compressors_lowers_the_effort_and_calm_raises_it() {
         let governor = Governor::new(Effort::Zstd { level: 3 });
         let start = Instant::now();
         let mut observer = Observer::new(start);
         let at = |ms| start + Duration::from_millis(ms);
-        governor.observe(&mut observer, 0.9, at(10));
+        governor.observe(&mut observer, backlog(0.9, 0.0), at(10));
         assert_eq!(name(governor.effort()), "3", "one observation in the pause changes nothing");
         for (ms, expected) in [(60, "1"), (70, "1"), (120, "-5"), (180, "stored"), (240, "stored")] {
-            governor.observe(&mut observer, 0.9, at(ms));
+            governor.observe(&mut observer, backlog(0.9, 0.0), at(ms));
             assert_eq!(name(governor.effort()), expected, "after {ms} ms");
         }
-        governor.observe(&mut observer, 0.1, at(1000));
-        governor.observe(&mut observer, 0.3, at(2500));
-        governor.observe(&mut observer, 0.1, at(3100));
+        governor.observe(&mut observer, backlog(0.1, 0.1), at(1000));
+        governor.observe(&mut observer, backlog(0.3, 0.1), at(2500));
+        governor.observe(&mut observer, backlog(0.1, 0.1), at(3100));
         assert_eq!(name(governor.effort()), "stored", "calm was interrupted");
-        governor.observe(&mut observer, 0.1, at(5200));
+        governor.observe(&mut observer, backlog(0.1, 0.1), at(5200));
         assert_eq!(name(governor.effort()), "-5");
+    }
+
+    #[test]
+    fn a_backlog_before_the_disk_raises_the_effort() {
+        let governor = Governor::new(Effort::Zstd { level: 3 });
+        let start = Instant::now();
+        let mut observer = Observer::new(start);
+        let at = |ms| start + Duration::from_millis(ms);
+        for ms in [60, 120, 180] {
+            governor.observe(&mut observer, backlog(0.9, 0.0), at(ms));
+        }
+        governor.observe(&mut observer, backlog(0.3, 0.6), at(1000));
+        assert_eq!(name(governor.effort()), "stored", "the compressors have enough to do");
+        for (ms, expected) in [(1010, "-5"), (1020, "-5"), (1420, "1"), (1900, "3"), (2500, "3")] {
+            governor.observe(&mut observer, backlog(0.0, 0.9), at(ms));
+            assert_eq!(name(governor.effort()), expected, "after {ms} ms");
+        }
     }
 
     #[test]
@@ -132,8 +170,9 @@ mod tests {
         let governor = Governor::new(Effort::Stored);
         let start = Instant::now();
         let mut observer = Observer::new(start);
-        governor.observe(&mut observer, 1.0, start + Duration::from_secs(1));
-        governor.observe(&mut observer, 0.0, start + Duration::from_secs(9));
+        governor.observe(&mut observer, backlog(1.0, 0.0), start + Duration::from_secs(1));
+        governor.observe(&mut observer, backlog(0.0, 1.0), start + Duration::from_secs(5));
+        governor.observe(&mut observer, backlog(0.0, 0.0), start + Duration::from_secs(9));
         assert_eq!(name(governor.effort()), "stored");
     }
 }

@@ -75,6 +75,11 @@ impl JobSender {
         // Receivers only go away when the process ends.
         let _ = self.jobs.send(Job { sequence, work });
     }
+
+    /// Jobs that no compressor has taken yet.
+    pub(crate) fn waiting(&self) -> usize {
+        self.jobs.len()
+    }
 }
 
 /// The way to the compressors.
