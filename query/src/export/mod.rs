@@ -5,6 +5,7 @@
 mod comment;
 mod error;
 mod packet;
+pub mod parquet_file;
 mod pcap;
 mod pcapng;
 

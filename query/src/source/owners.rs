@@ -85,6 +85,12 @@ impl SegmentOwners {
         End::new(self.index.attribute(facts, None))
     }
 
+    /// The other end of a packet that has one record only, by its addresses and ports.
+    #[must_use]
+    pub fn other_end(&self, facts: &PacketFacts<'_>) -> Option<End> {
+        self.index.other_end(facts).map(End::new)
+    }
+
     /// The end that has the socket of this cookie, if an event told of it.
     #[must_use]
     pub fn end_of_cookie(&self, cookie: u64, time_ns: u64) -> Option<End> {

@@ -1,10 +1,19 @@
 //! `kcap convert`: writes recordings in other formats.
 
-use std::path::PathBuf;
+mod capture_file;
+mod interfaces;
+mod losses;
+mod parquet;
 
+use std::ffi::OsStr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::bail;
 use clap::{Args, ValueEnum};
 
 use super::size::parse_size;
+use super::{open, progress};
 
 /// Arguments of `kcap convert`.
 #[derive(Args, Debug)]
@@ -40,5 +49,25 @@ enum Target {
 
 /// Runs the command.
 pub(super) fn run(arguments: &ConvertArguments) -> anyhow::Result<()> {
-    anyhow::bail!("{:?}", arguments)
+    let Some((out, sources)) = arguments.paths.split_last() else { bail!("name a SOURCE and an OUT") };
+    let is_stdout = out.as_os_str() == OsStr::new("-");
+    if arguments.to == Target::Parquet && is_stdout {
+        bail!("Parquet is a folder of files, and cannot go to standard output: name a folder as OUT");
+    }
+    let library = open(sources)?;
+    let bar = progress::bytes_bar(library.segments().map(|handle| handle.segment.len()).sum());
+    match arguments.to {
+        Target::Pcapng => capture_file::pcapng(&Arc::new(library), arguments.duplicates, out, &bar)?,
+        Target::Pcap => capture_file::pcap(&Arc::new(library), arguments.duplicates, out, &bar)?,
+        Target::Parquet => {
+            let settings = parquet::Settings {
+                duplicates: arguments.duplicates,
+                memory_limit_bytes: arguments.memory_limit,
+                folder: out,
+            };
+            parquet::write(library, &settings, &bar)?;
+        }
+    }
+    bar.finish_and_clear();
+    Ok(())
 }

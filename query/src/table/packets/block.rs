@@ -85,8 +85,8 @@ impl PacketBlock {
         self.ends = (0..self.len()).map(|row| owners.local_end(&self.facts(row))).collect();
         if needs.peer {
             let peer = |row: usize| {
-                let cookie = *self.peer_cookie.get(row).filter(|cookie| **cookie != 0)?;
-                owners.end_of_cookie(cookie, self.batch.time_ns[row])
+                let cookie = self.peer_cookie.get(row).copied().unwrap_or(0);
+                owners.end_of_cookie(cookie, self.batch.time_ns[row]).or_else(|| owners.other_end(&self.facts(row)))
             };
             self.peers = (0..self.len()).map(peer).collect();
         }
@@ -145,6 +145,12 @@ impl PacketBlock {
     #[must_use]
     pub fn realtime_ns(&self, row: usize) -> Option<i64> {
         Some(self.handle().clock().ok()?.realtime_ns(self.batch.time_ns[row]))
+    }
+
+    /// True for the arriving copy of a packet whose leaving copy is in the recording.
+    #[must_use]
+    pub fn is_copy(&self, row: usize) -> bool {
+        self.duplicate_of.get(row).is_some_and(|id| *id != 0)
     }
 
     /// Which way a row's packet went.

@@ -12,11 +12,11 @@ use crate::table::column::Column;
 
 /// A column and what it takes to fill it.
 #[derive(Debug)]
-pub struct PacketColumn {
+pub(super) struct PacketColumn {
     /// The column.
-    pub column: Column<PacketBlock>,
+    pub(super) column: Column<PacketBlock>,
     /// What it takes.
-    pub needs: Needs,
+    pub(super) needs: Needs,
 }
 
 /// Places of [`Direction`]s in their names.
@@ -49,7 +49,7 @@ fn ip_protocol_place(protocol: u8) -> usize {
 /// All columns, in their order.
 #[must_use]
 #[rustfmt::skip]
-pub fn columns() -> Vec<PacketColumn> {
+pub(super) fn columns() -> Vec<PacketColumn> {
     let read = |columns, column| PacketColumn { column, needs: Needs::sections(columns) };
     let nothing = |column| read(PacketColumns::NONE, column);
     let decoded = |column| PacketColumn { column, needs: Needs::decoding() };

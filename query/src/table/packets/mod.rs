@@ -4,9 +4,11 @@
 //! into ranges of blocks ([`ranges`]), each of which a [`Pipeline`] turns into [`PacketBlock`]s and a partition of the
 //! plan ([`scan`]) into batches.
 
+mod batches;
 mod block;
 mod columns;
 mod needs;
+mod ordered;
 mod pipeline;
 mod ranges;
 mod scan;
@@ -22,8 +24,10 @@ use datafusion::error::Result as EngineResult;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 
+pub use batches::OrderedBatches;
 pub use block::PacketBlock;
 pub use needs::Needs;
+pub use ordered::{OrderedPackets, Run};
 pub use pipeline::Pipeline;
 pub use ranges::{BlockRange, Selection, select};
 pub use time_filter::TimeRange;

@@ -34,6 +34,12 @@ impl Needs {
         Self { payload: true, ..Self::sections(PacketColumns::NONE) }
     }
 
+    /// The time.
+    #[must_use]
+    pub const fn timed() -> Self {
+        Self::sections(PacketColumns::TIME)
+    }
+
     /// Decoded headers.
     #[must_use]
     pub const fn decoding() -> Self {

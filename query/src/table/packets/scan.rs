@@ -202,9 +202,8 @@ impl PartitionReader {
     }
 
     fn emit(&mut self, block: &PacketBlock) -> Result<()> {
-        let is_copy = |row: usize| block.duplicate_of.get(row).is_some_and(|id| *id != 0);
         let rows: Vec<u32> = (0..u32::try_from(block.len()).unwrap_or(u32::MAX))
-            .filter(|row| !(self.hides_copies && is_copy(*row as usize)))
+            .filter(|row| !(self.hides_copies && block.is_copy(*row as usize)))
             .take(self.rows_left)
             .collect();
         self.rows_left -= rows.len();

@@ -1,0 +1,56 @@
+//! The interfaces of exported packets, with the names that the recording knows.
+
+use std::collections::HashMap;
+
+use kcap_format::{BlockType, proto::event::Event as Kind};
+
+use crate::error::Result;
+use crate::export::{ExportInterface, InterfaceKey};
+use crate::source::{Library, SegmentHandle};
+
+/// Interfaces by network namespace, index and link type; made when their first packet comes.
+#[derive(Debug)]
+pub(super) struct Interfaces {
+    /// Names and MAC addresses by namespace and index.
+    known: HashMap<(u64, u32), (String, Option<[u8; 6]>)>,
+    snaplen: u32,
+    made: HashMap<InterfaceKey, ExportInterface>,
+}
+
+impl Interfaces {
+    /// Reads what the recordings tell of interfaces.
+    pub(super) fn of(library: &Library) -> Result<Self> {
+        let mut known = HashMap::new();
+        for handle in library.segments() {
+            for block in handle.blocks(BlockType::SNAPSHOT) {
+                for event in handle.segment.events(block)? {
+                    let Some(Kind::Interface(info)) = event.event else { continue };
+                    let name = String::from_utf8_lossy(&info.name).into_owned();
+                    let mac = info.mac_address[..].try_into().ok().filter(|mac| *mac != [0; 6]);
+                    known.insert((info.netns_cookie, info.index), (name, mac));
+                }
+            }
+        }
+        let snaplen = library.segments().filter_map(snaplen).max().unwrap_or(0);
+        Ok(Self { known, snaplen, made: HashMap::new() })
+    }
+
+    /// The interface of a packet.
+    pub(super) fn get(&mut self, key: InterfaceKey) -> &ExportInterface {
+        let (known, snaplen) = (&self.known, self.snaplen);
+        self.made.entry(key).or_insert_with(|| {
+            let (name, mac_address) = known.get(&(key.netns_cookie, key.index)).cloned().unwrap_or_default();
+            let name = if name.is_empty() { format!("if{}", key.index) } else { name };
+            let description = match key.netns_cookie {
+                0 => String::new(),
+                cookie => format!("interface {} of network namespace {cookie}", key.index),
+            };
+            ExportInterface { key, name, description, mac_address, snaplen }
+        })
+    }
+}
+
+/// The option `snaplen` of the recorder; `None` when it is no number.
+fn snaplen(handle: &SegmentHandle) -> Option<u32> {
+    handle.segment.file_info().recorder.as_ref()?.options.get("snaplen")?.parse().ok()
+}

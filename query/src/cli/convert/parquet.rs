@@ -1,0 +1,186 @@
+//! Parquet: a folder that other engines read as it is.
+//!
+//! `table=…/date=…/host=…/part-0.parquet`, sorted by time. Payloads are a table of their own, `packet_payloads`, so that
+//! whoever asks about packets need not carry them.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, anyhow, bail};
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Date32Type, SchemaRef};
+use futures::StreamExt;
+use indicatif::ProgressBar;
+
+use crate::export::parquet_file::{ParquetFile, TimeOrder};
+use crate::source::Library;
+use crate::sql::{SessionSettings, error_line, new_session};
+use crate::table::packets::OrderedBatches;
+
+/// How and where to write.
+#[derive(Debug)]
+pub(super) struct Settings<'a> {
+    /// Both copies of local packets.
+    pub(super) duplicates: bool,
+    /// Bytes that sorting may take.
+    pub(super) memory_limit_bytes: usize,
+    /// The folder.
+    pub(super) folder: &'a Path,
+}
+
+/// Tables that are small enough to be sorted, and the column of their time.
+const SORTED_TABLES: [(&str, &str); 7] = [
+    ("processes", "first_seen_ts"),
+    ("process_events", "ts"),
+    ("sockets", "first_seen_ts"),
+    ("losses", "begin_ts"),
+    ("segments", "first_ts"),
+    ("captures", "first_ts"),
+    ("interfaces", "first_seen_ts"),
+];
+
+/// Writes every table of every host.
+pub(super) fn write(library: Library, settings: &Settings<'_>, bar: &ProgressBar) -> anyhow::Result<()> {
+    let folder = settings.folder;
+    if folder.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
+        bail!("{}: this folder is not empty; name a new one, so that no table gets rows twice", folder.display());
+    }
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
+    for (host, library) in library.by_host() {
+        let library = Arc::new(library);
+        let lake = Lake { folder, host: &host };
+        let is_packet_column = |name: &str| name != "payload";
+        lake.write_packets("packets", &library, settings.duplicates, is_packet_column, Some(bar))?;
+        let is_payload_column = |name: &str| matches!(name, "ts" | "packet_id" | "capture_id" | "payload");
+        lake.write_packets("packet_payloads", &library, settings.duplicates, is_payload_column, None)?;
+        let session_settings = SessionSettings {
+            duplicates: settings.duplicates,
+            memory_limit_bytes: settings.memory_limit_bytes,
+            ..SessionSettings::default()
+        };
+        let context = new_session(&library, &session_settings).map_err(|error| anyhow!(error_line(&error)))?;
+        for (table, time) in SORTED_TABLES {
+            runtime.block_on(lake.write_sorted(&context, table, time))?;
+        }
+    }
+    Ok(())
+}
+
+/// Where the tables of one host go.
+struct Lake<'a> {
+    folder: &'a Path,
+    host: &'a str,
+}
+
+impl Lake<'_> {
+    fn write_packets(
+        &self,
+        table: &str,
+        library: &Arc<Library>,
+        duplicates: bool,
+        choose: impl Fn(&str) -> bool,
+        bar: Option<&ProgressBar>,
+    ) -> anyhow::Result<()> {
+        let mut batches = OrderedBatches::new(library, duplicates, choose)?;
+        let mut writer = TableWriter::new(self, table, "ts", batches.schema());
+        while let Some((batch, bytes)) = batches.next_batch()? {
+            writer.write(&batch)?;
+            if let Some(bar) = bar {
+                bar.inc(bytes);
+            }
+        }
+        writer.finish()
+    }
+
+    async fn write_sorted(
+        &self,
+        context: &datafusion::prelude::SessionContext,
+        table: &str,
+        time: &str,
+    ) -> anyhow::Result<()> {
+        let engine_error = |error| anyhow!(error_line(&error));
+        let query = format!("SELECT * FROM {table} ORDER BY {time}");
+        let frame = context.sql(&query).await.map_err(engine_error)?;
+        let mut stream = frame.execute_stream().await.map_err(engine_error)?;
+        let mut writer = TableWriter::new(self, table, time, &stream.schema());
+        while let Some(batch) = stream.next().await {
+            writer.write(&batch.map_err(engine_error)?)?;
+        }
+        writer.finish()
+    }
+}
+
+/// Writes batches in the order of time into a file for each day.
+struct TableWriter<'a> {
+    lake: &'a Lake<'a>,
+    table: String,
+    time: usize,
+    schema: SchemaRef,
+    file: Option<(i32, ParquetFile)>,
+}
+
+impl<'a> TableWriter<'a> {
+    fn new(lake: &'a Lake<'a>, table: &str, time: &str, schema: &SchemaRef) -> Self {
+        let time = schema.index_of(time).unwrap_or(0);
+        Self { lake, table: table.to_owned(), time, schema: Arc::clone(schema), file: None }
+    }
+
+    fn write(&mut self, batch: &RecordBatch) -> anyhow::Result<()> {
+        let days = cast(batch.column(self.time), &DataType::Date32)?;
+        let days = days.as_primitive::<Date32Type>();
+        // Rows without a time, as segments without records, stay with those before them.
+        let day = |row: usize, before: i32| if days.is_valid(row) { days.value(row) } else { before };
+        let mut start = 0;
+        while start < batch.num_rows() {
+            let before = self.file.as_ref().map_or(0, |(day, _)| *day);
+            let today = day(start, before);
+            let end = (start..batch.num_rows()).find(|row| day(*row, today) != today).unwrap_or(batch.num_rows());
+            self.file_of(today)?.write(&batch.slice(start, end - start))?;
+            start = end;
+        }
+        Ok(())
+    }
+
+    fn file_of(&mut self, day: i32) -> anyhow::Result<&mut ParquetFile> {
+        if self.file.as_ref().is_none_or(|(open, _)| *open != day) {
+            self.close()?;
+            let date = Date32Type::to_naive_date_opt(day).context("a time is beyond what dates can tell")?;
+            let folder = self
+                .lake
+                .folder
+                .join(format!("table={}", self.table))
+                .join(format!("date={date}"))
+                .join(format!("host={}", folder_name(self.lake.host)));
+            std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+            let order = TimeOrder { column: self.time };
+            self.file = Some((day, ParquetFile::create(&free_part(&folder), &self.schema, order)?));
+        }
+        match &mut self.file {
+            Some((_, file)) => Ok(file),
+            None => bail!("no file is open"),
+        }
+    }
+
+    fn close(&mut self) -> anyhow::Result<()> {
+        self.file.take().map_or(Ok(()), |(_, file)| Ok(file.finish()?))
+    }
+
+    fn finish(mut self) -> anyhow::Result<()> {
+        self.close()
+    }
+}
+
+/// The next part of a folder: a day comes again only when times run backwards.
+fn free_part(folder: &Path) -> std::path::PathBuf {
+    let part = |number: u32| folder.join(format!("part-{number}.parquet"));
+    (0..).map(part).find(|path| !path.exists()).unwrap_or_else(|| part(0))
+}
+
+/// A host's name as a part of a path: other characters than letters, digits, `-`, `.` and `_` become `_`.
+fn folder_name(host: &str) -> String {
+    let safe = |character: char| if character.is_alphanumeric() || "-._".contains(character) { character } else { '_' };
+    let name: String = host.chars().map(safe).collect();
+    if name.is_empty() { "unknown".to_owned() } else { name }
+}

@@ -1,0 +1,141 @@
+//! Packets in the order of time, for formats that want it.
+//!
+//! Blocks come nearly in order: they overlap by what processors write side by side. So no sort is needed, only to keep the
+//! blocks open that overlap, and to take the earliest row of them.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::sync::Arc;
+
+use kcap_format::BlockType;
+
+use super::block::PacketBlock;
+use super::needs::Needs;
+use super::pipeline::Pipeline;
+use super::ranges::BlockRange;
+use crate::error::Result;
+use crate::source::{Library, Recording};
+
+/// Most blocks that are open at once. A recording that overlaps more than this is not wholly in order.
+const OPEN_BLOCKS_MAX: usize = 64;
+
+/// Rows of one block, to be taken before any others.
+#[derive(Debug)]
+pub struct Run {
+    /// The block.
+    pub block: Arc<PacketBlock>,
+    /// Rows in the order of time.
+    pub rows: Vec<u32>,
+}
+
+/// The packets of all recordings, in the order of wall time.
+#[derive(Debug)]
+pub struct OrderedPackets {
+    lanes: Vec<Lane>,
+    open: Vec<Option<OpenBlock>>,
+    /// Next row of each open block: time and place in `open`.
+    heap: BinaryHeap<Reverse<(i64, usize)>>,
+}
+
+/// One recording.
+#[derive(Debug)]
+struct Lane {
+    pipeline: Pipeline,
+    /// For each block to come, the earliest time in it or any after it.
+    earliest_ns: VecDeque<i64>,
+}
+
+#[derive(Debug)]
+struct OpenBlock {
+    block: Arc<PacketBlock>,
+    /// Times and rows, in the order of time.
+    order: Vec<(i64, u32)>,
+    taken: usize,
+}
+
+impl OrderedPackets {
+    /// All packets of a library. `needs` must ask for the time.
+    ///
+    /// # Errors
+    /// When a segment's clock cannot be read.
+    pub fn new(library: &Arc<Library>, needs: Needs) -> Result<Self> {
+        let lanes = library.recordings.iter().map(|recording| {
+            let ranges = recording.segments.iter().map(|handle| BlockRange {
+                segment: handle.path().to_owned(),
+                blocks: 0..handle.segment.blocks().len(),
+            });
+            let ranges: Vec<_> = ranges.collect();
+            Ok(Lane { pipeline: Pipeline::new(library, &ranges, needs), earliest_ns: earliest_times(recording)? })
+        });
+        Ok(Self { lanes: lanes.collect::<Result<_>>()?, open: Vec::new(), heap: BinaryHeap::new() })
+    }
+
+    /// The next rows, at most so many.
+    ///
+    /// # Errors
+    /// When a block cannot be read.
+    pub fn next_run(&mut self, rows_max: usize) -> Result<Option<Run>> {
+        let horizon_ns = self.open_blocks()?;
+        let Some(Reverse((_, place))) = self.heap.pop() else { return Ok(None) };
+        let until_ns = self.heap.peek().map_or(i64::MAX, |Reverse((time, _))| *time).min(horizon_ns);
+        let Some(open) = &mut self.open[place] else { return Ok(None) };
+        let block = Arc::clone(&open.block);
+        let mut rows = Vec::new();
+        // The first row is the earliest of all; those after it as long as they are.
+        while let Some((time, row)) = open.order.get(open.taken) {
+            if rows.len() >= rows_max || (!rows.is_empty() && *time > until_ns) {
+                self.heap.push(Reverse((*time, place)));
+                return Ok(Some(Run { block, rows }));
+            }
+            rows.push(*row);
+            open.taken += 1;
+        }
+        self.open[place] = None;
+        Ok(Some(Run { block, rows }))
+    }
+
+    /// Opens the blocks that may hold the earliest row; gives the time from which on unread blocks may have rows.
+    fn open_blocks(&mut self) -> Result<i64> {
+        loop {
+            let lane = self.lanes.iter_mut().filter(|lane| !lane.earliest_ns.is_empty());
+            let Some(lane) = lane.min_by_key(|lane| lane.earliest_ns[0]) else { return Ok(i64::MAX) };
+            let horizon_ns = lane.earliest_ns[0];
+            let ready = self.heap.peek().is_some_and(|Reverse((time, _))| *time <= horizon_ns);
+            if ready || self.heap.len() >= OPEN_BLOCKS_MAX {
+                return Ok(horizon_ns);
+            }
+            lane.earliest_ns.pop_front();
+            let Some(block) = lane.pipeline.next_block()? else { continue };
+            let row_time = |row: u32| Some((block.realtime_ns(row as usize)?, row));
+            let mut order: Vec<_> = (0..u32::try_from(block.len()).unwrap_or(u32::MAX)).filter_map(row_time).collect();
+            order.sort_unstable();
+            let Some((first_ns, _)) = order.first().copied() else { continue };
+            let open = Some(OpenBlock { block: Arc::new(block), order, taken: 0 });
+            let place = match self.open.iter().position(Option::is_none) {
+                Some(free) => {
+                    self.open[free] = open;
+                    free
+                }
+                None => {
+                    self.open.push(open);
+                    self.open.len() - 1
+                }
+            };
+            self.heap.push(Reverse((first_ns, place)));
+        }
+    }
+}
+
+fn earliest_times(recording: &Recording) -> Result<VecDeque<i64>> {
+    let mut times = Vec::new();
+    for handle in &recording.segments {
+        let clock = handle.clock()?;
+        times.extend(handle.blocks(BlockType::PACKETS).map(|block| clock.realtime_ns(block.first_time_ns)));
+    }
+    let mut earliest = i64::MAX;
+    for time in times.iter_mut().rev() {
+        earliest = earliest.min(*time);
+        *time = earliest;
+    }
+    Ok(times.into())
+}
