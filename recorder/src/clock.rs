@@ -1,5 +1,7 @@
 //! The clocks: bracketed samples that let readers turn time since boot into wall time.
 
+use std::time::Duration;
+
 use kcap_format::proto::ClockSample;
 use nix::time::{ClockId, clock_gettime};
 
@@ -11,6 +13,11 @@ const SAMPLE_WIDTH_GOOD_NS: u64 = 2_000;
 /// Nanoseconds since boot, suspended time included (`CLOCK_BOOTTIME`): the clock of all records.
 pub(crate) fn boot_ns() -> u64 {
     read_ns(ClockId::CLOCK_BOOTTIME)
+}
+
+/// Processor time that the calling thread has used.
+pub(crate) fn thread_time() -> Duration {
+    Duration::from_nanos(read_ns(ClockId::CLOCK_THREAD_CPUTIME_ID))
 }
 
 /// Reads all clocks between two readings of the boot clock, and again if something came between.

@@ -1,10 +1,13 @@
 //! Compressor threads: batches become blocks.
 
+use std::time::Instant;
+
 use crossbeam_channel::{Receiver, Sender};
 use kcap_format::proto::Event;
 use kcap_format::{BlockEncoder, PacketBatch, split_events};
 
 use crate::account::{Source, Tally};
+use crate::clock;
 use crate::governor::Governor;
 use crate::pipeline::{Done, Job, TalliedBlock, ToSink, Work};
 
@@ -12,15 +15,32 @@ use crate::pipeline::{Done, Job, TalliedBlock, ToSink, Work};
 pub(crate) fn run(jobs: &Receiver<Job>, sink: &Sender<ToSink>, governor: &Governor) {
     let mut encoder = BlockEncoder::new();
     for job in jobs {
-        let effort = governor.effort();
+        let choice = governor.choose();
+        let begun = clock::thread_time();
         let blocks = match &job.work {
             Work::Packets(batch) => {
-                vec![TalliedBlock { block: encoder.packets(batch, effort), tally: tally_packets(batch) }]
+                vec![TalliedBlock {
+                    block: encoder.packets(batch, choice.effort),
+                    tally: tally_packets(batch),
+                }]
             }
             Work::Events { events, .. } => split_events(events)
-                .map(|part| TalliedBlock { block: encoder.events(part, effort), tally: tally_events(part) })
+                .map(|part| TalliedBlock {
+                    block: encoder.events(part, choice.effort),
+                    tally: tally_events(part),
+                })
                 .collect(),
         };
+        if let (Work::Packets(batch), [tallied]) = (&job.work, blocks.as_slice()) {
+            let processor_time = clock::thread_time().saturating_sub(begun);
+            governor.encoded(
+                choice,
+                batch.raw_len(),
+                tallied.block.payload.len(),
+                processor_time,
+                Instant::now(),
+            );
+        }
         if sink.send(ToSink::Done(Done { job, blocks })).is_err() {
             break;
         }

@@ -306,7 +306,7 @@ impl<S: Store> Recording<S> {
         let reserved_len = len + SEAL_LEN_BASE + SEAL_LEN_PER_BLOCK * open.writer.blocks().len() as u64;
         self.sealing_len += reserved_len;
         self.written.bytes += len;
-        self.syncer.order(Order::Seal { path, reserved_len, writer: open.writer });
+        self.syncer.order(Order::Seal { path, reserved_len, writer: Box::new(open.writer) });
         true
     }
 

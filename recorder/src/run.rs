@@ -49,7 +49,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     die_with_any_thread();
     let kernel = Kernel::examine()?;
     let folder = Folder::open(&args.output)?;
-    let ends = ends()?;
+    let signals = Signals::new([SIGINT, SIGTERM]).context("cannot handle signals")?;
     let mut loaded = kernel.load_with(&load_options(args))?;
     let packet_ring = loaded.take_packet_ring().context("the packet ring was taken already")?;
     let event_ring = loaded.take_event_ring().context("the event ring was taken already")?;
@@ -66,6 +66,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     // After attaching, so that nothing falls between; before the lock down, since it needs what that takes away.
     let enumerator = start_enumeration(loaded.cgroup(), to_sink.clone())?;
     lockdown::apply(&args.output)?;
+    // Only now: a thread keeps the capabilities that it was made with.
+    let ends = ends(signals)?;
 
     let file = file_info(args, &loaded);
     let loaded = Arc::new(Mutex::new(loaded));
@@ -107,8 +109,7 @@ fn die_with_any_thread() {
 }
 
 /// A message at the first SIGINT or SIGTERM; the second ends the process.
-fn ends() -> Result<Receiver<i32>> {
-    let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot handle signals")?;
+fn ends(mut signals: Signals) -> Result<Receiver<i32>> {
     let (sender, ends) = bounded(1);
     spawn("signals", move || {
         for (index, signal) in signals.forever().enumerate() {
@@ -195,7 +196,7 @@ fn start_threads(
     let outlet = || Outlet { jobs: job_sender.clone(), sink: to_sink.clone(), stop: Arc::clone(stop) };
 
     let recycling = Recycling { packets: packet_pool.give, events: event_pool.give };
-    let sink = Sink::new(recording, recycling, Arc::clone(progress));
+    let sink = Sink::new(recording, recycling, Arc::clone(progress), Arc::clone(&governor));
     let sink = spawn("sink", move || sink.run(&sink_messages))?;
     let mut compressors = Vec::new();
     for _ in 0..compressor_count(args) {

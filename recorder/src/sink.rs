@@ -11,6 +11,7 @@ use kcap_format::proto::{Event, LossCause};
 use crate::account::Totals;
 use crate::clock;
 use crate::folder::Store;
+use crate::governor::Governor;
 use crate::pipeline::{Done, ToSink, Work};
 use crate::progress::Progress;
 use crate::recording::{Recording, Written};
@@ -37,6 +38,7 @@ pub(crate) struct Sink<S: Store> {
     recording: Recording<S>,
     recycling: Recycling,
     progress: Arc<Progress>,
+    governor: Arc<Governor>,
     next_sequence: u64,
     /// Done before others that have their turn first.
     early: BTreeMap<u64, Done>,
@@ -46,8 +48,21 @@ pub(crate) struct Sink<S: Store> {
 
 impl<S: Store> Sink<S> {
     /// A sink for a recording that has begun.
-    pub(crate) fn new(recording: Recording<S>, recycling: Recycling, progress: Arc<Progress>) -> Self {
-        Self { recording, recycling, progress, next_sequence: 0, early: BTreeMap::new(), held: Vec::new() }
+    pub(crate) fn new(
+        recording: Recording<S>,
+        recycling: Recycling,
+        progress: Arc<Progress>,
+        governor: Arc<Governor>,
+    ) -> Self {
+        Self {
+            recording,
+            recycling,
+            progress,
+            governor,
+            next_sequence: 0,
+            early: BTreeMap::new(),
+            held: Vec::new(),
+        }
     }
 
     /// Writes what comes until all senders are gone, then ends the recording.
@@ -105,8 +120,12 @@ impl<S: Store> Sink<S> {
 
     fn write(&mut self, done: Done) {
         let now_ns = clock::boot_ns();
+        let begun = Instant::now();
         for tallied in &done.blocks {
             self.recording.write(tallied, now_ns);
+        }
+        if let (Work::Packets(_), [tallied]) = (&done.job.work, done.blocks.as_slice()) {
+            self.governor.written(tallied.block.payload.len(), begun.elapsed());
         }
         // The pools have a place for each buffer; a drainer that is gone needs none.
         match done.job.work {

@@ -19,7 +19,7 @@ pub(crate) enum Order<T: Storage> {
     /// Sync what a segment has, which is `len` bytes.
     Sync { segment_sequence: u64, len: u64, sync: Sync },
     /// Seal a segment that has ended, which will take at most `reserved_len` bytes with its SEAL.
-    Seal { path: PathBuf, reserved_len: u64, writer: SegmentWriter<T> },
+    Seal { path: PathBuf, reserved_len: u64, writer: Box<SegmentWriter<T>> },
 }
 
 /// What it did.
