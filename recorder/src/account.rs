@@ -66,8 +66,8 @@ struct Entry {
 }
 
 impl Entry {
-    fn unreported_lost(&self) -> u64 {
-        self.lost.values().sum()
+    fn unreported(&self) -> u64 {
+        self.filtered + self.stored + self.lost.values().sum::<u64>()
     }
 
     fn lose(&mut self, cause: LossCause, count: u64) {
@@ -78,8 +78,8 @@ impl Entry {
 
     /// Takes what is unreported into a report that ends at `now_ns`.
     fn report(&mut self, source: Source, now_ns: u64) -> LossReport {
+        let seen = self.unreported();
         let lost = std::mem::take(&mut self.lost);
-        let seen = self.filtered + self.stored + lost.values().sum::<u64>();
         self.reported_seen += seen;
         LossReport {
             begin_ns: std::mem::replace(&mut self.reported_until_ns, now_ns),
@@ -187,23 +187,19 @@ impl Account {
         }
     }
 
-    /// Reports on every source of which something became known since its last report.
+    /// Reports on every source, also on those of which nothing new is known: the last word of a segment.
     pub(crate) fn report_all(&mut self, now_ns: u64) -> Vec<LossReport> {
-        self.report_where(now_ns, |_| true)
+        self.report_where(now_ns, |entry| entry.kernel.seen > 0 || entry.unreported() > 0)
     }
 
-    /// Reports on every source that lost something since its last report.
-    pub(crate) fn report_losses(&mut self, now_ns: u64) -> Vec<LossReport> {
-        self.report_where(now_ns, |entry| entry.unreported_lost() > 0)
+    /// Reports on every source of which something became known since its last report.
+    pub(crate) fn report_changes(&mut self, now_ns: u64) -> Vec<LossReport> {
+        self.report_where(now_ns, |entry| entry.unreported() > 0)
     }
 
     fn report_where(&mut self, now_ns: u64, wanted: impl Fn(&Entry) -> bool) -> Vec<LossReport> {
-        let known = |entry: &Entry| entry.kernel.seen > 0 || entry.stored > 0 || entry.unreported_lost() > 0;
-        self.entries
-            .iter_mut()
-            .filter(|(_, entry)| known(entry) && wanted(entry))
-            .map(|(source, entry)| entry.report(*source, now_ns))
-            .collect()
+        let wanted = self.entries.iter_mut().filter(|(_, entry)| wanted(entry));
+        wanted.map(|(source, entry)| entry.report(*source, now_ns)).collect()
     }
 
     /// Sums since the beginning.
@@ -266,15 +262,19 @@ mod tests {
     }
 
     #[test]
-    fn only_sources_with_losses_are_in_the_report_of_a_second() {
+    fn only_the_last_report_tells_of_sources_without_news() {
         let other = Source { program: 1, cpu: 0 };
         let mut account = Account::new(0);
-        account.read_kernel([(EGRESS, counters(7, 0, 5, 2)), (other, counters(5, 5, 0, 0))]);
-        let reports = account.report_losses(10);
+        account.read_kernel([(EGRESS, counters(7, 0, 5, 2)), (other, counters(5, 0, 5, 0))]);
+        let reports = account.report_changes(10);
         assert_eq!(reports.len(), 1);
-        assert_eq!((reports[0].program, reports[0].cpu), (2, 1));
-        assert!(account.report_losses(20).is_empty());
-        assert_eq!(account.report_all(30).iter().map(|report| report.seen).sum::<u64>(), 5);
+        assert_eq!((reports[0].program, reports[0].cpu, reports[0].in_flight), (2, 1, 5));
+        assert!(account.report_changes(20).is_empty());
+        let last = account.report_all(30);
+        assert_eq!(
+            last.iter().map(|report| (report.seen, report.in_flight)).collect::<Vec<_>>(),
+            [(0, 5), (0, 5)]
+        );
     }
 
     #[test]

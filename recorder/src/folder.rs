@@ -103,6 +103,8 @@ impl Store for Folder {
     }
 
     fn discard(&mut self, path: &Path) {
+        // It was the newest, and its number is free again.
+        self.next_number -= 1;
         if let Err(error) = fs::remove_file(path) {
             warn!(path = %path.display(), %error, "an empty segment could not be removed");
         }

@@ -22,8 +22,6 @@ use crate::syncer::{Order, Reply, Syncer};
 const RETRY_NS: u64 = 1_000_000_000;
 /// Longest wait for the events that belong to the packets of a segment that is due to end.
 const ROTATION_WAIT_NS: u64 = 1_000_000_000;
-/// All sources are reported on this often, so that a segment without an end tells what became of most events.
-const REPORT_ALL_NS: u64 = 10_000_000_000;
 /// A segment ends when there is room left for only this many blocks: snapshot, losses, clock and the held back.
 const BLOCKS_SPARE: usize = 4096;
 /// Most bytes of a SEAL block, without and for each block of its segment.
@@ -69,7 +67,6 @@ pub(crate) struct Recording<S: Store> {
     retry_at_ns: u64,
     broken_by: LossCause,
     events_through_ns: u64,
-    reported_all_ns: u64,
     encoder: BlockEncoder,
     account: Account,
     state: State,
@@ -112,7 +109,6 @@ impl<S: Store> Recording<S> {
             retry_at_ns: 0,
             broken_by: LossCause::WriteFailed,
             events_through_ns: 0,
-            reported_all_ns: begin_ns,
             encoder: BlockEncoder::new(),
             account: Account::new(begin_ns),
             state: State::default(),
@@ -172,14 +168,11 @@ impl<S: Store> Recording<S> {
         self.reopen_if_due(now_ns);
         self.read_counters();
         self.state.expire(now_ns);
-        // Each of these gives up at the first failure, which leaves nothing open to write to.
-        let _ = self.write_clock(now_ns).and_then(|()| {
-            if now_ns.saturating_sub(self.reported_all_ns) >= REPORT_ALL_NS {
-                self.report_all(now_ns)
-            } else {
-                self.report(now_ns, Account::report_losses)
-            }
-        });
+        // A segment that never gets its end tells what became of all events but those of its last second.
+        if self.write_clock(now_ns).is_ok() {
+            // A failure has ended the segment, and says so itself.
+            let _ = self.report(now_ns, Account::report_changes);
+        }
         self.sync_if_due(now_ns);
     }
 
@@ -261,7 +254,7 @@ impl<S: Store> Recording<S> {
         }
         if self.open_segment(now_ns).is_ok() {
             info!("recording goes on in a new segment");
-            let _ = self.report(now_ns, Account::report_losses);
+            let _ = self.report(now_ns, Account::report_changes);
         }
     }
 
@@ -297,7 +290,7 @@ impl<S: Store> Recording<S> {
     /// Writes the last reports, and has the segment sealed; false when the reports could not be written.
     fn end_segment(&mut self, now_ns: u64) -> bool {
         self.read_counters();
-        if self.write_clock(now_ns).and_then(|()| self.report_all(now_ns)).is_err() {
+        if self.write_clock(now_ns).and_then(|()| self.report(now_ns, Account::report_all)).is_err() {
             return false;
         }
         let Some(open) = self.open.take() else { return false };
@@ -430,11 +423,6 @@ impl<S: Store> Recording<S> {
             self.append(&block, now_ns)?;
         }
         Ok(())
-    }
-
-    fn report_all(&mut self, now_ns: u64) -> kcap_format::Result<()> {
-        self.reported_all_ns = now_ns;
-        self.report(now_ns, Account::report_all)
     }
 
     fn report(

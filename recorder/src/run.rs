@@ -69,9 +69,14 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     // Only now: a thread keeps the capabilities that it was made with.
     let ends = ends(signals)?;
 
+    let limits = limits(args);
+    if limits.segment_len < args.segment_size {
+        let segment_size = format_size(limits.segment_len);
+        info!(segment_size, "segments are smaller than asked for, because of --max-disk");
+    }
     let file = file_info(args, &loaded);
     let loaded = Arc::new(Mutex::new(loaded));
-    let recording = Recording::begin(folder, limits(args), file, begin_ns, counter_reader(&loaded))?;
+    let recording = Recording::begin(folder, limits, file, begin_ns, counter_reader(&loaded))?;
     let progress = Arc::new(Progress::default());
     let stop = Arc::new(AtomicBool::new(false));
     let rings = (packet_ring, event_ring);
@@ -254,9 +259,6 @@ fn load_options(args: &RunArgs) -> LoadOptions {
 
 fn limits(args: &RunArgs) -> Limits {
     let most = args.max_disk.map_or(u64::MAX, |disk_len| disk_len / SEGMENTS_ON_DISK_MIN);
-    if most < args.segment_size {
-        info!(segment_size = format_size(most), "segments are smaller than asked for, because of --max-disk");
-    }
     Limits {
         segment_len: args.segment_size.min(most),
         segment_time: args.segment_time,
