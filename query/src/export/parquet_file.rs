@@ -51,7 +51,9 @@ impl ParquetFile {
             .set_max_row_group_row_count(Some(ROW_GROUP_ROWS_MAX))
             .set_created_by(concat!("kcap ", env!("CARGO_PKG_VERSION")).to_owned());
         // Lists have more columns in the file than in the schema; only then would the place be another one.
-        if let (Ok(column_idx), false) = (i32::try_from(order.column), has_nested_before(schema, order.column)) {
+        if let (Ok(column_idx), false) =
+            (i32::try_from(order.column), has_nested_before(schema, order.column))
+        {
             let sorting = SortingColumn { column_idx, descending: false, nulls_first: false };
             properties = properties.set_sorting_columns(Some(vec![sorting]));
         }
@@ -63,7 +65,8 @@ impl ParquetFile {
                     .set_column_bloom_filter_max_ndv(path, BLOOM_VALUES);
             }
         }
-        let writer = ArrowWriter::try_new(file, schema.clone(), Some(properties.build())).map_err(|error| at(path, error))?;
+        let writer = ArrowWriter::try_new(file, schema.clone(), Some(properties.build()))
+            .map_err(|error| at(path, error))?;
         Ok(Self { path: path.to_owned(), writer })
     }
 

@@ -74,8 +74,10 @@ impl Library {
     pub fn by_host(self) -> BTreeMap<String, Self> {
         let mut hosts: BTreeMap<String, Self> = BTreeMap::new();
         for recording in self.recordings {
-            let host = recording.file_info().and_then(|file| file.host.as_ref()).map(|host| host.hostname.clone());
-            let empty = || Self { recordings: Vec::new(), problems: Vec::new(), owners: OwnerCache::default() };
+            let host =
+                recording.file_info().and_then(|file| file.host.as_ref()).map(|host| host.hostname.clone());
+            let empty =
+                || Self { recordings: Vec::new(), problems: Vec::new(), owners: OwnerCache::default() };
             hosts.entry(host.unwrap_or_default()).or_insert_with(empty).recordings.push(recording);
         }
         hosts

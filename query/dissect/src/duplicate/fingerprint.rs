@@ -11,45 +11,93 @@ const PREFIX_LEN: usize = 64;
 /// Bytes that are hashed beside the headers: length on the wire, and namespace.
 const TAIL_LEN: usize = 12;
 
+/// Places of total length and identification in an IPv4 header.
+const IPV4_LENGTH_AND_ID: std::ops::Range<usize> = 2..6;
+
+/// Place of the payload length in an IPv6 header.
+const IPV6_LENGTH: std::ops::Range<usize> = 4..6;
+
+/// Place of the low eight flags in a TCP header, and three of them.
+const TCP_FLAGS: usize = 13;
+const FIN: u8 = 0x01;
+const PSH: u8 = 0x08;
+const CWR: u8 = 0x80;
+
 /// Place of the checksum in an IPv4 header.
 const IPV4_CHECKSUM: std::ops::Range<usize> = 10..12;
 
 /// A hash of all that must be equal in the headers of two copies; 128 bits, so that equal hashes mean equal headers. `None`
 /// for what is not matched: no IP, or headers that were not wholly captured.
 pub(super) fn headers(candidate: &Candidate<'_>) -> Option<u128> {
-    let decoded = candidate.decoded;
-    let ip = decoded.ip()?;
-    if matches!(decoded.error, Some(DecodeError::Truncated { .. })) {
-        return None;
+    let headers = Headers::of(candidate)?;
+    let wire_len = candidate.wire_len.saturating_sub(candidate.decoded.network_offset);
+    Some(headers.hash(candidate, wire_len))
+}
+
+/// A hash of all that must be equal in the headers of a TCP packet and of the pieces that it is cut into: all but lengths,
+/// identification, sequence number and the flags that only the first or the last piece has (`tcp_gso_segment`).
+pub(super) fn pieces(candidate: &Candidate<'_>) -> Option<u128> {
+    let mut headers = Headers::of(candidate)?;
+    let ip = candidate.decoded.ip()?;
+    candidate.decoded.tcp()?;
+    let varying = if ip.version == 4 { IPV4_LENGTH_AND_ID } else { IPV6_LENGTH };
+    headers.bytes.get_mut(varying)?.fill(0);
+    let tcp = headers.transport;
+    headers.bytes.get_mut(tcp + 4..tcp + 8)?.fill(0);
+    *headers.bytes.get_mut(tcp + TCP_FLAGS)? &= !(FIN | PSH | CWR);
+    Some(headers.hash(candidate, 0))
+}
+
+/// Headers without what devices change.
+struct Headers {
+    bytes: [u8; SPLIT_HEADER_LEN_MAX + TAIL_LEN],
+    len: usize,
+    /// Where the transport header begins.
+    transport: usize,
+}
+
+impl Headers {
+    fn of(candidate: &Candidate<'_>) -> Option<Self> {
+        let decoded = candidate.decoded;
+        let ip = decoded.ip()?;
+        if matches!(decoded.error, Some(DecodeError::Truncated { .. })) {
+            return None;
+        }
+        let start = decoded.network_offset as usize;
+        let headers = candidate.header.get(start..decoded.header_len as usize)?;
+        let mut buffer = [0; SPLIT_HEADER_LEN_MAX + TAIL_LEN];
+        if headers.len() > SPLIT_HEADER_LEN_MAX {
+            return None;
+        }
+        buffer[..headers.len()].copy_from_slice(headers);
+        if ip.version == 4 {
+            buffer[IPV4_CHECKSUM].fill(0);
+        }
+        let transport = (decoded.transport_offset as usize).saturating_sub(start);
+        let checksum = match decoded.transport {
+            Transport::Tcp(_) => 16..18,
+            Transport::Udp { .. } => 6..8,
+            Transport::Icmp(_) => 2..4,
+            Transport::Sctp { .. } => 8..12,
+            Transport::None => 0..0,
+        };
+        let checksum = transport + checksum.start..transport + checksum.end;
+        if let Some(checksum) = buffer[..headers.len()].get_mut(checksum) {
+            checksum.fill(0);
+        }
+        Some(Self { bytes: buffer, len: headers.len(), transport })
     }
-    let start = decoded.network_offset as usize;
-    let headers = candidate.header.get(start..decoded.header_len as usize)?;
-    let mut buffer = [0; SPLIT_HEADER_LEN_MAX + TAIL_LEN];
-    if headers.len() > SPLIT_HEADER_LEN_MAX {
-        return None;
+
+    /// The hash of the headers, a length and the namespace.
+    fn hash(mut self, candidate: &Candidate<'_>, wire_len: u32) -> u128 {
+        let len = self.len;
+        self.bytes[len..len + 4].copy_from_slice(&wire_len.to_be_bytes());
+        // Every namespace has its own loopback addresses; others may be at the two ends of a link between namespaces.
+        let is_loopback = candidate.decoded.ip().is_some_and(|ip| ip.is_loopback());
+        let namespace = if is_loopback { candidate.netns_cookie } else { 0 };
+        self.bytes[len + 4..len + TAIL_LEN].copy_from_slice(&namespace.to_be_bytes());
+        XxHash3_128::oneshot(&self.bytes[..len + TAIL_LEN])
     }
-    buffer[..headers.len()].copy_from_slice(headers);
-    if ip.version == 4 {
-        buffer[IPV4_CHECKSUM].fill(0);
-    }
-    let transport = (decoded.transport_offset as usize).saturating_sub(start);
-    let checksum = match decoded.transport {
-        Transport::Tcp(_) => 16..18,
-        Transport::Udp { .. } => 6..8,
-        Transport::Icmp(_) => 2..4,
-        Transport::Sctp { .. } => 8..12,
-        Transport::None => 0..0,
-    };
-    let checksum = transport + checksum.start..transport + checksum.end;
-    if let Some(checksum) = buffer[..headers.len()].get_mut(checksum) {
-        checksum.fill(0);
-    }
-    let (len, tail) = (headers.len(), candidate.wire_len.saturating_sub(decoded.network_offset));
-    buffer[len..len + 4].copy_from_slice(&tail.to_be_bytes());
-    // Every namespace has its own loopback addresses; others may be at the two ends of a link between namespaces.
-    let namespace = if ip.is_loopback() { candidate.netns_cookie } else { 0 };
-    buffer[len + 4..len + TAIL_LEN].copy_from_slice(&namespace.to_be_bytes());
-    Some(XxHash3_128::oneshot(&buffer[..len + TAIL_LEN]))
 }
 
 /// What is remembered of a captured payload.

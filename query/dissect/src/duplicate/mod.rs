@@ -5,11 +5,15 @@
 //! wire, and payloads that do not differ where both were captured. Of departures that look alike, the first one that is
 //! still without a partner is taken: the order of what cannot be told apart is kept on the way.
 //!
-//! No partner is found for a packet that left the host, was routed on the way (its TTL is lower), was merged or split
-//! between two namespaces (GRO, GSO), or whose other copy was lost. Of a multicast datagram that several sockets receive,
+//! A TCP packet that stands for several (GSO) and is cut on the way has an arrival for each piece: a piece is a copy when its
+//! sequence number, length and identification are those that cutting gives.
+//!
+//! No partner is found for a packet that left the host, was routed on the way (its TTL is lower), was merged between two
+//! namespaces (GRO), or whose other copy was lost. Of a multicast datagram that several sockets receive,
 //! one arrival is the copy of one departure; the others stay.
 
 mod fingerprint;
+mod pieces;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +24,7 @@ use rustc_hash::FxHashMap;
 use crate::Direction;
 use crate::decode::Decoded;
 use fingerprint::PayloadPrint;
+use pieces::PieceMatcher;
 
 /// How long a departure waits for its arrival. Within a host that takes microseconds; more only behind a queue.
 pub const WINDOW_NS: u64 = 1_000_000_000;
@@ -47,6 +52,8 @@ pub struct Candidate<'a> {
     pub netns_cookie: u64,
     /// Its length on the wire from the link header on.
     pub wire_len: u32,
+    /// Payload bytes of each packet that this one stands for; 0 for a plain packet.
+    pub gso_size: u16,
     /// What its headers mean.
     pub decoded: &'a Decoded,
     /// The bytes that were decoded.
@@ -100,6 +107,8 @@ pub struct DuplicateMatcher {
     /// Number of the first of `departures`; the others count up from it.
     first_number: u64,
     chains: FxHashMap<u128, Chain>,
+    /// Departures that may arrive in pieces.
+    pieces: PieceMatcher,
 }
 
 impl DuplicateMatcher {
@@ -109,9 +118,10 @@ impl DuplicateMatcher {
         match candidate.direction {
             Direction::Egress => {
                 self.depart(candidate);
+                self.pieces.depart(candidate);
                 None
             }
-            Direction::Ingress => self.arrive(candidate),
+            Direction::Ingress => self.arrive(candidate).or_else(|| self.pieces.arrive(candidate)),
             Direction::Unknown => None,
         }
     }
@@ -126,6 +136,7 @@ impl DuplicateMatcher {
     pub fn clear(&mut self) {
         self.departures.clear();
         self.chains.clear();
+        self.pieces.clear();
         self.first_number = 0;
     }
 
@@ -178,6 +189,7 @@ impl DuplicateMatcher {
             if number == chain.first {
                 self.advance(fingerprint, next);
             }
+            self.pieces.arrived_whole(candidate, pair.egress_id);
             return Some(pair);
         }
         // So many overtaken departures have lost their partners. They are given up, or they would hide the later ones.

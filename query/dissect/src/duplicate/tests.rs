@@ -12,10 +12,11 @@ struct Record {
     netns_cookie: u64,
     bytes: Vec<u8>,
     payload: Option<Vec<u8>>,
+    gso_size: u16,
 }
 
 fn record(id: u64, direction: Direction, bytes: Vec<u8>) -> Record {
-    Record { id, time_ns: id * 1000, direction, netns_cookie: 1, bytes, payload: None }
+    Record { id, time_ns: id * 1000, direction, netns_cookie: 1, bytes, payload: None, gso_size: 0 }
 }
 
 fn push(matcher: &mut DuplicateMatcher, record: &Record) -> Option<u64> {
@@ -29,6 +30,7 @@ fn push(matcher: &mut DuplicateMatcher, record: &Record) -> Option<u64> {
         socket_cookie: record.id + 100,
         netns_cookie: record.netns_cookie,
         wire_len,
+        gso_size: record.gso_size,
         decoded: &decoded,
         header: &record.bytes,
         payload: record.payload.as_deref(),
@@ -245,6 +247,7 @@ fn any_bytes_at_all() {
             socket_cookie: 1,
             netns_cookie: 1,
             wire_len: random.next() as u32,
+            gso_size: 0,
             decoded: &decoded,
             header,
             payload: Some(payload),
@@ -252,4 +255,52 @@ fn any_bytes_at_all() {
         let pair = matcher.feed(&candidate);
         assert!(pair.is_none_or(|pair| direction == Ingress && pair.ingress_id == id));
     }
+}
+
+/// A TCP packet over IPv4 with so many payload bytes that were not captured, and the GSO size.
+fn bulk(
+    id: u64,
+    direction: Direction,
+    sequence: u32,
+    ip_id: u16,
+    flags: u8,
+    payload_len: usize,
+    gso_size: u16,
+) -> Record {
+    let mut bytes = ipv4(CLIENT_V4, SERVER_V4, 6, ip_id, &tcp(40_000, 443, sequence, 1, flags));
+    let total = u16::try_from(bytes.len() + payload_len).unwrap_or(0);
+    bytes[2..4].copy_from_slice(&total.to_be_bytes());
+    Record { payload: Some(vec![0; payload_len]), gso_size, ..record(id, direction, bytes) }
+}
+
+/// Loopback cuts what is longer than the longest packet: one departure, two arrivals.
+#[test]
+fn pieces_of_a_departure_are_its_copies() {
+    const ACK: u8 = 0x10;
+    const PSH_ACK: u8 = 0x18;
+    let mut matcher = DuplicateMatcher::default();
+    push(&mut matcher, &bulk(1, Egress, 1000, 7, PSH_ACK, 2500, 1000));
+    assert_eq!(push(&mut matcher, &bulk(2, Ingress, 1000, 7, ACK, 1000, 0)), Some(1));
+    assert_eq!(push(&mut matcher, &bulk(3, Ingress, 2000, 8, ACK, 1000, 0)), Some(1));
+    assert_eq!(push(&mut matcher, &bulk(4, Ingress, 2000, 8, ACK, 1000, 0)), None, "each piece arrives once");
+    assert_eq!(push(&mut matcher, &bulk(5, Ingress, 3000, 9, PSH_ACK, 400, 0)), None, "the rest is longer");
+    assert_eq!(
+        push(&mut matcher, &bulk(6, Ingress, 3000, 8, PSH_ACK, 500, 0)),
+        None,
+        "another identification"
+    );
+    assert_eq!(
+        push(&mut matcher, &bulk(7, Ingress, 2500, 8, PSH_ACK, 1000, 0)),
+        None,
+        "not where pieces begin"
+    );
+    assert_eq!(push(&mut matcher, &bulk(8, Ingress, 3000, 9, PSH_ACK, 500, 0)), Some(1));
+}
+
+#[test]
+fn a_departure_that_arrived_whole_has_no_pieces() {
+    let mut matcher = DuplicateMatcher::default();
+    push(&mut matcher, &bulk(1, Egress, 1000, 7, 0x10, 2000, 1000));
+    assert_eq!(push(&mut matcher, &bulk(2, Ingress, 1000, 7, 0x10, 2000, 1000)), Some(1));
+    assert_eq!(push(&mut matcher, &bulk(3, Ingress, 1000, 7, 0x10, 1000, 0)), None);
 }

@@ -13,8 +13,8 @@ use kcap_format::PacketColumns;
 use super::interfaces::Interfaces;
 use super::losses::Losses;
 use crate::export::{
-    CommentEnd, CommentProcess, ExportPacket, InterfaceKey, PacketDirection, PcapWriter, PcapngWriter, SectionInfo,
-    add_comment_line,
+    CommentEnd, CommentProcess, ExportPacket, InterfaceKey, PacketDirection, PcapWriter, PcapngWriter,
+    SectionInfo, add_comment_line,
 };
 use crate::source::{End, Library, uuid_text};
 use crate::table::packets::{Needs, OrderedPackets, PacketBlock};
@@ -23,7 +23,12 @@ use crate::table::packets::{Needs, OrderedPackets, PacketBlock};
 const RUN_ROWS_MAX: usize = 8192;
 
 /// Writes a pcapng file.
-pub(super) fn pcapng(library: &Arc<Library>, duplicates: bool, out: &Path, bar: &ProgressBar) -> anyhow::Result<()> {
+pub(super) fn pcapng(
+    library: &Arc<Library>,
+    duplicates: bool,
+    out: &Path,
+    bar: &ProgressBar,
+) -> anyhow::Result<()> {
     let mut writer = PcapngWriter::new(output(out)?, &section(library))?;
     let mut interfaces = Interfaces::of(library)?;
     let mut losses = Losses::of(library)?;
@@ -57,7 +62,12 @@ pub(super) fn pcapng(library: &Arc<Library>, duplicates: bool, out: &Path, bar: 
 }
 
 /// Writes a pcap file.
-pub(super) fn pcap(library: &Arc<Library>, duplicates: bool, out: &Path, bar: &ProgressBar) -> anyhow::Result<()> {
+pub(super) fn pcap(
+    library: &Arc<Library>,
+    duplicates: bool,
+    out: &Path,
+    bar: &ProgressBar,
+) -> anyhow::Result<()> {
     let mut writer = PcapWriter::new(output(out)?);
     let mut interfaces = Interfaces::of(library)?;
     each_row(library, bar, |block, row| {
@@ -138,7 +148,11 @@ fn comment_lines(block: &PacketBlock, row: usize, comment: &mut String) {
     }
 }
 
-fn process<'a>(owners: &'a crate::source::SegmentOwners, end: &End, time_ns: u64) -> Option<CommentProcess<'a>> {
+fn process<'a>(
+    owners: &'a crate::source::SegmentOwners,
+    end: &End,
+    time_ns: u64,
+) -> Option<CommentProcess<'a>> {
     Some(CommentProcess {
         pid: owners.pid(end)?,
         name: owners.process_name(end, time_ns).unwrap_or_default(),

@@ -44,10 +44,14 @@ const SORTED_TABLES: [(&str, &str); 7] = [
 pub(super) fn write(library: Library, settings: &Settings<'_>, bar: &ProgressBar) -> anyhow::Result<()> {
     let folder = settings.folder;
     if folder.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
-        bail!("{}: this folder is not empty; name a new one, so that no table gets rows twice", folder.display());
+        bail!(
+            "{}: this folder is not empty; name a new one, so that no table gets rows twice",
+            folder.display()
+        );
     }
     std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
     for (host, library) in library.by_host() {
         let library = Arc::new(library);
         let lake = Lake { folder, host: &host };
@@ -60,7 +64,8 @@ pub(super) fn write(library: Library, settings: &Settings<'_>, bar: &ProgressBar
             memory_limit_bytes: settings.memory_limit_bytes,
             ..SessionSettings::default()
         };
-        let context = new_session(&library, &session_settings).map_err(|error| anyhow!(error_line(&error)))?;
+        let context =
+            new_session(&library, &session_settings).map_err(|error| anyhow!(error_line(&error)))?;
         for (table, time) in SORTED_TABLES {
             runtime.block_on(lake.write_sorted(&context, table, time))?;
         }
@@ -136,7 +141,8 @@ impl<'a> TableWriter<'a> {
         while start < batch.num_rows() {
             let before = self.file.as_ref().map_or(0, |(day, _)| *day);
             let today = day(start, before);
-            let end = (start..batch.num_rows()).find(|row| day(*row, today) != today).unwrap_or(batch.num_rows());
+            let end =
+                (start..batch.num_rows()).find(|row| day(*row, today) != today).unwrap_or(batch.num_rows());
             self.file_of(today)?.write(&batch.slice(start, end - start))?;
             start = end;
         }
@@ -153,7 +159,8 @@ impl<'a> TableWriter<'a> {
                 .join(format!("table={}", self.table))
                 .join(format!("date={date}"))
                 .join(format!("host={}", folder_name(self.lake.host)));
-            std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+            std::fs::create_dir_all(&folder)
+                .with_context(|| format!("cannot create {}", folder.display()))?;
             let order = TimeOrder { column: self.time };
             self.file = Some((day, ParquetFile::create(&free_part(&folder), &self.schema, order)?));
         }
@@ -180,7 +187,9 @@ fn free_part(folder: &Path) -> std::path::PathBuf {
 
 /// A host's name as a part of a path: other characters than letters, digits, `-`, `.` and `_` become `_`.
 fn folder_name(host: &str) -> String {
-    let safe = |character: char| if character.is_alphanumeric() || "-._".contains(character) { character } else { '_' };
+    let safe = |character: char| {
+        if character.is_alphanumeric() || "-._".contains(character) { character } else { '_' }
+    };
     let name: String = host.chars().map(safe).collect();
     if name.is_empty() { "unknown".to_owned() } else { name }
 }

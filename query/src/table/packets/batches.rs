@@ -29,7 +29,8 @@ impl OrderedBatches {
     /// # Errors
     /// When a segment's clock cannot be read.
     pub fn new(library: &Arc<Library>, duplicates: bool, choose: impl Fn(&str) -> bool) -> Result<Self> {
-        let columns: Vec<_> = columns().into_iter().filter(|column| choose(column.column.field.name())).collect();
+        let columns: Vec<_> =
+            columns().into_iter().filter(|column| choose(column.column.field.name())).collect();
         let hide = if duplicates { Needs::default() } else { Needs::matching() };
         let needs = columns.iter().fold(hide | Needs::timed(), |needs, column| needs | column.needs);
         let fields: Vec<_> = columns.iter().map(|column| column.column.field.clone()).collect();
@@ -55,14 +56,16 @@ impl OrderedBatches {
         loop {
             let Some(mut run) = self.packets.next_run(BATCH_ROWS_MAX)? else { return Ok(None) };
             let entry = run.block.entry();
-            let share = u64::from(entry.stored_len) * run.rows.len() as u64 / u64::from(entry.record_count.max(1));
+            let share =
+                u64::from(entry.stored_len) * run.rows.len() as u64 / u64::from(entry.record_count.max(1));
             if !self.duplicates {
                 run.rows.retain(|row| !run.block.is_copy(*row as usize));
             }
             if run.rows.is_empty() {
                 continue;
             }
-            let arrays = self.columns.iter().map(|column| column.column.build(&run.block, &run.rows)).collect();
+            let arrays =
+                self.columns.iter().map(|column| column.column.build(&run.block, &run.rows)).collect();
             return Ok(Some((RecordBatch::try_new(Arc::clone(&self.schema), arrays)?, share)));
         }
     }

@@ -86,7 +86,9 @@ impl PacketBlock {
         if needs.peer {
             let peer = |row: usize| {
                 let cookie = self.peer_cookie.get(row).copied().unwrap_or(0);
-                owners.end_of_cookie(cookie, self.batch.time_ns[row]).or_else(|| owners.other_end(&self.facts(row)))
+                owners
+                    .end_of_cookie(cookie, self.batch.time_ns[row])
+                    .or_else(|| owners.other_end(&self.facts(row)))
             };
             self.peers = (0..self.len()).map(peer).collect();
         }

@@ -50,7 +50,7 @@ impl Needs {
     /// Copies of local packets.
     #[must_use]
     pub const fn matching() -> Self {
-        let columns = Self::decoding().columns.union(Self::identity());
+        let columns = Self::decoding().columns.union(Self::identity()).union(PacketColumns::GSO_SIZE);
         Self { columns, duplicates: true, ..Self::decoding() }
     }
 

@@ -65,7 +65,10 @@ impl OrderedPackets {
                 blocks: 0..handle.segment.blocks().len(),
             });
             let ranges: Vec<_> = ranges.collect();
-            Ok(Lane { pipeline: Pipeline::new(library, &ranges, needs), earliest_ns: earliest_times(recording)? })
+            Ok(Lane {
+                pipeline: Pipeline::new(library, &ranges, needs),
+                earliest_ns: earliest_times(recording)?,
+            })
         });
         Ok(Self { lanes: lanes.collect::<Result<_>>()?, open: Vec::new(), heap: BinaryHeap::new() })
     }
@@ -107,7 +110,8 @@ impl OrderedPackets {
             lane.earliest_ns.pop_front();
             let Some(block) = lane.pipeline.next_block()? else { continue };
             let row_time = |row: u32| Some((block.realtime_ns(row as usize)?, row));
-            let mut order: Vec<_> = (0..u32::try_from(block.len()).unwrap_or(u32::MAX)).filter_map(row_time).collect();
+            let mut order: Vec<_> =
+                (0..u32::try_from(block.len()).unwrap_or(u32::MAX)).filter_map(row_time).collect();
             order.sort_unstable();
             let Some((first_ns, _)) = order.first().copied() else { continue };
             let open = Some(OpenBlock { block: Arc::new(block), order, taken: 0 });

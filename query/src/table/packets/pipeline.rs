@@ -126,6 +126,7 @@ impl Pipeline {
                 socket_cookie: block.batch.socket_cookie[row],
                 netns_cookie: block.batch.netns_cookie[row],
                 wire_len: block.batch.wire_len[row],
+                gso_size: block.batch.gso_size[row],
                 decoded: &block.decoded[row],
                 header: block.batch.header.get(row).unwrap_or_default(),
                 // Never the payload: which rows are copies must not depend on the columns that a query wants.
