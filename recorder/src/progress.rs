@@ -83,7 +83,7 @@ fn line(before: Numbers, now: Numbers, interval: Duration, total: Duration) -> S
     let seconds = interval.as_secs_f64().max(0.001);
     let rate = |now: u64, before: u64| (now.saturating_sub(before) as f64 / seconds) as u64;
     format!(
-        "{} s  {} packets/s  {}/s on disk  {}  {:.1}x smaller  {} lost",
+        "{} s  {} packets/s  {}/s on disk  {}  compressed {:.1}:1  {} lost",
         total.as_secs(),
         format_count(rate(now.packets, before.packets)),
         format_size(rate(now.bytes, before.bytes)),
@@ -102,7 +102,7 @@ mod tests {
         let before = Numbers { packets: 1000, raw_bytes: 0, bytes: 1 << 20, lost: 0 };
         let now = Numbers { packets: 5000, raw_bytes: 10 << 20, bytes: 5 << 20, lost: 12 };
         let text = line(before, now, Duration::from_secs(2), Duration::from_secs(7));
-        assert_eq!(text, "7 s  2,000 packets/s  2.0 MiB/s on disk  5.0 MiB  2.0x smaller  12 lost");
+        assert_eq!(text, "7 s  2,000 packets/s  2.0 MiB/s on disk  5.0 MiB  compressed 2.0:1  12 lost");
         assert!(line(now, now, Duration::ZERO, Duration::ZERO).contains("0 packets/s"));
     }
 }

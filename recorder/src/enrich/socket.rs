@@ -1,4 +1,4 @@
-//! Sockets that are older than the recorder, in every network namespace that a process lives in, with their owners.
+//! Sockets that are older than the recorder, and interfaces, in every network namespace that a process lives in, with their owners.
 
 use std::fs::{self, File};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -33,7 +33,7 @@ struct Holders {
     namespaces: FxHashMap<u64, PathBuf>,
 }
 
-/// Interfaces of the own namespace, and sockets of all namespaces, as events. Moves the calling thread through the
+/// Interfaces and sockets of all namespaces, as events. Moves the calling thread through the
 /// namespaces and leaves it in the last one: call it on a thread made for it.
 pub(crate) fn enumerate(proc_root: &Path) -> Vec<Event> {
     let mut holders = walk(proc_root);
@@ -41,16 +41,15 @@ pub(crate) fn enumerate(proc_root: &Path) -> Vec<Event> {
     if let Some(own) = own {
         holders.namespaces.remove(&own);
     }
-    let cookie = netns_cookie();
-    let mut events = interface::enumerate(cookie);
-    add_sockets(&mut events, cookie);
+    let mut events = Vec::new();
+    add_namespace(&mut events);
     for path in holders.namespaces.values() {
         let entered = File::open(path)
             .map_err(nix::Error::try_from)
             .ok()
             .map(|file| setns(file, CloneFlags::CLONE_NEWNET));
         match entered {
-            Some(Ok(())) => add_sockets(&mut events, netns_cookie()),
+            Some(Ok(())) => add_namespace(&mut events),
             // Its last process may have ended: then there is nothing to enumerate.
             refused => debug!(namespace = %path.display(), ?refused, "network namespace not entered"),
         }
@@ -61,7 +60,9 @@ pub(crate) fn enumerate(proc_root: &Path) -> Vec<Event> {
     events
 }
 
-fn add_sockets(events: &mut Vec<Event>, netns_cookie: u64) {
+fn add_namespace(events: &mut Vec<Event>) {
+    let netns_cookie = netns_cookie();
+    events.extend(interface::enumerate(netns_cookie));
     match sock_diag::dump(netns_cookie) {
         Ok(found) => events.extend(found),
         Err(error) => warn!(%error, "sockets older than the recorder are not known"),
