@@ -1,18 +1,35 @@
 //! Ends: exit codes and the one line that explains them.
 
-use std::io::ErrorKind;
 use std::process::ExitCode;
+
+use clap::error::ErrorKind;
 
 /// Exit code for a failure.
 const FAILURE: u8 = 1;
 /// Exit code for arguments that make no sense.
 const USAGE: u8 = 2;
 
-/// Prints what clap has to say: help and version are no errors, everything else is wrong usage.
+/// Prints what clap has to say: help and version are no errors, everything else is wrong usage and one line.
 pub(super) fn usage(error: &clap::Error) -> ExitCode {
-    // A closed pipe is all that can go wrong here, and then there is nobody to tell.
-    let _ = error.print();
+    let asks_for_help = matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp
+            | ErrorKind::DisplayVersion
+            | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+    );
+    if asks_for_help {
+        // A closed pipe is all that can go wrong here, and then there is nobody to tell.
+        let _ = error.print();
+    } else {
+        let text = error.to_string();
+        let cause = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
+        eprintln!("kcap: {}; kcap --help, and --help of each command, tell more", one_line(cause));
+    }
     if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS }
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// The exit code of a command; an error is printed in one line, a closed pipe is a quiet end.
@@ -21,8 +38,7 @@ pub(super) fn code(result: anyhow::Result<()>) -> ExitCode {
     if is_broken_pipe(&error) {
         return ExitCode::SUCCESS;
     }
-    let line = format!("{error:#}").split_whitespace().collect::<Vec<_>>().join(" ");
-    eprintln!("kcap: {line}");
+    eprintln!("kcap: {}", one_line(&format!("{error:#}")));
     ExitCode::from(FAILURE)
 }
 
@@ -30,6 +46,6 @@ pub(super) fn code(result: anyhow::Result<()>) -> ExitCode {
 pub(super) fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         let kind = cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
-        kind == Some(ErrorKind::BrokenPipe) || cause.to_string().contains("Broken pipe")
+        kind == Some(std::io::ErrorKind::BrokenPipe) || cause.to_string().contains("Broken pipe")
     })
 }

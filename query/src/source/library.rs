@@ -11,7 +11,7 @@ use super::recording::{Recording, SegmentHandle};
 use crate::error::{Error, Result};
 
 /// The open recordings under some paths, and what could not be read of them.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Library {
     /// One for each capture id.
     pub recordings: Vec<Recording>,
@@ -76,9 +76,7 @@ impl Library {
         for recording in self.recordings {
             let host =
                 recording.file_info().and_then(|file| file.host.as_ref()).map(|host| host.hostname.clone());
-            let empty =
-                || Self { recordings: Vec::new(), problems: Vec::new(), owners: OwnerCache::default() };
-            hosts.entry(host.unwrap_or_default()).or_insert_with(empty).recordings.push(recording);
+            hosts.entry(host.unwrap_or_default()).or_default().recordings.push(recording);
         }
         hosts
     }

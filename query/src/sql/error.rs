@@ -50,5 +50,5 @@ fn message(error: &DataFusionError) -> String {
 
 fn plain(text: &str) -> String {
     let text = text.strip_prefix("Error during planning: ").unwrap_or(text);
-    text.replace("datafusion.public.", "")
+    text.replace("datafusion.public.", "").replace("FixedSizeBinary(16)", "address")
 }

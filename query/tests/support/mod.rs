@@ -8,37 +8,37 @@ use kcap_format::proto::{self, event::Event as Kind, socket_event::Kind as Socke
 use kcap_format::{BlockEncoder, Direction, Effort, FileStorage, PacketBatch, PacketRow, SegmentWriter};
 
 /// 2026-01-01T00:00:00Z: the wall time at boot of the host.
-pub const BOOT_REALTIME_NS: u64 = 1_767_225_600_000_000_000;
+pub(crate) const BOOT_REALTIME_NS: u64 = 1_767_225_600_000_000_000;
 /// The first record is a second after boot.
-pub const START_NS: u64 = 1_000_000_000;
+pub(crate) const START_NS: u64 = 1_000_000_000;
 /// `LINKTYPE_RAW`.
-pub const RAW_IP: u16 = 101;
+pub(crate) const RAW_IP: u16 = 101;
 
-pub const CURL: u32 = 100;
-pub const NGINX: u32 = 200;
-pub const CURL_COOKIE: u64 = 11;
-pub const NGINX_COOKIE: u64 = 21;
-pub const DNS_COOKIE: u64 = 12;
+pub(crate) const CURL: u32 = 100;
+pub(crate) const NGINX: u32 = 200;
+pub(crate) const CURL_COOKIE: u64 = 11;
+pub(crate) const NGINX_COOKIE: u64 = 21;
+pub(crate) const DNS_COOKIE: u64 = 12;
 
 /// Writes segments one after the other.
-pub struct Recorder {
+pub(crate) struct Recorder {
     folder: PathBuf,
     sequence: u64,
 }
 
 /// One segment while it is written.
-pub struct Segment {
-    pub writer: SegmentWriter<FileStorage>,
-    pub encoder: BlockEncoder,
+pub(crate) struct Segment {
+    pub(crate) writer: SegmentWriter<FileStorage>,
+    pub(crate) encoder: BlockEncoder,
 }
 
 impl Recorder {
-    pub fn new(folder: &Path) -> Self {
+    pub(crate) fn new(folder: &Path) -> Self {
         Self { folder: folder.to_owned(), sequence: 0 }
     }
 
     /// Begins the next segment.
-    pub fn segment(&mut self) -> Segment {
+    pub(crate) fn segment(&mut self) -> Segment {
         self.sequence += 1;
         let file = proto::FileInfo {
             capture_id: vec![7; 16],
@@ -70,32 +70,32 @@ impl Recorder {
 }
 
 impl Segment {
-    pub fn events(&mut self, events: &[proto::Event]) {
+    pub(crate) fn events(&mut self, events: &[proto::Event]) {
         let block = self.encoder.events(events, Effort::default());
         self.writer.append(&block).expect("events can be written");
     }
 
-    pub fn snapshot(&mut self, events: &[proto::Event]) {
+    pub(crate) fn snapshot(&mut self, events: &[proto::Event]) {
         let block = self.encoder.snapshot(events, Effort::default());
         self.writer.append(&block).expect("a snapshot can be written");
     }
 
-    pub fn packets(&mut self, batch: &PacketBatch) {
+    pub(crate) fn packets(&mut self, batch: &PacketBatch) {
         let block = self.encoder.packets(batch, Effort::default());
         self.writer.append(&block).expect("packets can be written");
     }
 
-    pub fn losses(&mut self, reports: &[proto::LossReport]) {
+    pub(crate) fn losses(&mut self, reports: &[proto::LossReport]) {
         let block = self.encoder.losses(reports);
         self.writer.append(&block).expect("losses can be written");
     }
 
-    pub fn seal(self) {
+    pub(crate) fn seal(self) {
         self.writer.seal().expect("a segment can be sealed");
     }
 }
 
-pub fn clock(boot_ns: u64) -> proto::ClockSample {
+pub(crate) fn clock(boot_ns: u64) -> proto::ClockSample {
     proto::ClockSample {
         boot_before_ns: boot_ns - 50,
         boot_after_ns: boot_ns + 50,
@@ -105,7 +105,7 @@ pub fn clock(boot_ns: u64) -> proto::ClockSample {
     }
 }
 
-pub fn process(pid: u32, name: &str, arguments: &[&str]) -> proto::Process {
+pub(crate) fn process(pid: u32, name: &str, arguments: &[&str]) -> proto::Process {
     proto::Process {
         id: Some(process_id(pid)),
         parent: Some(process_id(1)),
@@ -120,24 +120,24 @@ pub fn process(pid: u32, name: &str, arguments: &[&str]) -> proto::Process {
 }
 
 /// A process that started `pid` ticks of 10 ms after boot, exactly known.
-pub fn process_id(pid: u32) -> proto::ProcessId {
+pub(crate) fn process_id(pid: u32) -> proto::ProcessId {
     proto::ProcessId { pid, start_time_ns: u64::from(pid) * 10_000_000 + 1234, start_time_coarse: false }
 }
 
-pub fn event(time_ns: u64, kind: Kind) -> proto::Event {
+pub(crate) fn event(time_ns: u64, kind: Kind) -> proto::Event {
     proto::Event { time_ns, event: Some(kind), ..proto::Event::default() }
 }
 
-pub fn exec(time_ns: u64, process: proto::Process) -> proto::Event {
+pub(crate) fn exec(time_ns: u64, process: proto::Process) -> proto::Event {
     event(time_ns, Kind::Exec(proto::ProcessExec { process: Some(process) }))
 }
 
-pub fn exit(time_ns: u64, pid: u32, name: &str, exit_code: u32) -> proto::Event {
+pub(crate) fn exit(time_ns: u64, pid: u32, name: &str, exit_code: u32) -> proto::Event {
     let exit = proto::ProcessExit { id: Some(process_id(pid)), exit_code, name: name.into() };
     event(time_ns, Kind::Exit(exit))
 }
 
-pub fn socket(time_ns: u64, kind: SocketKind, cookie: u64, pid: u32, name: &str) -> proto::Event {
+pub(crate) fn socket(time_ns: u64, kind: SocketKind, cookie: u64, pid: u32, name: &str) -> proto::Event {
     let socket = proto::SocketEvent {
         kind: kind.into(),
         cookie,
@@ -152,7 +152,7 @@ pub fn socket(time_ns: u64, kind: SocketKind, cookie: u64, pid: u32, name: &str)
     event(time_ns, Kind::Socket(socket))
 }
 
-pub fn row(time_ns: u64, direction: Direction, cookie: u64, wire_len: usize) -> PacketRow {
+pub(crate) fn row(time_ns: u64, direction: Direction, cookie: u64, wire_len: usize) -> PacketRow {
     PacketRow {
         time_ns,
         socket_cookie: cookie,
@@ -167,7 +167,7 @@ pub fn row(time_ns: u64, direction: Direction, cookie: u64, wire_len: usize) -> 
 }
 
 /// IPv4 and TCP headers without options.
-pub fn tcp(
+pub(crate) fn tcp(
     source: ([u8; 4], u16),
     destination: ([u8; 4], u16),
     id: u16,
@@ -185,7 +185,12 @@ pub fn tcp(
 }
 
 /// IPv4 and UDP headers.
-pub fn udp(source: ([u8; 4], u16), destination: ([u8; 4], u16), id: u16, payload_len: usize) -> Vec<u8> {
+pub(crate) fn udp(
+    source: ([u8; 4], u16),
+    destination: ([u8; 4], u16),
+    id: u16,
+    payload_len: usize,
+) -> Vec<u8> {
     let mut bytes = ipv4(17, source.0, destination.0, id, 8 + payload_len);
     bytes.extend(source.1.to_be_bytes());
     bytes.extend(destination.1.to_be_bytes());
@@ -204,15 +209,15 @@ fn ipv4(protocol: u8, source: [u8; 4], destination: [u8; 4], id: u16, after: usi
     bytes
 }
 
-pub const LOOPBACK: [u8; 4] = [127, 0, 0, 1];
-pub const HOST: [u8; 4] = [10, 0, 0, 2];
-pub const RESOLVER: [u8; 4] = [10, 0, 0, 53];
+pub(crate) const LOOPBACK: [u8; 4] = [127, 0, 0, 1];
+pub(crate) const HOST: [u8; 4] = [10, 0, 0, 2];
+pub(crate) const RESOLVER: [u8; 4] = [10, 0, 0, 53];
 
 /// Two segments: curl asks a resolver over the network, then nginx over loopback.
 ///
 /// Seven packets: two of DNS (in the first segment), and five of TCP that were each recorded leaving and arriving; the
 /// last of them leaves in the first segment and arrives in the second.
-pub fn web_recording(folder: &Path) {
+pub(crate) fn web_recording(folder: &Path) {
     let mut recorder = Recorder::new(folder);
     let mut first = recorder.segment();
     let ms = |milliseconds: u64| START_NS + milliseconds * 1_000_000;

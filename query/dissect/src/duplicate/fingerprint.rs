@@ -93,7 +93,7 @@ impl Headers {
         let len = self.len;
         self.bytes[len..len + 4].copy_from_slice(&wire_len.to_be_bytes());
         // Every namespace has its own loopback addresses; others may be at the two ends of a link between namespaces.
-        let is_loopback = candidate.decoded.ip().is_some_and(|ip| ip.is_loopback());
+        let is_loopback = candidate.decoded.ip().is_some_and(crate::decode::Ip::is_loopback);
         let namespace = if is_loopback { candidate.netns_cookie } else { 0 };
         self.bytes[len + 4..len + TAIL_LEN].copy_from_slice(&namespace.to_be_bytes());
         XxHash3_128::oneshot(&self.bytes[..len + TAIL_LEN])

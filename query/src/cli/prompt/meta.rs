@@ -1,5 +1,7 @@
 //! The prompt's own commands, which begin with a backslash.
 
+use std::io::{self, Write};
+
 use crate::table::documentation;
 
 /// Whether the prompt goes on.
@@ -17,35 +19,38 @@ SET kcap.duplicates = true;   shows both copies of local packets
 Ctrl-C ends a query or clears the line. Tab completes tables, columns, functions and keywords.";
 
 /// Runs a command without its backslash.
-pub(super) fn run(command: &str) -> Next {
+pub(super) fn run(command: &str, output: &mut impl Write) -> io::Result<Next> {
     let (name, argument) = command.split_once(char::is_whitespace).unwrap_or((command, ""));
     match (name, argument.trim()) {
-        ("q" | "quit", _) => return Next::Leave,
-        ("?" | "h" | "help", _) => println!("{HELP}"),
-        ("d", "") => list_tables(),
-        ("d", table) => describe(table),
+        ("q" | "quit", _) => return Ok(Next::Leave),
+        ("?" | "h" | "help", _) => writeln!(output, "{HELP}")?,
+        ("d", "") => list_tables(output)?,
+        ("d", table) => describe(table, output)?,
         (name, _) => eprintln!("there is no command \\{name}; \\? lists them"),
     }
-    Next::Stay
+    output.flush()?;
+    Ok(Next::Stay)
 }
 
-fn list_tables() {
+fn list_tables(output: &mut impl Write) -> io::Result<()> {
     let tables = documentation();
     let width = tables.iter().map(|table| table.name.len()).max().unwrap_or(0);
     for table in tables {
-        println!("{:width$}  {}", table.name, table.summary);
+        writeln!(output, "{:width$}  {}", table.name, table.summary)?;
     }
+    Ok(())
 }
 
-fn describe(name: &str) {
+fn describe(name: &str, output: &mut impl Write) -> io::Result<()> {
     let Some(table) = documentation().into_iter().find(|table| table.name == name) else {
         eprintln!("there is no table {name}; \\d lists them");
-        return;
+        return Ok(());
     };
-    println!("{}", table.summary);
+    writeln!(output, "{}", table.summary)?;
     let names = table.columns.iter().map(|(field, _)| field.name().len());
     let width = names.max().unwrap_or(0);
     for (field, description) in &table.columns {
-        println!("  {:width$}  {description}", field.name());
+        writeln!(output, "  {:width$}  {description}", field.name())?;
     }
+    Ok(())
 }

@@ -54,7 +54,8 @@ pub(super) fn run(runtime: &Runtime, context: &SessionContext, format: Format) -
             continue;
         }
         if let Some(command) = text.strip_prefix('\\') {
-            if meta::run(command.trim_end_matches(';').trim()) == meta::Next::Leave {
+            let command = command.trim_end_matches(';').trim();
+            if meta::run(command, &mut BufWriter::new(std::io::stdout()))? == meta::Next::Leave {
                 break;
             }
             continue;

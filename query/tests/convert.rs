@@ -1,0 +1,123 @@
+//! `kcap convert` and `kcap info` over a recording whose every packet is known.
+
+mod support;
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use support::web_recording;
+
+fn kcap(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_kcap")).args(arguments).output().expect("kcap runs")
+}
+
+fn recording() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    web_recording(folder.path());
+    folder
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("paths of tests are UTF-8")
+}
+
+#[test]
+fn pcapng_has_each_packet_once_in_the_order_of_time() {
+    use pcap_file::pcapng::{Block, PcapNgReader};
+    let folder = recording();
+    let packets = |options: &[&str]| {
+        let output = kcap(&[&["convert", "--to", "pcapng"], options, &[text(folder.path()), "-"]].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let mut reader = PcapNgReader::new(&output.stdout[..]).expect("a section header");
+        let mut lengths = Vec::new();
+        while let Some(block) = reader.next_block() {
+            if let (Block::EnhancedPacket(packet), _) = block.expect("a whole block") {
+                lengths.push(packet.original_len);
+            }
+        }
+        lengths
+    };
+    assert_eq!(packets(&[]), [58, 74, 40, 40, 58, 45, 40]);
+    assert_eq!(packets(&["--duplicates"]), [58, 74, 40, 40, 40, 40, 58, 58, 45, 45, 40, 40]);
+}
+
+#[test]
+fn comments_name_both_ends() {
+    let folder = recording();
+    let output = kcap(&["convert", "--to", "pcapng", text(folder.path()), "-"]);
+    let bytes = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        bytes.contains("sender: curl (pid 100): curl http://localhost/ [cookie]\nreceiver: nginx (pid 200)")
+    );
+    assert!(bytes.contains("host testhost, recording 07070707-"));
+}
+
+#[test]
+fn pcap_has_the_captured_bytes() {
+    let folder = recording();
+    let output = kcap(&["convert", "--to", "pcap", text(folder.path()), "-"]);
+    let mut reader = pcap_file::pcap::PcapReader::new(&output.stdout[..]).expect("a head");
+    let mut bytes = Vec::new();
+    while let Some(packet) = reader.next_packet() {
+        bytes.push(packet.expect("a whole packet").data().to_vec());
+    }
+    assert_eq!(bytes.len(), 7);
+    assert_eq!(&bytes[5][40..], b"HELLO");
+}
+
+#[test]
+fn parquet_has_every_table_and_the_same_rows() {
+    let folder = recording();
+    let lake = folder.path().join("lake");
+    let output = kcap(&["convert", "--to", "parquet", text(folder.path()), text(&lake)]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let rows = |table: &str| {
+        let path = lake.join(format!("table={table}/date=2026-01-01/host=testhost/part-0.parquet"));
+        let file = std::fs::File::open(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let builder =
+            parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(file).expect("Parquet");
+        let group = builder.metadata().row_group(0);
+        assert!(group.column(0).offset_index_offset().is_some(), "{table}: page index");
+        if table == "packets" {
+            let bloom =
+                group.columns().iter().filter(|column| column.bloom_filter_offset().is_some()).count();
+            assert_eq!(bloom, 3);
+        }
+        builder.metadata().file_metadata().num_rows()
+    };
+    for (table, count) in [
+        ("packets", 7),
+        ("packet_payloads", 7),
+        ("processes", 2),
+        ("process_events", 4),
+        ("sockets", 4),
+        ("losses", 3),
+        ("segments", 2),
+        ("captures", 1),
+        ("interfaces", 1),
+    ] {
+        assert_eq!(rows(table), count, "{table}");
+    }
+    let again = kcap(&["convert", "--to", "parquet", text(folder.path()), text(&lake)]);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&again.stderr).contains("this folder is not empty"));
+}
+
+#[test]
+fn info_tells_what_there_is() {
+    let folder = recording();
+    let output = kcap(&["info", text(folder.path())]);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    for line in [
+        "host       testhost (x86_64, 2 processors)",
+        "records    12 packets, 8 events in",
+        "account    packet_ingress: seen 8 = filtered 1 + stored 6 + lost 1 (ring_full 1)",
+        "losses     1",
+    ] {
+        assert!(said.contains(line), "{line} in {said}");
+    }
+    let json = kcap(&["info", "--json", text(folder.path())]);
+    let value: serde_json::Value = serde_json::from_slice(&json.stdout).expect("JSON");
+    assert_eq!(value[0]["packets"], 12);
+    assert_eq!(value[0]["losses"][1]["lost_by_cause"]["ring_full"], 1);
+}
