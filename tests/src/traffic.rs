@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::ops::RangeInclusive;
 use std::process::Command;
 
 use nix::sys::signal::Signal;
@@ -13,6 +14,10 @@ use crate::namespace::Namespace;
 
 /// Bytes of the largest UDP payload over IPv4.
 pub const DATAGRAM_LEN_MAX: usize = 65_507;
+
+/// Ports that servers listen on: below those that the kernel gives to clients, so that a capture filter can tell this
+/// traffic from whatever else goes on.
+pub const SERVER_PORTS: RangeInclusive<u16> = 21_000..=21_999;
 
 /// What one process of `kcap-traffic` did.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -50,7 +50,7 @@ fn wrong_sql() {
     assert_says(&sql("SELECT nothing FROM packets"), FAILURE, "nothing");
     assert_says(&sql("SELECT * FROM sausages"), FAILURE, "sausages");
     assert_says(&sql("SELEC 1"), FAILURE, "SELEC");
-    assert_says(&sql("SELECT 1 +"), FAILURE, "SQL");
+    assert_says(&sql("SELECT 1 +"), FAILURE, "expression");
 
     // A segment of which only the start is there holds nothing yet.
     let whole = segments(&capture).remove(0);

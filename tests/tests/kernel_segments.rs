@@ -209,7 +209,7 @@ fn a_full_disk_is_survived_and_counted() {
         (packets_of(&capture, port) > 0).then_some(port)
     });
     let finished = recorder.end(Signal::SIGINT);
-    assert!(finished.stderr.contains("disk full"), "the summary says so: {}", finished.stderr);
+    assert!(finished.stderr.contains("disk was full"), "the summary says so: {}", finished.stderr);
     assert!(packets_of(&capture, before) > 0, "nothing recorded before is lost");
     assert!(packets_of(&capture, after) > 0, "recording goes on when there is room");
     assert!(

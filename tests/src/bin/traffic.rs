@@ -14,12 +14,12 @@
 //! Both sides are closed in the order that leaves full sockets in charge until the last packet: the client half-closes,
 //! the server answers and closes, the client reads the end and closes.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use kcap_tests::traffic::{DATAGRAM_LEN_MAX, Summary, pattern};
+use kcap_tests::traffic::{DATAGRAM_LEN_MAX, SERVER_PORTS, Summary, pattern};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
 
@@ -74,9 +74,22 @@ fn serve_in_child(address: &str, connections: usize) -> Result<()> {
 }
 
 fn listen(address: &str) -> Result<TcpListener> {
-    let listener = TcpListener::bind(SocketAddr::new(address.parse()?, 0)).context("bind")?;
+    let listener = bind(address, TcpListener::bind)?;
     print_line(&format!("listening {}", listener.local_addr()?.port()))?;
     Ok(listener)
+}
+
+/// Binds to the first of [`SERVER_PORTS`] that is free, beginning anywhere.
+fn bind<T>(address: &str, bind: impl Fn(SocketAddr) -> io::Result<T>) -> Result<T> {
+    let address = address.parse()?;
+    let start = usize::try_from(std::process::id())? % SERVER_PORTS.len();
+    for port in SERVER_PORTS.skip(start).chain(SERVER_PORTS.take(start)) {
+        match bind(SocketAddr::new(address, port)) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+            bound => return bound.context("bind"),
+        }
+    }
+    bail!("all ports are in use")
 }
 
 fn accept_all(listener: &TcpListener, connections: usize) -> Result<Summary> {
@@ -110,7 +123,7 @@ fn connect_tcp(server: SocketAddr, connections: usize, bytes: usize) -> Result<S
 }
 
 fn serve_udp(address: &str, datagrams: usize) -> Result<Summary> {
-    let socket = UdpSocket::bind(SocketAddr::new(address.parse()?, 0)).context("bind")?;
+    let socket = bind(address, UdpSocket::bind)?;
     socket.set_read_timeout(Some(PEER_TIME_MAX))?;
     print_line(&format!("listening {}", socket.local_addr()?.port()))?;
     let mut summary = Summary::of_this_process();
