@@ -48,7 +48,7 @@ pub fn main() -> ExitCode {
         Err(error) => return exit::usage(&error),
     };
     let result = match arguments.command {
-        Command::Sql(arguments) => sql::run(arguments),
+        Command::Sql(arguments) => sql::run(&arguments),
         Command::Info(arguments) => info::run(&arguments),
         Command::Convert(arguments) => convert::run(&arguments),
         Command::Record(arguments) => record::run(&arguments),

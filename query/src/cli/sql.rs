@@ -40,7 +40,7 @@ pub(super) struct SqlArguments {
 }
 
 /// Runs the command.
-pub(super) fn run(arguments: SqlArguments) -> anyhow::Result<()> {
+pub(super) fn run(arguments: &SqlArguments) -> anyhow::Result<()> {
     let library = Arc::new(open(&arguments.sources)?);
     let settings = SessionSettings {
         duplicates: arguments.duplicates,

@@ -66,7 +66,7 @@ impl ParquetFile {
             }
         }
         let writer = ArrowWriter::try_new(file, schema.clone(), Some(properties.build()))
-            .map_err(|error| at(path, error))?;
+            .map_err(|error| at(path, &error))?;
         Ok(Self { path: path.to_owned(), writer })
     }
 
@@ -75,9 +75,9 @@ impl ParquetFile {
     /// # Errors
     /// When they cannot be written.
     pub fn write(&mut self, batch: &RecordBatch) -> Result<(), ExportError> {
-        self.writer.write(batch).map_err(|error| at(&self.path, error))?;
+        self.writer.write(batch).map_err(|error| at(&self.path, &error))?;
         if self.writer.in_progress_size() > ROW_GROUP_BYTES_MAX {
-            self.writer.flush().map_err(|error| at(&self.path, error))?;
+            self.writer.flush().map_err(|error| at(&self.path, &error))?;
         }
         Ok(())
     }
@@ -87,7 +87,7 @@ impl ParquetFile {
     /// # Errors
     /// When it cannot be written.
     pub fn finish(self) -> Result<(), ExportError> {
-        self.writer.close().map(|_| ()).map_err(|error| at(&self.path, error))
+        self.writer.close().map(|_| ()).map_err(|error| at(&self.path, &error))
     }
 }
 
@@ -95,6 +95,6 @@ fn has_nested_before(schema: &SchemaRef, column: usize) -> bool {
     schema.fields().iter().take(column).any(|field| field.data_type().is_nested())
 }
 
-fn at(path: &Path, error: ParquetError) -> ExportError {
+fn at(path: &Path, error: &ParquetError) -> ExportError {
     ExportError::Io(std::io::Error::other(format!("{}: {error}", path.display())))
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use kcap_format::{Capture, SegmentState};
 
-use super::owners::{OwnerCache, SegmentOwners};
+use super::owner_cache::OwnerCache;
+use super::owners::SegmentOwners;
 use super::recording::{Recording, SegmentHandle};
 use crate::error::{Error, Result};
 

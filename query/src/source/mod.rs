@@ -1,6 +1,8 @@
 //! Where rows come from: the recordings under the paths that a person names.
 
+mod facts;
 mod library;
+mod owner_cache;
 mod owners;
 mod process_id;
 mod recording;

@@ -57,7 +57,7 @@ impl SegmentHandle {
         if let Some(clock) = self.clock.get() {
             return Ok(clock);
         }
-        let mut samples: Vec<proto::ClockSample> = self.segment.file_info().clock.iter().cloned().collect();
+        let mut samples: Vec<proto::ClockSample> = self.segment.file_info().clock.iter().copied().collect();
         for block in self.blocks(BlockType::CLOCK) {
             samples.extend(self.segment.clocks(block)?);
         }

@@ -41,8 +41,7 @@ impl Default for SessionSettings {
 
 /// A session over the recordings of `library`.
 pub fn new_session(library: &Arc<Library>, settings: &SessionSettings) -> Result<SessionContext> {
-    let mut options = KcapOptions::default();
-    options.duplicates = settings.duplicates;
+    let options = KcapOptions { duplicates: settings.duplicates };
     let mut config = SessionConfig::new()
         .with_information_schema(true)
         .with_batch_size(BATCH_ROWS_MAX)

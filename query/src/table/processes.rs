@@ -107,7 +107,7 @@ fn collect(recording: &Recording, sink: &mut RowSink<ProcessRow>) -> Result<Vec<
         }
     }
     let mut rows: Vec<ProcessRow> = processes.into_values().collect();
-    rows.sort_by(|left, right| (left.started, left.pid).cmp(&(right.started, right.pid)));
+    rows.sort_by_key(|row| (row.started, row.pid));
     Ok(rows)
 }
 

@@ -8,11 +8,14 @@ use crate::error::Result;
 use crate::export::{ExportInterface, InterfaceKey};
 use crate::source::{Library, SegmentHandle};
 
+/// What a recording tells of an interface: its name and its MAC address.
+type Known = (String, Option<[u8; 6]>);
+
 /// Interfaces by network namespace, index and link type; made when their first packet comes.
 #[derive(Debug)]
 pub(super) struct Interfaces {
     /// Names and MAC addresses by namespace and index.
-    known: HashMap<(u64, u32), (String, Option<[u8; 6]>)>,
+    known: HashMap<(u64, u32), Known>,
     snaplen: u32,
     made: HashMap<InterfaceKey, ExportInterface>,
 }

@@ -45,7 +45,7 @@ impl PacketBlock {
             library: Arc::clone(library),
             recording,
             position,
-            entry: entry.clone(),
+            entry: *entry,
             capture_id: uuid_text(&segment.file_info().capture_id),
             batch,
             decoded: Vec::new(),

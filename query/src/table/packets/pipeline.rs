@@ -159,7 +159,7 @@ fn steps(library: &Library, ranges: &[BlockRange], needs: Needs) -> VecDeque<Ste
             steps.extend(before(library, place, range.blocks.start));
         }
         let blocks = &library.recordings[place.0].segments[place.1].segment.blocks()[range.blocks.clone()];
-        steps.extend(packets(blocks).map(|entry| Step { place, entry: entry.clone(), wanted: true }));
+        steps.extend(packets(blocks).map(|entry| Step { place, entry: *entry, wanted: true }));
         end = Some((place, range.blocks.end));
     }
     if needs.peer
@@ -190,7 +190,7 @@ fn before(library: &Library, (recording, position): (usize, usize), start: usize
         .chain(earlier)
         .take_while(|(_, entry)| near(entry))
         .take(NEIGHBOURS_MAX)
-        .map(|(place, entry)| Step { place, entry: entry.clone(), wanted: false })
+        .map(|(place, entry)| Step { place, entry: *entry, wanted: false })
         .collect();
     steps.reverse();
     steps
@@ -211,6 +211,6 @@ fn after(library: &Library, (recording, position): (usize, usize), end: usize) -
     here.chain(later)
         .take_while(|(_, entry)| near(entry))
         .take(NEIGHBOURS_MAX)
-        .map(|(place, entry)| Step { place, entry: entry.clone(), wanted: false })
+        .map(|(place, entry)| Step { place, entry: *entry, wanted: false })
         .collect()
 }
