@@ -1,8 +1,9 @@
 //! What became of every event: the books from which LOSS blocks are written.
 //!
-//! The kernel counts each run of a program under exactly one fate, and `stored` there means "put into a ring". Here
-//! each record from a ring gets its final fate: written to a segment, or lost on the way. An event enters the books when its fate
-//! is known, so that each report satisfies `seen = filtered + stored + lost`; what lies in a ring or queue is in flight.
+//! The kernel counts each run of a program under exactly one fate, and `stored` there means "put into a
+//! ring". Here each record from a ring gets its final fate: written to a segment, or lost on the way. An
+//! event enters the books when its fate is known, so that each report satisfies `seen = filtered + stored +
+//! lost`; what lies in a ring or queue is in flight.
 
 use std::collections::BTreeMap;
 

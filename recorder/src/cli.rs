@@ -43,8 +43,8 @@ enum Command {
 
 /// Record into a folder until Ctrl-C, SIGTERM or the end of --duration.
 ///
-/// The folder gets segment files that `kcap sql`, `kcap info` and `kcap convert` read, also while recording goes on. What
-/// could not be recorded is counted by cause, in the segments and in the summary at the end.
+/// The folder gets segment files that `kcap sql`, `kcap info` and `kcap convert` read, also while recording
+/// goes on. What could not be recorded is counted by cause, in the segments and in the summary at the end.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   kcap-record run -o capture --duration 10s
@@ -60,7 +60,8 @@ pub(crate) struct RunArgs {
     /// Stop after this time [default: record until Ctrl-C]
     #[arg(long, value_name = "TIME", value_parser = positive_duration)]
     pub(crate) duration: Option<Duration>,
-    /// Most bytes to keep of a packet, or 'headers': network and transport headers only. TCP over loopback makes packets of up to 262144 bytes
+    /// Most bytes to keep of a packet, or 'headers': network and transport headers only. TCP over loopback
+    /// makes packets of up to 262144 bytes
     #[arg(long, value_name = "BYTES", default_value = "65535", value_parser = parse_snaplen)]
     pub(crate) snaplen: Snaplen,
     /// Begin a new segment when one has this size
@@ -81,7 +82,7 @@ pub(crate) struct RunArgs {
     /// zstd level, or 'stored'; lower ones are used while the recorder can't keep up
     #[arg(long, value_name = "LEVEL", default_value = "3", value_parser = parse_effort, allow_hyphen_values = true)]
     pub(crate) compression_level: Effort,
-    /// Threads that compress [default: half of the processors, at most 4]
+    /// Threads that compress [default: one for each processor, at most 4]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) threads: Option<u16>,
     /// Sync to disk this often: what a crash of the host may cost

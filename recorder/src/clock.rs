@@ -51,7 +51,8 @@ fn width_ns(sample: &ClockSample) -> u64 {
     sample.boot_after_ns.saturating_sub(sample.boot_before_ns)
 }
 
-/// These clocks exist on every kernel that can be recorded, so that a failure is not worth an error path: it reads 0.
+/// These clocks exist on every kernel that can be recorded, so that a failure is not worth an error path: it
+/// reads 0.
 fn read_ns(clock: ClockId) -> u64 {
     clock_gettime(clock).map_or(0, |time| {
         u64::try_from(time.tv_sec()).unwrap_or(0) * 1_000_000_000 + u64::try_from(time.tv_nsec()).unwrap_or(0)

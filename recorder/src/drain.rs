@@ -24,13 +24,15 @@ use crate::ring::{EventRecord, EventRing, PacketRing, Wakeups};
 const LINK_TYPE_RAW: u16 = 101;
 /// Packets are handed over at this age even if their batch is not full.
 const PACKETS_AGE_MAX: Duration = Duration::from_secs(1);
-/// Events are handed over at this age. A segment that ends waits for the events of its packets: keep it short.
+/// Events are handed over at this age. A segment that ends waits for the events of its packets: keep it
+/// short.
 const EVENTS_AGE_MAX: Duration = Duration::from_millis(100);
 /// How long the packet drainer sleeps when its ring is empty, unless the kernel calls.
 const PACKET_WAIT: Duration = Duration::from_millis(10);
 /// The same for events; also the longest time until a drainer sees that it is to stop.
 const EVENT_WAIT: Duration = Duration::from_millis(50);
-/// A batch that fills faster than this is followed by a larger one, and one that fills slower than the second by a smaller one.
+/// A batch that fills faster than this is followed by a larger one, and one that fills slower than the second
+/// by a smaller one.
 const BATCH_FILL_FAST: Duration = Duration::from_millis(10);
 const BATCH_FILL_SLOW: Duration = Duration::from_millis(50);
 
@@ -116,8 +118,8 @@ struct Filled {
     ended: bool,
 }
 
-/// How many packets to take at once: what the target has room for if they are like those before, but no more than
-/// certainly fit into the largest batch.
+/// How many packets to take at once: what the target has room for if they are like those before, but no more
+/// than certainly fit into the largest batch.
 fn records_that_fit(batch: &PacketBatch, target_len: usize, record_len_max: usize) -> u64 {
     let raw_len = batch.raw_len();
     let record_len = raw_len / batch.len.max(1);

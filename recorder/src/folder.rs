@@ -58,8 +58,8 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    /// Opens a folder for recording, and makes it if there is none. Segments that are in it are kept, and counted for
-    /// `--max-disk`; new ones get higher numbers.
+    /// Opens a folder for recording, and makes it if there is none. Segments that are in it are kept, and
+    /// counted for `--max-disk`; new ones get higher numbers.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         match fs::metadata(path) {
             Ok(found) if !found.is_dir() => bail!("{} is a file; give -o a folder", path.display()),

@@ -1,8 +1,9 @@
 //! The governor: compression follows the backlog, so that compressing never costs a record.
 //!
-//! Blocks that wait for a compressor ask for less effort. Blocks that wait for the disk ask for more: the smaller they are,
-//! the sooner they are written. What a step really costs depends on the traffic (repeated payloads are compressed faster
-//! than they are written), so it is measured, and no step is taken to where a byte is known to cost more.
+//! Blocks that wait for a compressor ask for less effort. Blocks that wait for the disk ask for more: the
+//! smaller they are, the sooner they are written. What a step really costs depends on the traffic (repeated
+//! payloads are compressed faster than they are written), so it is measured, and no step is taken to where a
+//! byte is known to cost more.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError};

@@ -1,8 +1,9 @@
 //! `kcap-record`: records packets, sockets and processes of a Linux host into segments.
 //!
-//! The way of the data: [`probe`] loads and attaches the kernel programs, [`ring`] hands out what they recorded, `drain`
-//! collects it into batches, `compress` makes blocks of these, and `sink` writes them into the segments of a `recording`.
-//! Beside it, `enrich` knows what is alive, and `account` what became of every event.
+//! The way of the data: [`probe`] loads and attaches the kernel programs, [`ring`] hands out what they
+//! recorded, `drain` collects it into batches, `compress` makes blocks of these, and `sink` writes them into
+//! the segments of a `recording`. Beside it, `enrich` knows what is alive, and `account` what became of every
+//! event.
 
 pub mod cli;
 pub mod losses;

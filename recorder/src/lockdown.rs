@@ -1,5 +1,5 @@
-//! What the process gives up once the programs are attached. It applies to the calling thread and the threads that it
-//! makes: threads that need more for a while are made before.
+//! What the process gives up once the programs are attached. It applies to the calling thread and the threads
+//! that it makes: threads that need more for a while are made before.
 
 use std::path::Path;
 
@@ -15,7 +15,8 @@ use tracing::debug;
 /// Drops every capability but those in the list, and the ways to get others.
 pub(crate) fn apply(folder: &Path) -> Result<()> {
     let keep = kept_capabilities(folder);
-    // Bounding first: dropping from it takes a capability of its own. Without that one there is nothing to drop.
+    // Bounding first: dropping from it takes a capability of its own. Without that one there is nothing to
+    // drop.
     if caps::has_cap(None, CapSet::Effective, Capability::CAP_SETPCAP)? {
         for capability in caps::read(None, CapSet::Bounding)?.difference(&keep) {
             caps::drop(None, CapSet::Bounding, *capability).context("cannot drop a capability for good")?;
@@ -39,7 +40,8 @@ pub(crate) fn apply(folder: &Path) -> Result<()> {
 
 /// - `CAP_BPF`: reading the counters goes through `bpf(2)`, which kernels before 5.19 refuse to others when
 ///   `kernel.unprivileged_bpf_disabled` is set.
-/// - `CAP_DAC_OVERRIDE`: only for a folder that belongs to another user, in which each new segment is a new file.
+/// - `CAP_DAC_OVERRIDE`: only for a folder that belongs to another user, in which each new segment is a new
+///   file.
 fn kept_capabilities(folder: &Path) -> CapsHashSet {
     let mut keep = CapsHashSet::from([Capability::CAP_BPF]);
     let is_own = std::fs::metadata(folder).is_ok_and(|found| found.uid() == geteuid().as_raw());

@@ -1,8 +1,8 @@
 //! What the threads hand to each other, and how much of it there may be.
 //!
-//! Drainers fill batches from a fixed pool, compressors turn them into blocks, the sink writes these in the order of their sequence
-//! numbers and gives the batches back. The pools bound the memory: when everything is full, the drainers wait, the
-//! rings fill, and the kernel programs count what they can't hand over.
+//! Drainers fill batches from a fixed pool, compressors turn them into blocks, the sink writes these in the
+//! order of their sequence numbers and gives the batches back. The pools bound the memory: when everything is
+//! full, the drainers wait, the rings fill, and the kernel programs count what they can't hand over.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -22,7 +22,8 @@ use crate::syncer::{Order, Reply, Syncer};
 const RETRY_NS: u64 = 1_000_000_000;
 /// Longest wait for the events that belong to the packets of a segment that is due to end.
 const ROTATION_WAIT_NS: u64 = 1_000_000_000;
-/// A segment ends when there is room left for only this many blocks: snapshot, losses, clock and the held back.
+/// A segment ends when there is room left for only this many blocks: snapshot, losses, clock and the held
+/// back.
 const BLOCKS_SPARE: usize = 4096;
 /// Most bytes of a SEAL block, without and for each block of its segment.
 const SEAL_LEN_BASE: u64 = 1024;
@@ -92,8 +93,8 @@ struct Open<T: Storage> {
 }
 
 impl<S: Store> Recording<S> {
-    /// Begins a recording with its first segment. `file` is what all FILE blocks have in common; the books begin at
-    /// `begin_ns`, when the programs were attached.
+    /// Begins a recording with its first segment. `file` is what all FILE blocks have in common; the books
+    /// begin at `begin_ns`, when the programs were attached.
     pub(crate) fn begin(
         store: S,
         limits: Limits,
@@ -176,7 +177,8 @@ impl<S: Store> Recording<S> {
         self.sync_if_due(now_ns);
     }
 
-    /// True when the open segment takes no more packets, and waits for the events that belong to those it has.
+    /// True when the open segment takes no more packets, and waits for the events that belong to those it
+    /// has.
     pub(crate) fn rotation_pending(&mut self, now_ns: u64) -> bool {
         let limits = &self.limits;
         let Some(open) = &mut self.open else { return false };
@@ -395,7 +397,8 @@ impl<S: Store> Recording<S> {
         self.store.close(path, len);
     }
 
-    /// Removes the oldest segments until `len` more bytes may be written; false when nothing is left to remove.
+    /// Removes the oldest segments until `len` more bytes may be written; false when nothing is left to
+    /// remove.
     fn make_room(&mut self, len: u64) -> bool {
         let Some(limit) = self.limits.disk_len_max else { return true };
         let open_len = self.open.as_ref().map_or(0, |open| open.writer.len());

@@ -1,4 +1,5 @@
-//! Segments on a disk that fills, breaks and recovers: nothing is written twice, and every record is booked once.
+//! Segments on a disk that fills, breaks and recovers: nothing is written twice, and every record is booked
+//! once.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -56,14 +56,15 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     let begin_ns = clock::boot_ns();
     loaded.attach()?;
     if !host::in_initial_pid_namespace() {
-        let line = "initial pid namespace: processes older than the recorder have other numbers in /proc than in events";
+        let line = "initial pid namespace: /proc has other process numbers than the events";
         loaded.missing.push(line.to_owned());
     }
     for line in &loaded.missing {
         warn!(missing = line, "recording without");
     }
     let (to_sink, sink_messages) = unbounded();
-    // After attaching, so that nothing falls between; before the lock down, since it needs what that takes away.
+    // After attaching, so that nothing falls between; before the lock down, since it needs what that takes
+    // away.
     let enumerator = start_enumeration(loaded.cgroup(), to_sink.clone())?;
     lockdown::apply(&args.output)?;
     // Only now: a thread keeps the capabilities that it was made with.
@@ -222,7 +223,7 @@ fn start_threads(
 
 fn compressor_count(args: &RunArgs) -> usize {
     let processors = thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    args.threads.map_or((processors / 2).clamp(1, COMPRESSORS_MAX), usize::from)
+    args.threads.map_or(processors.min(COMPRESSORS_MAX), usize::from)
 }
 
 fn start_enumeration(cgroup: &Path, to_sink: Sender<ToSink>) -> Result<JoinHandle<()>> {

@@ -65,7 +65,7 @@ impl fmt::Display for Summary<'_> {
 fn explain(cause: LossCause) -> &'static str {
     match cause {
         LossCause::RingFull => {
-            "because a ring was full: try a larger --packet-buffer or --event-buffer, a smaller --snaplen, or a faster disk"
+            "because a ring was full: try a larger --packet-buffer or --event-buffer, or a smaller --snaplen"
         }
         LossCause::CopyFailed => "because the kernel refused to copy their bytes",
         LossCause::BadRecord => "because a ring record made no sense: please report this",

@@ -1,4 +1,5 @@
-//! The thread that waits for the disk, so that the sink doesn't: it syncs the open segment and seals ended ones.
+//! The thread that waits for the disk, so that the sink doesn't: it syncs the open segment and seals ended
+//! ones.
 
 use std::io;
 use std::path::PathBuf;

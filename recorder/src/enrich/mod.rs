@@ -1,4 +1,5 @@
-//! What the kernel programs don't tell by themselves: what was there before the recorder, and what is alive now.
+//! What the kernel programs don't tell by themselves: what was there before the recorder, and what is alive
+//! now.
 
 mod event;
 mod interface;
@@ -14,8 +15,9 @@ use kcap_format::proto::Event;
 pub(crate) use event::{exec, exit, fork, socket};
 pub(crate) use state::State;
 
-/// Everything that is older than the recorder: processes, sockets, interfaces. Call it after the programs were
-/// attached, so that nothing falls between, and on a thread of its own, which it moves through network namespaces.
+/// Everything that is older than the recorder: processes, sockets, interfaces. Call it after the programs
+/// were attached, so that nothing falls between, and on a thread of its own, which it moves through network
+/// namespaces.
 pub(crate) fn enumerate(cgroup2_root: Option<&Path>) -> Vec<Event> {
     let proc_root = Path::new("/proc");
     let mut events = process::enumerate(proc_root, cgroup2_root);

@@ -91,7 +91,8 @@ struct Stat {
 }
 
 impl Stat {
-    /// The name stands in parentheses and may hold any byte, parentheses and spaces too: the last one ends it.
+    /// The name stands in parentheses and may hold any byte, parentheses and spaces too: the last one ends
+    /// it.
     fn parse(text: &[u8]) -> Option<Self> {
         let open = text.iter().position(|byte| *byte == b'(')?;
         let close = text.iter().rposition(|byte| *byte == b')')?;

@@ -1,4 +1,5 @@
-//! Sockets that are older than the recorder, and interfaces, in every network namespace that a process lives in, with their owners.
+//! Sockets that are older than the recorder, and interfaces, in every network namespace that a process lives
+//! in, with their owners.
 
 use std::fs::{self, File};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -77,8 +78,9 @@ fn set_owner(event: &mut Event, owners: &FxHashMap<u64, Owner>) {
     }
 }
 
-/// Looks at the open files and the network namespace of every process. A socket that several processes hold belongs to
-/// the youngest: the server behind the one that opened its port, the child behind its forking parent.
+/// Looks at the open files and the network namespace of every process. A socket that several processes hold
+/// belongs to the youngest: the server behind the one that opened its port, the child behind its forking
+/// parent.
 fn walk(proc_root: &Path) -> Holders {
     let mut holders = Holders::default();
     let mut files = 0;

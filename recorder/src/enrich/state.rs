@@ -1,7 +1,7 @@
 //! What is alive: processes, sockets and interfaces, kept up to date from the events as they are written.
 //!
-//! Each new segment begins with these, so that it can be read alone. Kept are the events themselves, the last of each kind;
-//! a snapshot repeats them with `snapshot` set.
+//! Each new segment begins with these, so that it can be read alone. Kept are the events themselves, the last
+//! of each kind; a snapshot repeats them with `snapshot` set.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,7 +14,8 @@ use tracing::warn;
 const PROCESSES_MAX: usize = 1 << 17;
 /// Most sockets kept.
 const SOCKETS_MAX: usize = 1 << 17;
-/// How long the ended are kept: packets of a closed socket may still wait to be written into the next segment.
+/// How long the ended are kept: packets of a closed socket may still wait to be written into the next
+/// segment.
 const LINGER_NS: u64 = 5_000_000_000;
 /// A start read from `/proc` is exact to a clock tick, which is at most this long.
 const COARSE_START_NS: u64 = 20_000_000;
@@ -27,8 +28,8 @@ pub(crate) struct State {
     interfaces: Vec<Event>,
     /// What ended, oldest first.
     ended: VecDeque<(u64, Ended)>,
-    /// What is older than the recorder was added: until then an end must be remembered, since the enumeration may
-    /// have seen what ended a moment later.
+    /// What is older than the recorder was added: until then an end must be remembered, since the enumeration
+    /// may have seen what ended a moment later.
     enumerated: bool,
     refused: u64,
 }
@@ -201,9 +202,7 @@ impl State {
 
     fn refuse(&mut self) {
         if self.refused == 0 {
-            warn!(
-                "more processes or sockets than are kept: those that follow are in no snapshot, only in their own events"
-            );
+            warn!("more processes or sockets than are kept: those that follow are in no snapshot");
         }
         self.refused += 1;
     }
@@ -214,8 +213,8 @@ impl ProcessState {
         Self { id, told: Vec::new(), image: None, ended_ns: None }
     }
 
-    /// For a process that was cloned and executed nothing since: what it runs, by its parent's image, since its parent
-    /// may be in no snapshot any more.
+    /// For a process that was cloned and executed nothing since: what it runs, by its parent's image, since
+    /// its parent may be in no snapshot any more.
     fn inherited_image(&self) -> Option<Event> {
         let [Event { time_ns, event: Some(event::Event::Fork(fork)), .. }, ..] = self.told.as_slice() else {
             return None;
