@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 /// IP protocol numbers.
 const TCP: u8 = 6;
 const UDP: u8 = 17;
+const HOP_BY_HOP: u8 = 0;
+const HOP_BY_HOP_HEADER_LEN: usize = 8;
 const IPV4_HEADER_LEN_MIN: usize = 20;
 const IPV6_HEADER_LEN: usize = 40;
 const TCP_HEADER_LEN_MIN: usize = 20;
@@ -84,12 +86,13 @@ impl<'a> Segment<'a> {
     }
 }
 
-/// Protocol and transport header of TCP or UDP over IPv4 or over IPv6 without extension headers, which is what the tests
-/// send.
+/// Protocol and transport header of TCP or UDP over IPv4, or over IPv6 without extension headers other than the hop-by-hop one
+/// that the kernel puts before packets of more than 64 KiB (RFC 2675).
 fn transport(packet: &[u8]) -> Option<(u8, &[u8])> {
     let (protocol, header_len) = match packet.first()? >> 4 {
         4 if packet.len() >= IPV4_HEADER_LEN_MIN => (packet[9], usize::from(packet[0] & 0xf) * 4),
-        6 if packet.len() >= IPV6_HEADER_LEN => (packet[6], IPV6_HEADER_LEN),
+        6 if packet.len() >= IPV6_HEADER_LEN && packet[6] != HOP_BY_HOP => (packet[6], IPV6_HEADER_LEN),
+        6 => (*packet.get(IPV6_HEADER_LEN)?, IPV6_HEADER_LEN + HOP_BY_HOP_HEADER_LEN),
         _ => return None,
     };
     matches!(protocol, TCP | UDP).then(|| packet.get(header_len..)).flatten().map(|header| (protocol, header))

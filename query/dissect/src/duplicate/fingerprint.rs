@@ -17,6 +17,15 @@ const IPV4_LENGTH_AND_ID: std::ops::Range<usize> = 2..6;
 /// Place of the payload length in an IPv6 header.
 const IPV6_LENGTH: std::ops::Range<usize> = 4..6;
 
+/// Places of the next header in an IPv6 header, and of the header after it.
+const IPV6_NEXT_HEADER: usize = 6;
+const IPV6_HEADER_LEN: usize = 40;
+
+/// Bytes of a hop-by-hop header that has only a jumbo payload option, and how it goes on after its next header
+/// (RFC 2675, 2): its length in units of eight bytes without the first, and the option's type and length.
+const JUMBO_HEADER_LEN: usize = 8;
+const JUMBO_HEADER: [u8; 3] = [0, 0xc2, 4];
+
 /// Place of the low eight flags in a TCP header, and three of them.
 const TCP_FLAGS: usize = 13;
 const FIN: u8 = 0x01;
@@ -40,6 +49,7 @@ pub(super) fn pieces(candidate: &Candidate<'_>) -> Option<u128> {
     let mut headers = Headers::of(candidate)?;
     let ip = candidate.decoded.ip()?;
     candidate.decoded.tcp()?;
+    headers.remove_jumbo_header();
     let varying = if ip.version == 4 { IPV4_LENGTH_AND_ID } else { IPV6_LENGTH };
     headers.bytes.get_mut(varying)?.fill(0);
     let tcp = headers.transport;
@@ -86,6 +96,21 @@ impl Headers {
             checksum.fill(0);
         }
         Some(Self { bytes: buffer, len: headers.len(), transport })
+    }
+
+    /// Removes the header that the kernel puts before TCP packets longer than IPv6 can tell (`ip6_xmit`), and takes away
+    /// again before it cuts them (`ipv6_hopopt_jumbo_remove`).
+    fn remove_jumbo_header(&mut self) {
+        let end = IPV6_HEADER_LEN + JUMBO_HEADER_LEN;
+        let is_ipv6 = self.bytes[0] >> 4 == 6;
+        let has_jumbo_header = self.bytes[IPV6_NEXT_HEADER] == 0
+            && self.bytes[IPV6_HEADER_LEN + 1..][..JUMBO_HEADER.len()] == JUMBO_HEADER;
+        if is_ipv6 && has_jumbo_header && self.transport >= end && self.len >= self.transport {
+            self.bytes[IPV6_NEXT_HEADER] = self.bytes[IPV6_HEADER_LEN];
+            self.bytes.copy_within(end..self.len, IPV6_HEADER_LEN);
+            self.len -= JUMBO_HEADER_LEN;
+            self.transport -= JUMBO_HEADER_LEN;
+        }
     }
 
     /// The hash of the headers, a length and the namespace.

@@ -297,6 +297,32 @@ fn pieces_of_a_departure_are_its_copies() {
     assert_eq!(push(&mut matcher, &bulk(8, Ingress, 3000, 9, PSH_ACK, 500, 0)), Some(1));
 }
 
+/// Over IPv6 such a departure has a hop-by-hop header with its length, which its pieces don't have.
+#[test]
+fn pieces_of_a_jumbo_packet_are_its_copies() {
+    let headers = |sequence| ipv6(6, &tcp(40_000, 443, sequence, 1, 0x10));
+    let with_payload = |id, direction, bytes, payload_len, gso_size| Record {
+        payload: Some(vec![0; payload_len]),
+        gso_size,
+        ..record(id, direction, bytes)
+    };
+    let piece = |id, sequence, payload_len: u16| {
+        let mut bytes = headers(sequence);
+        let len = u16::try_from(bytes.len()).unwrap() - 40 + payload_len;
+        bytes[4..6].copy_from_slice(&len.to_be_bytes());
+        with_payload(id, Ingress, bytes, usize::from(payload_len), 0)
+    };
+    let mut jumbo = headers(1000);
+    jumbo[4..7].fill(0);
+    // Next header TCP; a jumbo payload option of 20 bytes of TCP header, 70,000 of payload and these 8.
+    jumbo.splice(40..40, [6, 0, 0xc2, 4, 0, 1, 0x11, 0x8c]);
+    let mut matcher = DuplicateMatcher::default();
+    push(&mut matcher, &with_payload(1, Egress, jumbo, 70_000, 40_000));
+    assert_eq!(push(&mut matcher, &piece(2, 1000, 40_000)), Some(1));
+    assert_eq!(push(&mut matcher, &piece(3, 41_000, 29_999)), None, "the rest is longer");
+    assert_eq!(push(&mut matcher, &piece(4, 41_000, 30_000)), Some(1));
+}
+
 #[test]
 fn a_departure_that_arrived_whole_has_no_pieces() {
     let mut matcher = DuplicateMatcher::default();
