@@ -27,7 +27,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// Bytes that are not what the writer wrote.
-    #[error("{}: corrupt at offset {offset}: {what}; `kcap repair` saves the blocks that are whole", path.display())]
+    #[error("{}: corrupt at offset {offset}: {what}; salvage reading has the blocks that are whole", path.display())]
     Corrupt {
         /// The file.
         path: PathBuf,
@@ -37,7 +37,7 @@ pub enum Error {
         what: &'static str,
     },
     /// A block that was not yet synced is not whole, and the reader was asked to be strict, or it is the first.
-    #[error("{}: cut short at offset {offset}, or still being written; `kcap repair` saves the blocks before", path.display())]
+    #[error("{}: cut short at offset {offset}, or still being written; tail-tolerant reading has the blocks before", path.display())]
     Torn {
         /// The file.
         path: PathBuf,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kcap_format::{Capture, SegmentState};
+use kcap_format::{Capture, ReadMode, ReadOptions, SegmentState};
 
 use super::owner_cache::OwnerCache;
 use super::owners::SegmentOwners;
@@ -92,7 +92,8 @@ fn open_source(path: &Path, problems: &mut Vec<String>) -> Result<Vec<kcap_forma
     if !path.exists() {
         return Err(Error::MissingPath { path: path.to_owned() });
     }
-    let capture = Capture::open(path)?;
+    // A damaged segment gives the blocks that are whole; `state_problem` says that others are missing.
+    let capture = Capture::open_with(path, &ReadOptions::with_mode(ReadMode::Salvage))?;
     if capture.segments.is_empty() {
         // An empty folder is an error of its own; here every segment of it had one.
         return Err(capture.problems.into_iter().next().map_or_else(
@@ -112,7 +113,7 @@ fn state_problem(segment: &kcap_format::Segment) -> Option<String> {
             Some(format!("{path}: cut short at offset {offset}; everything before it is used"))
         }
         SegmentState::Corrupt { offset, what } => {
-            Some(format!("{path}: damaged at offset {offset} ({what}); everything before it is used"))
+            Some(format!("{path}: damaged at offset {offset} ({what}); the blocks that are whole are used"))
         }
         _ => None,
     }
