@@ -61,6 +61,21 @@ fn local_packets_count_once_unless_both_copies_are_wanted() {
     assert_eq!(query_with(folder.path(), &["--duplicates"], joined), "2,1,egress,ingress", "across segments");
 }
 
+/// Copies are found across blocks, and so across partitions, however the scan is cut; also where packets look alike.
+#[test]
+fn partitions_do_not_change_answers() {
+    let folder = tempfile::tempdir().expect("a folder");
+    support::flood_recording(folder.path(), 40, 50);
+    for partitions in [1, 2, 3, 7, 64] {
+        let sql = format!(
+            "SET datafusion.execution.target_partitions = {partitions}; SELECT count(*) AS n, sum(len) AS bytes, \
+             count(DISTINCT packet_id) AS ids, min(dst_process_name) AS receiver, count(dst_pid) > 1940 AS received \
+             FROM packets"
+        );
+        assert_eq!(query(folder.path(), &sql), "2000,116000,2000,server,true", "{partitions} partitions");
+    }
+}
+
 #[test]
 fn packets_name_the_processes_at_both_ends() {
     let folder = recording();

@@ -35,7 +35,9 @@ fn message(error: &DataFusionError) -> String {
         | DataFusionError::NotImplemented(text)
         | DataFusionError::Configuration(text) => plain(text),
         DataFusionError::ResourcesExhausted(text) => {
-            format!("not enough memory (raise --memory-limit): {}", plain(text))
+            // Behind it comes a list of everybody who has some.
+            let cause = text.split(" with top memory consumers").next().unwrap_or(text);
+            format!("not enough memory, raise --memory-limit: {}", plain(cause))
         }
         DataFusionError::Diagnostic(_, inner) | DataFusionError::Context(_, inner) => message(inner),
         DataFusionError::Shared(inner) => message(inner),

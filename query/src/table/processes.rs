@@ -17,6 +17,8 @@ pub(super) struct Processes;
 
 /// How a process was first learned of.
 const FIRST_SEEN: [&str; 4] = ["fork", "exec", "exit", "enumerate"];
+/// Place of "fork" in it.
+const FORK: usize = 0;
 
 /// One process.
 #[derive(Debug, Default)]
@@ -52,13 +54,13 @@ impl Facts for Processes {
             Column::text("parent_proc_id", "The process that cloned it, or its parent when it was found; null when not known", |rows: &[ProcessRow], row| rows[row].parent_proc_id.as_deref()),
             Column::number::<UInt32Type>("parent_pid", "Process id of the parent", |rows: &[ProcessRow], row| Some(rows[row].parent?.pid)),
             Column::text("process_name", "Name the kernel keeps (`comm`), at most 15 bytes", |rows: &[ProcessRow], row| rows[row].name.as_deref()),
-            Column::text("executable", "File that was executed last; null when it never executed one", |rows: &[ProcessRow], row| rows[row].executable.as_deref()),
+            Column::text("executable", "File that it runs: executed last by it, or by who cloned it; null for kernel threads and when not known", |rows: &[ProcessRow], row| rows[row].executable.as_deref()),
             Column::text_list("arguments", "Arguments of the last execution, the program's name first", |rows: &[ProcessRow], row| Some(&rows[row].arguments[..])),
             Column::text("command_line", "The arguments joined by blanks", |rows: &[ProcessRow], row| rows[row].command_line.as_deref()),
             Column::number::<UInt32Type>("uid", "User id in the initial user namespace", |rows: &[ProcessRow], row| Some(rows[row].credentials?.uid)),
             Column::number::<UInt32Type>("gid", "Group id in the initial user namespace", |rows: &[ProcessRow], row| Some(rows[row].credentials?.gid)),
             Column::number::<UInt64Type>("cgroup_id", "Id of the cgroup v2 (inode of its folder)", |rows: &[ProcessRow], row| rows[row].cgroup_id),
-            Column::text("cgroup_path", "Path of the cgroup below the cgroup2 root; null when it was not read", |rows: &[ProcessRow], row| rows[row].cgroup_path.as_deref()),
+            Column::text("cgroup_path", "Path of the cgroup below the cgroup2 root; null when no process of it was there when the recording began", |rows: &[ProcessRow], row| rows[row].cgroup_path.as_deref()),
             Column::timestamp("start_ts", "When it was cloned; to 10 ms for processes older than the recorder", |rows: &[ProcessRow], row| Some(rows[row].started)).required(),
             Column::timestamp("exit_ts", "When its last thread ended; null while it lives", |rows: &[ProcessRow], row| rows[row].exited),
             Column::number::<Int32Type>("exit_code", "Status it exited with; null while it lives or when a signal killed it", |rows: &[ProcessRow], row| rows[row].exit_code.filter(|code| code & 0x7f == 0).map(|code| (code >> 8 & 0xff) as i32)),
@@ -81,12 +83,14 @@ impl Facts for Processes {
 /// All processes of a recording, the oldest first.
 fn collect(recording: &Recording, sink: &mut RowSink<ProcessRow>) -> Result<Vec<ProcessRow>> {
     let mut processes: HashMap<ProcessIdentity, ProcessRow> = HashMap::new();
+    let mut cgroup_paths: HashMap<u64, String> = HashMap::new();
     for handle in &recording.segments {
         let clock = handle.clock()?;
         for events in handle.events() {
             for event in events? {
                 let Some(step) = Step::of(&event) else { continue };
                 let time = clock.realtime_ns(event.time_ns);
+                let inherited = step.inherited(&processes);
                 let row = match processes.entry(step.identity) {
                     std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
                     std::collections::hash_map::Entry::Vacant(entry) => {
@@ -102,11 +106,19 @@ fn collect(recording: &Recording, sink: &mut RowSink<ProcessRow>) -> Result<Vec<
                     }
                 };
                 row.learn(&step, time);
+                row.inherit(inherited);
+                if let (Some(id), Some(path)) = (row.cgroup_id, &row.cgroup_path) {
+                    cgroup_paths.entry(id).or_insert_with(|| path.clone());
+                }
                 row.parent_proc_id = row.parent.map(|parent| process_id_text(handle.boot_id(), parent));
             }
         }
     }
     let mut rows: Vec<ProcessRow> = processes.into_values().collect();
+    // The kernel tells ids of cgroups only; their paths were read for processes older than the recorder.
+    for row in rows.iter_mut().filter(|row| row.cgroup_path.is_none()) {
+        row.cgroup_path = row.cgroup_id.and_then(|id| cgroup_paths.get(&id).cloned());
+    }
     rows.sort_by_key(|row| (row.started, row.pid));
     Ok(rows)
 }
@@ -126,7 +138,7 @@ struct Step<'a> {
 impl<'a> Step<'a> {
     fn of(event: &'a proto::Event) -> Option<Self> {
         let (kind, process, exit) = match event.event.as_ref()? {
-            Kind::Fork(fork) => (0, fork.process.as_ref(), None),
+            Kind::Fork(fork) => (FORK, fork.process.as_ref(), None),
             Kind::Exec(exec) => (1, exec.process.as_ref(), None),
             Kind::Exit(exit) => (2, None, Some(exit)),
             Kind::Enumerate(enumerate) => (3, enumerate.process.as_ref(), None),
@@ -136,9 +148,28 @@ impl<'a> Step<'a> {
         let identity = ProcessIdentity::from_proto(id)?;
         Some(Self { identity, start_time_ns: id?.start_time_ns, kind, process, exit })
     }
+
+    /// What a new process runs: what its parent runs, until it executes something.
+    fn inherited(
+        &self,
+        processes: &HashMap<ProcessIdentity, ProcessRow>,
+    ) -> Option<(Option<String>, Vec<String>)> {
+        let process = self.process.filter(|_| self.kind == FORK)?;
+        let parent = processes.get(&ProcessIdentity::from_proto(process.parent.as_ref())?)?;
+        Some((parent.executable.clone(), parent.arguments.clone()))
+    }
 }
 
 impl ProcessRow {
+    fn inherit(&mut self, inherited: Option<(Option<String>, Vec<String>)>) {
+        let Some((executable, arguments)) = inherited else { return };
+        self.executable = self.executable.take().or(executable);
+        if self.arguments.is_empty() && !arguments.is_empty() {
+            self.command_line = Some(arguments.join(" "));
+            self.arguments = arguments;
+        }
+    }
+
     fn learn(&mut self, step: &Step<'_>, time: i64) {
         if let Some(process) = step.process {
             // Later segments repeat in their snapshots what is known; only what is said replaces.

@@ -61,7 +61,7 @@ impl Facts for Sockets {
             Column::repeated_text("family", "ipv4, ipv6, or the number of the address family", |rows: &[SocketRow], row| rows[row].family.as_deref()),
             Column::repeated_text("type", "stream, datagram, raw, or the number of the socket type", |rows: &[SocketRow], row| rows[row].socket_type.as_deref()),
             Column::repeated_text("ip_proto_name", "tcp, udp, …, or the number of the protocol", |rows: &[SocketRow], row| rows[row].protocol.as_deref()),
-            Column::address("local_ip", "Local address; null when unbound or not known", |rows: &[SocketRow], row| rows[row].local),
+            Column::address("local_ip", "Local address; null when it is any (0.0.0.0, ::) or not known", |rows: &[SocketRow], row| rows[row].local),
             Column::number::<UInt16Type>("local_port", "Local port; null when unbound", |rows: &[SocketRow], row| rows[row].local_port),
             Column::address("remote_ip", "Address of the peer; null when there is none", |rows: &[SocketRow], row| rows[row].remote),
             Column::number::<UInt16Type>("remote_port", "Port of the peer; null when there is none", |rows: &[SocketRow], row| rows[row].remote_port),

@@ -333,3 +333,35 @@ fn report(
         ..proto::LossReport::default()
     }
 }
+
+/// One process sends datagrams that all look alike to another one over loopback: so many blocks of so many records in each
+/// direction. A packet arrives when the next two have left.
+pub(crate) fn flood_recording(folder: &Path, blocks: u64, packets: u64) {
+    const CLIENT: u32 = 300;
+    const SERVER: u32 = 400;
+    const IN_FLIGHT: u64 = 3;
+    let mut recorder = Recorder::new(folder);
+    let mut segment = recorder.segment();
+    segment.events(&[
+        socket(START_NS, SocketKind::Send, 31, CLIENT, "client"),
+        socket(START_NS, SocketKind::Receive, 41, SERVER, "server"),
+    ]);
+    let header = udp((LOOPBACK, 9999), (LOOPBACK, 7777), 0, 30);
+    let total = blocks * packets;
+    let mut batch = PacketBatch::default();
+    for number in 0..total + IN_FLIGHT {
+        let time = START_NS + number * 20_000;
+        if number < total {
+            batch.push(&row(time, Direction::Egress, 31, 58), &header, &[0; 30]);
+        }
+        if number >= IN_FLIGHT {
+            batch.push(&row(time + 1000, Direction::Ingress, 41, 58), &header, &[0; 30]);
+        }
+        if batch.len as u64 >= 2 * packets {
+            segment.packets(&batch);
+            batch.clear();
+        }
+    }
+    segment.packets(&batch);
+    segment.seal();
+}

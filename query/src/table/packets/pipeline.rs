@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use kcap_dissect::Direction;
 use kcap_dissect::duplicate::{Candidate, DuplicateMatcher};
 use kcap_format::{BlockEntry, BlockType};
 
@@ -19,6 +20,10 @@ use crate::source::Library;
 /// How long before a partition's first packet matching begins, and how long after a block's last packet the arriving
 /// copies of its packets are waited for. Within a host a packet takes microseconds; behind a full queue, milliseconds.
 const NEIGHBOURHOOD_NS: u64 = 250_000_000;
+/// How long after matching began arrivals are passed over: they may have left before it began. Where packets look wholly
+/// alike, such an arrival would take the departure of the next one, and at the end an arrival would have none and count
+/// twice. The price: the last of such packets, of as long a time, may not learn of their receiver.
+const WARM_UP_NS: u64 = 1_000_000;
 /// Most blocks that are read ahead, and most that are read before the first.
 const NEIGHBOURS_MAX: usize = 16;
 
@@ -40,6 +45,8 @@ pub struct Pipeline {
     matcher: DuplicateMatcher,
     /// Blocks whose packets may still learn of their other end, with whether their rows are wanted.
     waiting: VecDeque<(PacketBlock, bool)>,
+    /// Until when arrivals are passed over, since boot.
+    warm_ns: u64,
     /// The time that has been read up to, since boot.
     reached_ns: u64,
     recording: Option<usize>,
@@ -59,6 +66,7 @@ impl Pipeline {
             steps: steps(library, ranges, needs),
             matcher: DuplicateMatcher::default(),
             waiting: VecDeque::new(),
+            warm_ns: 0,
             reached_ns: 0,
             recording: None,
             blocks_read: 0,
@@ -103,6 +111,8 @@ impl Pipeline {
             // Cookies and clocks of another recording say nothing about this one.
             self.matcher = DuplicateMatcher::default();
             self.recording = Some(step.place.0);
+            // A wanted block that comes first is the first of the recording.
+            self.warm_ns = if step.wanted { 0 } else { step.entry.first_time_ns.saturating_add(WARM_UP_NS) };
         }
         let mut block = PacketBlock::read(&self.library, step.place, &step.entry, self.needs)?;
         self.blocks_read += 1;
@@ -119,6 +129,9 @@ impl Pipeline {
     fn find_copies(&mut self, block: &mut PacketBlock) {
         for row in 0..block.len() {
             let id = block.packet_id(row);
+            if block.batch.time_ns[row] < self.warm_ns && block.direction(row) == Direction::Ingress {
+                continue;
+            }
             let candidate = Candidate {
                 id,
                 time_ns: block.batch.time_ns[row],
