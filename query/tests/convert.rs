@@ -21,24 +21,37 @@ fn text(path: &Path) -> &str {
     path.to_str().expect("paths of tests are UTF-8")
 }
 
+/// Lengths on the wire of the packets in a recording's pcapng, in their order.
+fn exported_lengths(source: &Path, options: &[&str]) -> Vec<u32> {
+    use pcap_file::pcapng::{Block, PcapNgReader};
+    let output = kcap(&[&["convert", "--to", "pcapng"], options, &[text(source), "-"]].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut reader = PcapNgReader::new(&output.stdout[..]).expect("a section header");
+    let mut lengths = Vec::new();
+    while let Some(block) = reader.next_block() {
+        if let (Block::EnhancedPacket(packet), _) = block.expect("a whole block") {
+            lengths.push(packet.original_len);
+        }
+    }
+    lengths
+}
+
 #[test]
 fn pcapng_has_each_packet_once_in_the_order_of_time() {
-    use pcap_file::pcapng::{Block, PcapNgReader};
     let folder = recording();
-    let packets = |options: &[&str]| {
-        let output = kcap(&[&["convert", "--to", "pcapng"], options, &[text(folder.path()), "-"]].concat());
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let mut reader = PcapNgReader::new(&output.stdout[..]).expect("a section header");
-        let mut lengths = Vec::new();
-        while let Some(block) = reader.next_block() {
-            if let (Block::EnhancedPacket(packet), _) = block.expect("a whole block") {
-                lengths.push(packet.original_len);
-            }
-        }
-        lengths
-    };
-    assert_eq!(packets(&[]), [58, 74, 40, 40, 58, 45, 40]);
-    assert_eq!(packets(&["--duplicates"]), [58, 74, 40, 40, 40, 40, 58, 58, 45, 45, 40, 40]);
+    assert_eq!(exported_lengths(folder.path(), &[]), [58, 74, 40, 40, 58, 45, 40]);
+    let both = exported_lengths(folder.path(), &["--duplicates"]);
+    assert_eq!(both, [58, 74, 40, 40, 40, 40, 58, 58, 45, 45, 40, 40]);
+}
+
+#[test]
+fn blocks_that_overlap_are_merged() {
+    let folder = tempfile::tempdir().expect("a folder");
+    support::interleaved_recording(folder.path());
+    let lengths = exported_lengths(folder.path(), &[]);
+    assert_eq!(lengths.len(), 16);
+    // The recording gives later packets a greater length.
+    assert!(lengths.is_sorted(), "{lengths:?}");
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! `kcap sql`: one query, or a prompt.
 
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::DFParser;
@@ -41,6 +41,11 @@ pub(super) struct SqlArguments {
 
 /// Runs the command.
 pub(super) fn run(arguments: &SqlArguments) -> anyhow::Result<()> {
+    if matches!(arguments.format, Format::Arrow | Format::Parquet) && std::io::stdout().is_terminal() {
+        bail!(
+            "Arrow and Parquet are for programs, and would garble the terminal: redirect the output to a file"
+        );
+    }
     let library = Arc::new(open(&arguments.sources)?);
     let settings = SessionSettings {
         duplicates: arguments.duplicates,

@@ -365,3 +365,25 @@ pub(crate) fn flood_recording(folder: &Path, blocks: u64, packets: u64) {
     segment.packets(&batch);
     segment.seal();
 }
+
+/// Blocks whose times overlap, as those of processors that write side by side: every packet has its own length.
+pub(crate) fn interleaved_recording(folder: &Path) {
+    let mut recorder = Recorder::new(folder);
+    let mut segment = recorder.segment();
+    for block in 0..4_u64 {
+        let mut batch = PacketBatch::default();
+        // Rows of a block are out of order, too.
+        for packet in [2, 0, 1, 3_u64] {
+            let place = block * 3 + packet * 2;
+            let header = udp((HOST, 1000), (RESOLVER, 53), 1, 0);
+            let len = 100 + place * 10 + block;
+            batch.push(
+                &row(START_NS + place * 1000 + block, Direction::Egress, DNS_COOKIE, len as usize),
+                &header,
+                &[],
+            );
+        }
+        segment.packets(&batch);
+    }
+    segment.seal();
+}

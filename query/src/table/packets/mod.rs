@@ -1,8 +1,8 @@
 //! `packets`: a row for each packet.
 //!
-//! A scan reads only what the columns of its query need ([`needs`]): sections of blocks, decoded headers, owners. It is cut
-//! into ranges of blocks ([`ranges`]), each of which a [`Pipeline`] turns into [`PacketBlock`]s and a partition of the
-//! plan ([`scan`]) into batches.
+//! A scan reads only what the columns of its query need (`needs`): sections of blocks, decoded headers, owners. It is cut
+//! into ranges of blocks (`ranges`), each of which a [`Pipeline`] turns into [`PacketBlock`]s and a partition of the
+//! plan (`scan`) into batches.
 
 mod batches;
 mod block;
