@@ -53,7 +53,7 @@ wait_for() {
 start_web_server() {
     mkdir -p "$scratch/www"
     echo '<h1>kcap</h1>' >"$scratch/www/index.html"
-    head -c 200000 /dev/urandom >"$scratch/www/picture.bin"
+    seq 1 20000 >"$scratch/www/numbers.txt"
     chmod -R a+rX "$scratch"
     cat >"$scratch/nginx.conf" <<CONF
 daemon off;
@@ -88,7 +88,7 @@ make_traffic() {
         address=$(resolve A)
         resolve TXT >/dev/null
         curl -s -o /dev/null --resolve "$NAME:$web_port:$address" "http://$NAME:$web_port/"
-        curl -s -o /dev/null --resolve "$NAME:$web_port:$address" "http://$NAME:$web_port/picture.bin"
+        curl -s -o /dev/null --resolve "$NAME:$web_port:$address" "http://$NAME:$web_port/numbers.txt"
         sh -c "for try in 1 2; do curl -s http://$address:$web_port/missing | wc -c; done" >/dev/null
         sleep 0.2
     done
@@ -143,13 +143,9 @@ sql "SELECT ip_proto_name AS protocol, least(src_port, dst_port) AS port, src_pr
      GROUP BY 1, 2, 3, 4 ORDER BY bytes DESC LIMIT 12"
 
 title 'what ran, and who started it'
-sql "SELECT p.process_name, parent.process_name AS started_by, count(*) AS times, min(p.command_line) AS first_command
+sql "SELECT p.process_name, parent.process_name AS started_by, count(*) AS times, left(min(p.command_line), 72) AS a_command
      FROM processes p LEFT JOIN processes parent ON p.parent_proc_id = parent.proc_id
      WHERE p.process_name IN ('curl', 'dig', 'sh', 'wc', 'nginx', 'dnsmasq') GROUP BY 1, 2 ORDER BY times DESC, 1 LIMIT 12"
-
-title 'what was seen, and what became of it'
-sql "SELECT program, sum(seen) AS seen, sum(filtered) AS filtered, sum(stored) AS stored, sum(lost) AS lost
-     FROM losses GROUP BY 1 HAVING sum(seen) > 0 ORDER BY seen DESC"
 
 title 'the recording'
 "$KCAP" info "$capture"

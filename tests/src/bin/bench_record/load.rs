@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use kcap_tests::command::{COMMAND_TIME_MAX, Running, run, wait_until};
 use kcap_tests::traffic::free_port;
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 /// Bytes of a datagram's payload.
@@ -94,7 +95,7 @@ fn iperf3(arguments: &[&str], pointer: &str) -> Result<f64> {
 #[derive(Debug)]
 pub(crate) struct WebServer {
     port: u16,
-    _running: Running,
+    running: Running,
     _folder: tempfile::TempDir,
 }
 
@@ -122,10 +123,18 @@ impl WebServer {
             Command::new("nginx").arg("-c").arg(configuration).arg("-e").arg(folder.path().join("log")),
         );
         wait_until("nginx", || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
-        Ok(Self { port, _running: running, _folder: folder })
+        Ok(Self { port, running, _folder: folder })
     }
 
     fn url(&self) -> String {
         format!("http://127.0.0.1:{}/", self.port)
+    }
+}
+
+impl Drop for WebServer {
+    fn drop(&mut self) {
+        // A killed master would leave its worker behind; it ends its worker first when asked.
+        self.running.signal(Signal::SIGTERM);
+        wait_until("nginx to end", || self.running.ended());
     }
 }
