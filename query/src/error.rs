@@ -23,10 +23,10 @@ pub enum Error {
     /// The engine refused.
     #[error("{}", crate::sql::error_line(.0))]
     Engine(#[from] DataFusionError),
-    /// A file could not be written.
+    /// A folder could not be read.
     #[error("{path}: {source}", path = path.display())]
-    Write {
-        /// The file.
+    Unreadable {
+        /// The folder.
         path: PathBuf,
         /// Why.
         source: std::io::Error,

@@ -134,3 +134,13 @@ fn info_tells_what_there_is() {
     assert_eq!(value[0]["packets"], 12);
     assert_eq!(value[0]["losses"][1]["lost_by_cause"]["ring_full"], 1);
 }
+
+#[test]
+fn too_few_paths_are_wrong_usage() {
+    let folder = recording();
+    for arguments in [["convert", "--to", "pcap", text(folder.path())], ["convert", "--to", "parquet", "-"]] {
+        let output = kcap(&arguments);
+        assert_eq!(output.status.code(), Some(2));
+        assert_eq!(String::from_utf8_lossy(&output.stderr).lines().count(), 1);
+    }
+}

@@ -79,7 +79,8 @@ fn partitions_do_not_change_answers() {
 #[test]
 fn packets_name_the_processes_at_both_ends() {
     let folder = recording();
-    let ends = "SELECT src_process_name, dst_process_name, count(*), sum(payload_len) FROM packets GROUP BY 1, 2 ORDER BY 1, 2";
+    let ends = "SET datafusion.execution.target_partitions = 1; SELECT src_process_name, dst_process_name, count(*), \
+        sum(payload_len) FROM packets GROUP BY 1, 2 ORDER BY 1, 2";
     assert_eq!(query(folder.path(), ends), "curl,nginx,3,18\ncurl,,1,30\nnginx,curl,2,5\n,curl,1,46");
     let local = "SELECT attribution, process_name, count(*) FROM packets GROUP BY 1, 2 ORDER BY 1, 2";
     assert_eq!(query(folder.path(), local), "cookie,curl,5\nsocket_storage,nginx,2");
@@ -270,4 +271,27 @@ fn what_is_left_of_a_cut_segment_is_used() {
     let (state, blocks) = text.lines().nth(1).and_then(|line| line.split_once(',')).expect("a row");
     assert_eq!(state, "torn");
     assert!(blocks.parse::<usize>().expect("a number") < whole);
+}
+
+#[test]
+fn parquet_gives_the_same_answers() {
+    let folder = recording();
+    let lake = folder.path().join("lake");
+    let lake_text = lake.to_str().expect("paths of tests are UTF-8");
+    let output = kcap(&["convert", "--to", "parquet", "--duplicates", lake_text], folder.path());
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    for sql in [
+        "SELECT count(*), sum(len), min(ts), max(ts) FROM packets",
+        "SELECT src_process_name, dst_process_name, attribution, count(*) FROM packets GROUP BY 1, 2, 3 ORDER BY 1, 2, 3",
+        "SELECT src_ip, flow_id, flags_str(tcp_flags) FROM packets WHERE src_ip = '127.0.0.1' ORDER BY ts",
+        "SELECT proc_id, arguments, exit_code FROM processes ORDER BY 1",
+        "SELECT program, seen, stored, lost FROM losses ORDER BY begin_ts, program, segment",
+    ] {
+        assert_eq!(query(&lake, sql), query(folder.path(), sql), "{sql}");
+    }
+    let count = "SELECT count(*) FROM packets";
+    assert_eq!(query_with(&lake, &["--duplicates"], count), "12");
+    let payload = "SELECT payload_text(payload) FROM packets JOIN packet_payloads USING (packet_id) WHERE payload_len = 5";
+    assert_eq!(query(&lake, payload), "HELLO");
+    assert_eq!(query(&lake, "SELECT DISTINCT date, host FROM packets"), "2026-01-01,testhost");
 }

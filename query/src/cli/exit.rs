@@ -32,6 +32,18 @@ fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// Arguments that make no sense, found after they were parsed.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Usage(&'static str);
+
+impl Usage {
+    /// An error that ends with the exit code for wrong usage.
+    pub(super) fn new(what: &'static str) -> anyhow::Error {
+        anyhow::Error::new(Self(what))
+    }
+}
+
 /// The exit code of a command; an error is printed in one line, a closed pipe is a quiet end.
 pub(super) fn code(result: anyhow::Result<()>) -> ExitCode {
     let Err(error) = result else { return ExitCode::SUCCESS };
@@ -39,7 +51,7 @@ pub(super) fn code(result: anyhow::Result<()>) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     eprintln!("kcap: {}", one_line(&format!("{error:#}")));
-    ExitCode::from(FAILURE)
+    ExitCode::from(if error.is::<Usage>() { USAGE } else { FAILURE })
 }
 
 /// Whether the reader of our output went away, however deep the error tells of it.

@@ -13,7 +13,8 @@ use futures::StreamExt;
 use super::output::{Format, ResultWriter};
 use super::size::parse_size;
 use super::{open, prompt};
-use crate::sql::{SessionSettings, error_line, new_session};
+use crate::source::Lake;
+use crate::sql::{SessionSettings, error_line, new_lake_session, new_session};
 
 /// Arguments of `kcap sql`.
 #[derive(Args, Debug)]
@@ -22,7 +23,7 @@ use crate::sql::{SessionSettings, error_line, new_session};
   kcap sql capture/ --format csv -c \"SELECT ts, src_ip, dst_ip, len FROM packets WHERE src_ip = '10.0.0.1'\"
   kcap sql capture/                (a prompt: \\d lists tables, \\? helps)")]
 pub(super) struct SqlArguments {
-    /// Capture folders or segments
+    /// Capture folders or segments, or a Parquet folder that kcap wrote
     #[arg(required = true, value_name = "SOURCE")]
     sources: Vec<PathBuf>,
     /// Answer this query and leave
@@ -46,21 +47,38 @@ pub(super) fn run(arguments: &SqlArguments) -> anyhow::Result<()> {
             "Arrow and Parquet are for programs, and would garble the terminal: redirect the output to a file"
         );
     }
-    let library = Arc::new(open(&arguments.sources)?);
     let settings = SessionSettings {
         duplicates: arguments.duplicates,
         memory_limit_bytes: arguments.memory_limit,
         ..SessionSettings::default()
     };
-    let context = new_session(&library, &settings).map_err(|error| anyhow!(error_line(&error)))?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
+    let context = session(&runtime, &arguments.sources, &settings)?;
     match &arguments.query {
         Some(query) => {
             let output = BufWriter::new(std::io::stdout());
             runtime.block_on(answer(&context, query, arguments.format, output)).map(|_| ())
         }
         None => prompt::run(&runtime, &context, arguments.format),
+    }
+}
+
+/// A session over recordings, or over one Parquet folder.
+fn session(
+    runtime: &tokio::runtime::Runtime,
+    sources: &[PathBuf],
+    settings: &SessionSettings,
+) -> anyhow::Result<SessionContext> {
+    let engine_error = |error| anyhow!(error_line(&error));
+    let lakes = sources.iter().filter_map(|source| Lake::open(source).transpose());
+    let lakes = lakes.collect::<crate::Result<Vec<_>>>()?;
+    match lakes.as_slice() {
+        [] => new_session(&Arc::new(open(sources)?), settings).map_err(engine_error),
+        [lake] if sources.len() == 1 => {
+            runtime.block_on(new_lake_session(lake, settings)).map_err(engine_error)
+        }
+        _ => bail!("a Parquet folder is a source of its own: name it alone"),
     }
 }
 

@@ -3,10 +3,12 @@
 mod address_literals;
 mod error;
 mod functions;
+mod lake;
 mod options;
 mod session;
 
 pub use error::error_line;
 pub use functions::all_functions;
+pub use lake::new_lake_session;
 pub use options::KcapOptions;
 pub use session::{MEMORY_LIMIT_DEFAULT_BYTES, SessionSettings, new_session};

@@ -40,13 +40,27 @@ impl Default for SessionSettings {
 }
 
 /// A session over the recordings of `library`.
+///
+/// # Errors
+/// When the engine cannot be set up.
 pub fn new_session(library: &Arc<Library>, settings: &SessionSettings) -> Result<SessionContext> {
+    let context = empty_session(settings)?;
+    for (name, provider) in table::providers(library) {
+        context.register_table(name, provider)?;
+    }
+    Ok(context)
+}
+
+/// A session with everything but tables.
+pub(super) fn empty_session(settings: &SessionSettings) -> Result<SessionContext> {
     let options = KcapOptions { duplicates: settings.duplicates };
     let mut config = SessionConfig::new()
         .with_information_schema(true)
         .with_batch_size(BATCH_ROWS_MAX)
         .with_option_extension(options)
-        .set_bool("datafusion.sql_parser.collect_spans", true);
+        .set_bool("datafusion.sql_parser.collect_spans", true)
+        // Tables have the same types, whether they come from segments or from Parquet.
+        .set_bool("datafusion.execution.parquet.schema_force_view_types", false);
     if let Some(partitions) = settings.partitions {
         config = config.with_target_partitions(partitions);
     }
@@ -61,9 +75,6 @@ pub fn new_session(library: &Arc<Library>, settings: &SessionSettings) -> Result
     let context = SessionContext::new_with_state(state);
     for function in all_functions() {
         context.register_udf(function);
-    }
-    for (name, provider) in table::providers(library) {
-        context.register_table(name, provider)?;
     }
     Ok(context)
 }

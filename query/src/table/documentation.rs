@@ -77,6 +77,10 @@ The same thing has the same column name everywhere. Types are those of Arrow:
 
 `packets` counts a packet that went from one socket of the host to another once, although it was recorded leaving and
 arriving: the arriving copy is left out. `SET kcap.duplicates = true` (or `--duplicates`) shows both.
+
+In the Parquet that `kcap convert` writes, and when `kcap sql` reads it, each table has the columns `date` and `host` beside
+these, and `payload` is in a table of its own: `packet_payloads` (`ts`, `packet_id`, `payload`, `capture_id`). There only the option
+`--duplicates` shows both copies, if both were written.
 ";
 
 fn of<T: Facts>() -> TableDocumentation {

@@ -9,9 +9,9 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::bail;
 use clap::{Args, ValueEnum};
 
+use super::exit::Usage;
 use super::size::parse_size;
 use super::{open, progress};
 
@@ -32,9 +32,13 @@ pub(super) struct ConvertArguments {
     #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = parse_size)]
     memory_limit: usize,
     /// Capture folders or segments, and last the file or folder to write; - is standard output
-    #[arg(required = true, num_args = 2.., value_names = ["SOURCE", "OUT"])]
+    #[arg(required = true, value_name = "SOURCE OUT")]
     paths: Vec<PathBuf>,
 }
+
+/// What to say when there are too few paths.
+const MISSING_OUT: &str =
+    "name a SOURCE, and then OUT: the file or folder to write, or - for standard output";
 
 /// The formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -49,10 +53,15 @@ enum Target {
 
 /// Runs the command.
 pub(super) fn run(arguments: &ConvertArguments) -> anyhow::Result<()> {
-    let Some((out, sources)) = arguments.paths.split_last() else { bail!("name a SOURCE and an OUT") };
+    let [sources @ .., out] = arguments.paths.as_slice() else { return Err(Usage::new(MISSING_OUT)) };
+    if sources.is_empty() {
+        return Err(Usage::new(MISSING_OUT));
+    }
     let is_stdout = out.as_os_str() == OsStr::new("-");
     if arguments.to == Target::Parquet && is_stdout {
-        bail!("Parquet is a folder of files, and cannot go to standard output: name a folder as OUT");
+        return Err(Usage::new(
+            "Parquet is a folder of files, and cannot go to standard output: name a folder as OUT",
+        ));
     }
     let library = open(sources)?;
     let bar = progress::bytes_bar(library.segments().map(|handle| handle.segment.len()).sum());

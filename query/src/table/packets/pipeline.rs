@@ -4,7 +4,7 @@
 //! begins to match a little before its first block, and where the other end of a packet is wanted it reads a little
 //! further than its last one. Both are bounded in time and in blocks, so that memory is.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use kcap_dissect::Direction;
@@ -162,32 +162,35 @@ impl Pipeline {
     }
 }
 
-/// The blocks to read: those of the ranges, and their neighbours as far as they are needed.
+/// The blocks to read, in the order of recording: those of the ranges, and their neighbours as far as they are needed.
 fn steps(library: &Library, ranges: &[BlockRange], needs: Needs) -> VecDeque<Step> {
-    let mut steps = VecDeque::new();
-    let mut end = None;
+    // A neighbour of one range may lie in another one. It must be read once, and then it is wanted.
+    let mut steps = BTreeMap::new();
+    let mut neighbours = Vec::new();
     for range in ranges {
         let Some(place) = library.find(&range.segment) else { continue };
-        if needs.duplicates && end != Some((place, range.blocks.start)) {
-            steps.extend(before(library, place, range.blocks.start));
-        }
         let blocks = &library.recordings[place.0].segments[place.1].segment.blocks()[range.blocks.clone()];
-        steps.extend(packets(blocks).map(|entry| Step { place, entry: *entry, wanted: true }));
-        end = Some((place, range.blocks.end));
+        for entry in packets(blocks) {
+            steps.insert((place, entry.sequence), Step { place, entry: *entry, wanted: true });
+        }
+        if needs.duplicates {
+            neighbours.extend(before(library, place, range.blocks.start));
+        }
+        if needs.peer {
+            neighbours.extend(after(library, place, range.blocks.end));
+        }
     }
-    if needs.peer
-        && let Some((place, end)) = end
-    {
-        steps.extend(after(library, place, end));
+    for step in neighbours {
+        steps.entry((step.place, step.entry.sequence)).or_insert(step);
     }
-    steps
+    steps.into_values().collect()
 }
 
 fn packets(blocks: &[BlockEntry]) -> impl DoubleEndedIterator<Item = &BlockEntry> {
     blocks.iter().filter(|entry| entry.block_type == BlockType::PACKETS)
 }
 
-/// The blocks just before one, oldest first.
+/// The blocks just before one.
 fn before(library: &Library, (recording, position): (usize, usize), start: usize) -> Vec<Step> {
     let segments = &library.recordings[recording].segments;
     let blocks = segments[position].segment.blocks();
@@ -199,14 +202,11 @@ fn before(library: &Library, (recording, position): (usize, usize), start: usize
         packets(segments[position].segment.blocks()).rev().map(move |entry| ((recording, position), entry))
     });
     let near = |entry: &BlockEntry| entry.last_time_ns.saturating_add(NEIGHBOURHOOD_NS) >= first_ns;
-    let mut steps: Vec<Step> = here
-        .chain(earlier)
+    here.chain(earlier)
         .take_while(|(_, entry)| near(entry))
         .take(NEIGHBOURS_MAX)
         .map(|(place, entry)| Step { place, entry: *entry, wanted: false })
-        .collect();
-    steps.reverse();
-    steps
+        .collect()
 }
 
 /// The blocks just after one.
