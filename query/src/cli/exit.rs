@@ -39,7 +39,7 @@ pub(super) struct Usage(&'static str);
 
 impl Usage {
     /// An error that ends with the exit code for wrong usage.
-    pub(super) fn new(what: &'static str) -> anyhow::Error {
+    pub(super) fn error(what: &'static str) -> anyhow::Error {
         anyhow::Error::new(Self(what))
     }
 }

@@ -17,10 +17,13 @@ use super::{open, progress};
 
 /// Arguments of `kcap convert`.
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:
+#[command(
+    override_usage = "kcap convert --to FORMAT [OPTIONS] SOURCE… OUT|-",
+    after_help = "Examples:
   kcap convert --to pcapng capture/ capture.pcapng
   kcap convert --to pcapng capture/ - | tshark -r -
-  kcap convert --to parquet capture/ lake/        (folders table=…/date=…/host=…)")]
+  kcap convert --to parquet capture/ lake/        (folders table=…/date=…/host=…)"
+)]
 pub(super) struct ConvertArguments {
     /// What to write
     #[arg(long, value_enum)]
@@ -53,13 +56,13 @@ enum Target {
 
 /// Runs the command.
 pub(super) fn run(arguments: &ConvertArguments) -> anyhow::Result<()> {
-    let [sources @ .., out] = arguments.paths.as_slice() else { return Err(Usage::new(MISSING_OUT)) };
+    let [sources @ .., out] = arguments.paths.as_slice() else { return Err(Usage::error(MISSING_OUT)) };
     if sources.is_empty() {
-        return Err(Usage::new(MISSING_OUT));
+        return Err(Usage::error(MISSING_OUT));
     }
     let is_stdout = out.as_os_str() == OsStr::new("-");
     if arguments.to == Target::Parquet && is_stdout {
-        return Err(Usage::new(
+        return Err(Usage::error(
             "Parquet is a folder of files, and cannot go to standard output: name a folder as OUT",
         ));
     }
