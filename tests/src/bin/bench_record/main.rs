@@ -38,7 +38,7 @@ fn main() -> Result<()> {
     let mut report = Report::new(rounds, load_time);
     for round in 0..rounds {
         for load in Load::ALL {
-            for watcher in Watcher::ALL {
+            for watcher in Watcher::ROUND {
                 eprintln!("round {} of {rounds}: {} with {}", round + 1, load.name(), watcher.name());
                 let running = watcher.start(&scratch)?;
                 let throughput = load.run(load_time, &web_server)?;

@@ -37,7 +37,7 @@ struct Row {
     watcher: &'static str,
     throughput: f64,
     unit: &'static str,
-    /// Throughput divided by that with nothing recording in the same round.
+    /// Throughput divided by the mean of those with nothing recording in the same round.
     kept: f64,
     recorded: f64,
     /// Lost packets of those seen.
@@ -85,8 +85,8 @@ impl Report {
             |watcher: Watcher| self.runs.iter().filter(move |run| run.load == load && run.watcher == watcher);
         let median_of = |value: &dyn Fn(&Run) -> f64| median(of(watcher).map(value).collect());
         let kept = |run: &Run| {
-            let undisturbed = of(Watcher::Nothing).find(|other| other.round == run.round);
-            ratio(run.throughput, undisturbed.map_or(0.0, |run| run.throughput))
+            let undisturbed = of(Watcher::Nothing).filter(|other| other.round == run.round);
+            ratio(run.throughput, mean(undisturbed.map(|run| run.throughput)))
         };
         Row {
             load: load.name(),
@@ -134,17 +134,26 @@ impl fmt::Display for Report {
                 row.bytes_a_packet
             )?;
         }
-        writeln!(f, "\nBytes on disk, and those of the same packets (each once) as pcap | zstd -3:\n")?;
+        writeln!(
+            f,
+            "\nBytes on disk, and those of the same packets (each once) as pcap | zstd -3; the ratio is of packets alone:\n"
+        )?;
+        writeln!(
+            f,
+            "{:22} {:17} {:>10} {:>13} {:>16} {:>15} {:>6}",
+            "load", "recording", "records", "bytes", "of packets alone", "pcap | zstd -3", "ratio"
+        )?;
         for size in &self.sizes {
             writeln!(
                 f,
-                "{:22} {:17} {:>12} records {:>12} bytes, pcap | zstd -3: {:>12} bytes, ratio {:.2}",
+                "{:22} {:17} {:>10} {:>13} {:>16} {:>15} {:>6.2}",
                 size.load,
                 size.recording,
                 size.kcap_records,
                 size.kcap_bytes,
+                size.kcap_packet_bytes,
                 size.pcap_zstd_bytes,
-                ratio(size.kcap_bytes as f64, size.pcap_zstd_bytes as f64)
+                ratio(size.kcap_packet_bytes as f64, size.pcap_zstd_bytes as f64)
             )?;
         }
         Ok(())
@@ -159,6 +168,11 @@ fn median(mut values: Vec<f64>) -> f64 {
         length if length % 2 == 1 => values[middle],
         _ => f64::midpoint(values[middle - 1], values[middle]),
     }
+}
+
+fn mean(values: impl Iterator<Item = f64>) -> f64 {
+    let (sum, count) = values.fold((0.0, 0), |(sum, count), value| (sum + value, count + 1));
+    ratio(sum, f64::from(count))
 }
 
 fn ratio(part: f64, whole: f64) -> f64 {

@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use kcap_format::{BlockType, Capture};
 use kcap_tests::binary;
 use serde::Serialize;
 
@@ -23,6 +24,8 @@ pub(crate) struct Size {
     pub(crate) kcap_records: u64,
     /// Bytes of the segments, with every event, index and both copies.
     pub(crate) kcap_bytes: u64,
+    /// Of these, bytes of the blocks that hold packets.
+    pub(crate) kcap_packet_bytes: u64,
     /// Bytes of a pcap file with each packet once, after `zstd -3`.
     pub(crate) pcap_zstd_bytes: u64,
 }
@@ -38,8 +41,15 @@ pub(crate) fn compare(load: Load, watcher: Watcher, scratch: &Path, web_server: 
         recording: watcher.name(),
         kcap_records: observed.recorded,
         kcap_bytes: observed.disk_bytes,
+        kcap_packet_bytes: packet_bytes(&capture)?,
         pcap_zstd_bytes: pcap_zstd_bytes(&capture)?,
     })
+}
+
+fn packet_bytes(capture: &Path) -> Result<u64> {
+    let capture = Capture::open(capture)?;
+    let blocks = capture.segments.iter().flat_map(|segment| segment.blocks_of(BlockType::PACKETS));
+    Ok(blocks.map(|block| u64::from(block.stored_len)).sum())
 }
 
 fn pcap_zstd_bytes(capture: &Path) -> Result<u64> {

@@ -34,13 +34,24 @@ pub(crate) enum Watcher {
 }
 
 impl Watcher {
-    /// All of them, in the order in which they take turns.
+    /// All of them.
     pub(crate) const ALL: [Watcher; 5] = [
         Watcher::Nothing,
         Watcher::KcapHeaders,
         Watcher::TcpdumpHeaders,
         Watcher::KcapFull,
         Watcher::TcpdumpFull,
+    ];
+
+    /// A round: nothing records at its beginning, in its middle and at its end.
+    pub(crate) const ROUND: [Watcher; 7] = [
+        Watcher::Nothing,
+        Watcher::KcapHeaders,
+        Watcher::TcpdumpHeaders,
+        Watcher::Nothing,
+        Watcher::KcapFull,
+        Watcher::TcpdumpFull,
+        Watcher::Nothing,
     ];
 
     pub(crate) fn name(self) -> &'static str {
