@@ -27,7 +27,7 @@ pub(super) struct SqlArguments {
     #[arg(required = true, value_name = "SOURCE")]
     sources: Vec<PathBuf>,
     /// Answer this query and leave
-    #[arg(short = 'c', long = "command", value_name = "QUERY")]
+    #[arg(short = 'c', long = "command", value_name = "QUERY", allow_hyphen_values = true)]
     query: Option<String>,
     /// How the result is written
     #[arg(long, value_enum, default_value = "table")]
