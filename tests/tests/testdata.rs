@@ -76,3 +76,16 @@ fn the_demo_opens_in_wireshark() {
     assert_eq!(tshark("_ws.malformed"), 0);
     assert!(tshark("http.request.uri == \"/numbers.txt\" or dns.qry.name == \"www.kcap.test\"") > 0);
 }
+
+/// Each question in a block of SQL of the README can be asked, and has an answer.
+#[test]
+fn the_questions_of_the_readme_have_answers() {
+    let readme = std::fs::read_to_string(binary::repository().join("README.md")).expect("the README");
+    let blocks = readme.split("```sql\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let questions: Vec<&str> = blocks.flat_map(|block| block.split_inclusive(';')).map(str::trim).collect();
+    let questions: Vec<&str> = questions.into_iter().filter(|question| !question.is_empty()).collect();
+    assert!(questions.len() >= 4, "the README has questions: {questions:?}");
+    for question in questions {
+        assert!(!sql(&demo(), question).is_empty(), "no answer to {question}");
+    }
+}
