@@ -35,12 +35,12 @@ fn one_line(text: &str) -> String {
 /// Arguments that make no sense, found after they were parsed.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub(super) struct Usage(&'static str);
+pub(super) struct Usage(String);
 
 impl Usage {
     /// An error that ends with the exit code for wrong usage.
-    pub(super) fn error(what: &'static str) -> anyhow::Error {
-        anyhow::Error::new(Self(what))
+    pub(super) fn error(what: impl Into<String>) -> anyhow::Error {
+        anyhow::Error::new(Self(what.into()))
     }
 }
 

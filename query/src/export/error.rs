@@ -6,8 +6,8 @@ use std::io;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExportError {
-    /// The output refused bytes.
-    #[error("cannot write the capture file: {0}")]
+    /// The output refused bytes. Only the output knows its name.
+    #[error(transparent)]
     Io(#[from] io::Error),
     /// A plain pcap file has one link type for all packets.
     #[error(

@@ -1,17 +1,16 @@
 //! pcapng and pcap.
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::BufWriter;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Context;
 use indicatif::ProgressBar;
 use kcap_dissect::Direction;
 use kcap_format::PacketColumns;
 
 use super::interfaces::Interfaces;
 use super::losses::Losses;
+use super::output_file::OutputFile;
 use crate::export::{
     CommentEnd, CommentProcess, ExportPacket, InterfaceKey, PacketDirection, PcapWriter, PcapngWriter,
     SectionInfo, add_comment_line,
@@ -29,7 +28,7 @@ pub(super) fn pcapng(
     out: &Path,
     bar: &ProgressBar,
 ) -> anyhow::Result<()> {
-    let mut writer = PcapngWriter::new(output(out)?, &section(library))?;
+    let mut writer = PcapngWriter::new(BufWriter::new(OutputFile::open(out)?), &section(library))?;
     let mut interfaces = Interfaces::of(library)?;
     let mut losses = Losses::of(library)?;
     let mut comment = String::new();
@@ -58,7 +57,7 @@ pub(super) fn pcapng(
     if let Some(key) = last_key {
         writer.count_dropped(interfaces.get(key), losses.rest())?;
     }
-    finish(writer.finish()?, out)
+    finish(writer.finish()?)
 }
 
 /// Writes a pcap file.
@@ -68,7 +67,7 @@ pub(super) fn pcap(
     out: &Path,
     bar: &ProgressBar,
 ) -> anyhow::Result<()> {
-    let mut writer = PcapWriter::new(output(out)?);
+    let mut writer = PcapWriter::new(BufWriter::new(OutputFile::open(out)?));
     let mut interfaces = Interfaces::of(library)?;
     each_row(library, bar, |block, row| {
         if block.is_copy(row) && !duplicates {
@@ -77,7 +76,7 @@ pub(super) fn pcap(
         let interface = interfaces.get(interface_key(block, row));
         Ok(writer.write(&packet(block, row, interface, direction(block, row)))?)
     })?;
-    finish(writer.finish()?, out)
+    finish(writer.finish()?)
 }
 
 /// Hands over every packet in the order of time.
@@ -178,15 +177,6 @@ fn section(library: &Library) -> SectionInfo {
     }
 }
 
-/// The file, or standard output for `-`.
-fn output(out: &Path) -> anyhow::Result<BufWriter<Box<dyn Write>>> {
-    if out.as_os_str() == "-" {
-        return Ok(BufWriter::new(Box::new(std::io::stdout())));
-    }
-    let file = File::create(out).with_context(|| format!("cannot write {}", out.display()))?;
-    Ok(BufWriter::new(Box::new(file)))
-}
-
-fn finish(mut output: impl Write, out: &Path) -> anyhow::Result<()> {
-    output.flush().with_context(|| format!("cannot write {}", out.display()))
+fn finish(output: BufWriter<OutputFile>) -> anyhow::Result<()> {
+    output.into_inner().map_err(std::io::IntoInnerError::into_error)?.finish()
 }

@@ -3,6 +3,7 @@
 mod capture_file;
 mod interfaces;
 mod losses;
+mod output_file;
 mod parquet;
 
 use std::ffi::OsStr;
@@ -67,6 +68,7 @@ pub(super) fn run(arguments: &ConvertArguments) -> anyhow::Result<()> {
         ));
     }
     let library = open(sources)?;
+    output_file::refuse_recording(out, &library)?;
     let bar = progress::bytes_bar(library.segments().map(|handle| handle.segment.len()).sum());
     match arguments.to {
         Target::Pcapng => capture_file::pcapng(&Arc::new(library), arguments.duplicates, out, &bar)?,
