@@ -55,3 +55,7 @@ pub const MESSAGES_RAW_LEN_MAX: u32 = 2 << 20;
 
 /// Bytes of messages at which `split_events` begins another block.
 pub const MESSAGES_RAW_LEN_TARGET: usize = 512 << 10;
+
+/// Bytes whose checksum a reader computes to find whole blocks behind damage, as a multiple of the file's length.
+/// Twice what the damage of a file that a writer made can ask for.
+pub const SEARCH_CHECKED_FILE_LENS_MAX: u64 = 2;

@@ -174,6 +174,26 @@ fn damage_below_the_synced_offset_is_corruption_and_behind_it_a_torn_tail() {
 }
 
 #[test]
+fn what_belongs_to_no_whole_block_is_measured() {
+    let truth = Truth::new(false);
+    let offset = |at: usize| truth.blocks[at].0.offset;
+    assert_eq!(open(&truth.bytes, ReadMode::Strict).unwrap().skipped_len(), 0);
+    assert_eq!(open(&Truth::new(true).bytes, ReadMode::Strict).unwrap().skipped_len(), 0);
+
+    let mut damaged = truth.bytes.clone();
+    damaged[offset(2) as usize + 20] ^= 1;
+    damaged[offset(4) as usize + 20] ^= 1;
+    let salvaged = open(&damaged, ReadMode::Salvage).unwrap();
+    assert_eq!(salvaged.skipped_len(), offset(3) - offset(2) + offset(5) - offset(4));
+
+    let cut = &truth.bytes[..offset(6) as usize + 7];
+    assert_eq!(open(cut, ReadMode::TailTolerant).unwrap().skipped_len(), 7);
+    let payload_gone = &truth.bytes[..truth.payload_end(6) - 1];
+    let segment = open(payload_gone, ReadMode::TailTolerant).unwrap();
+    assert_eq!(segment.skipped_len(), payload_gone.len() as u64 - offset(6));
+}
+
+#[test]
 fn a_header_without_its_payload_is_torn() {
     let truth = Truth::new(false);
     let last = truth.blocks.last().unwrap().0;

@@ -77,6 +77,7 @@ struct Inner {
     blocks: Vec<BlockEntry>,
     seal: Option<Seal>,
     state: SegmentState,
+    skipped_len: u64,
 }
 
 impl Segment {
@@ -123,6 +124,7 @@ impl Segment {
             blocks: scan.blocks,
             seal: scan.seal,
             state: scan.state,
+            skipped_len: scan.skipped_len,
         };
         match inner.read_file_info() {
             Ok(file_info) => inner.file_info = file_info,
@@ -154,6 +156,13 @@ impl Segment {
     #[must_use]
     pub fn state(&self) -> SegmentState {
         self.0.state
+    }
+
+    /// Bytes that opening found to belong to no whole block: damage between blocks, and a tail that was cut short. 0 for
+    /// a sealed segment, whose blocks are checked when they are read.
+    #[must_use]
+    pub fn skipped_len(&self) -> u64 {
+        self.0.skipped_len
     }
 
     /// All blocks before the SEAL, in their order in the file.

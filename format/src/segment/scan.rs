@@ -6,7 +6,7 @@ use super::{ReadMode, SegmentState};
 use crate::error::{Error, Fault, Result};
 use crate::header::{BLOCK_HEADER_LEN, BlockHeader, BlockType, block_flags};
 use crate::index::{BlockEntry, Index, Seal, TRAILER_LEN, seal_offset};
-use crate::limits::{BLOCK_ALIGNMENT, SYNC_MARKER};
+use crate::limits::{BLOCK_ALIGNMENT, SEARCH_CHECKED_FILE_LENS_MAX, SYNC_MARKER};
 
 /// What a scan found.
 pub(super) struct Scan {
@@ -14,6 +14,8 @@ pub(super) struct Scan {
     pub(super) blocks: Vec<BlockEntry>,
     pub(super) seal: Option<Seal>,
     pub(super) state: SegmentState,
+    /// Bytes that belong to no whole block.
+    pub(super) skipped_len: u64,
 }
 
 /// Why there is no whole block at an offset.
@@ -69,8 +71,9 @@ pub(super) fn scan(path: &Path, bytes: &[u8], mode: ReadMode) -> Result<Scan> {
     if let Some(sealed) = sealed(bytes) {
         return Ok(sealed);
     }
-    let begin = begin(path, bytes, mode)?;
-    let walk = Walk::run(bytes, begin);
+    let mut search = Search::new(bytes);
+    let begin = begin(path, &mut search, mode)?;
+    let walk = Walk::run(&mut search, begin);
     let state = match walk.damage {
         None => SegmentState::Unsealed,
         Some((offset, Fault::Unsupported(_))) if mode != ReadMode::Salvage => {
@@ -91,15 +94,17 @@ pub(super) fn scan(path: &Path, bytes: &[u8], mode: ReadMode) -> Result<Scan> {
     if mode == ReadMode::Strict {
         check_indexes(bytes, &walk.blocks).map_err(|(offset, fault)| Error::at(path, offset, fault))?;
     }
-    Ok(Scan { segment_id: walk.segment_id, blocks: walk.blocks, seal: None, state })
+    let skipped_len = (bytes.len() as u64).saturating_sub(walk.whole_len);
+    Ok(Scan { segment_id: walk.segment_id, blocks: walk.blocks, seal: None, state, skipped_len })
 }
 
 const UNKNOWN_CRITICAL: &str = "a critical block of an unknown type";
 
 /// Where the first whole block is: at 0, except when salvaging.
-fn begin(path: &Path, bytes: &[u8], mode: ReadMode) -> Result<u64> {
+fn begin(path: &Path, search: &mut Search<'_>, mode: ReadMode) -> Result<u64> {
+    let bytes = search.bytes;
     let Err(damage) = whole_block(bytes, 0, None) else { return Ok(0) };
-    let later = next_block(bytes, 0, None);
+    let later = search.next_block(0, None);
     match (later, damage) {
         (Some(later), _) if mode == ReadMode::Salvage => Ok(later),
         (Some(_), _) | (None, Damage::Fault(Fault::Unsupported(_))) => {
@@ -140,6 +145,7 @@ fn sealed(bytes: &[u8]) -> Option<Scan> {
         blocks,
         seal: Some(seal),
         state: SegmentState::Sealed,
+        skipped_len: 0,
     })
 }
 
@@ -156,12 +162,16 @@ struct Walk {
     synced_offset: u64,
     /// Where the first damage is, and which.
     damage: Option<(u64, Fault)>,
+    /// Bytes of whole blocks, their headers and the padding behind them included.
+    whole_len: u64,
 }
 
 impl Walk {
     /// `begin` is the offset of a whole block, which gives the segment's id.
-    fn run(bytes: &[u8], begin: u64) -> Self {
-        let mut walk = Self { segment_id: [0; 16], blocks: Vec::new(), synced_offset: 0, damage: None };
+    fn run(search: &mut Search<'_>, begin: u64) -> Self {
+        let bytes = search.bytes;
+        let mut walk =
+            Self { segment_id: [0; 16], blocks: Vec::new(), synced_offset: 0, damage: None, whole_len: 0 };
         if let Ok((first, _)) = whole_block(bytes, begin, None) {
             walk.segment_id = first.segment_id;
         }
@@ -180,7 +190,7 @@ impl Walk {
                 }
                 Err(damage) => {
                     walk.note(offset, damage.fault());
-                    let Some(next) = next_block(bytes, offset, Some(walk.segment_id)) else { break };
+                    let Some(next) = search.next_block(offset, Some(walk.segment_id)) else { break };
                     offset = next;
                 }
             }
@@ -209,7 +219,11 @@ impl Walk {
                     .is_ok_and(|(header, payload)| check_payload(&header, payload).is_ok());
             if !whole {
                 self.note(header.offset, Fault::Corrupt("the payload's checksum is wrong"));
-            } else if header.block_type != BlockType::SEAL {
+                continue;
+            }
+            // The padding of the last one may not be there.
+            self.whole_len += header.next_offset().min(bytes.len() as u64) - header.offset;
+            if header.block_type != BlockType::SEAL {
                 self.blocks.push(BlockEntry::of(header));
             }
         }
@@ -222,15 +236,38 @@ impl Walk {
     }
 }
 
-/// The next offset behind `offset` at which a whole block begins. Only sync markers count, never a length that a
-/// damaged header states.
-fn next_block(bytes: &[u8], offset: u64, segment_id: Option<[u8; 16]>) -> Option<u64> {
-    let first = (offset + 1).next_multiple_of(BLOCK_ALIGNMENT);
-    (first..bytes.len() as u64).step_by(BLOCK_ALIGNMENT as usize).find(|&at| {
-        bytes[at as usize..].starts_with(&SYNC_MARKER)
-            && whole_block(bytes, at, segment_id)
-                .is_ok_and(|(header, payload)| check_payload(&header, payload).is_ok())
-    })
+/// Looks for whole blocks behind damage.
+///
+/// Blocks lie one behind the other, so that a file which a writer made costs each of its bytes one checksum at most.
+/// One that was made to cost time can have headers within what other headers state as their payload: the search ends
+/// when it has checked [`SEARCH_CHECKED_FILE_LENS_MAX`] times the file's length, as if nothing more were there.
+struct Search<'a> {
+    bytes: &'a [u8],
+    /// Bytes that may still be checked.
+    checkable_len: u64,
+}
+
+impl<'a> Search<'a> {
+    fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, checkable_len: SEARCH_CHECKED_FILE_LENS_MAX.saturating_mul(bytes.len() as u64) }
+    }
+
+    /// The next offset behind `offset` at which a whole block begins. Only sync markers count, never a length that a
+    /// damaged header states.
+    fn next_block(&mut self, offset: u64, segment_id: Option<[u8; 16]>) -> Option<u64> {
+        let first = (offset + 1).next_multiple_of(BLOCK_ALIGNMENT);
+        for at in (first..self.bytes.len() as u64).step_by(BLOCK_ALIGNMENT as usize) {
+            if !self.bytes[at as usize..].starts_with(&SYNC_MARKER) {
+                continue;
+            }
+            let Ok((header, payload)) = whole_block(self.bytes, at, segment_id) else { continue };
+            self.checkable_len = self.checkable_len.checked_sub(payload.len() as u64)?;
+            if check_payload(&header, payload).is_ok() {
+                return Some(at);
+            }
+        }
+        None
+    }
 }
 
 /// Every INDEX must tell of the blocks that are there.
@@ -248,4 +285,56 @@ fn check_indexes(bytes: &[u8], blocks: &[BlockEntry]) -> Result<(), (u64, Fault)
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::header::CIPHER_NONE;
+    use crate::limits::FORMAT_VERSION;
+
+    /// A header at `offset` that states a payload of this length, with this checksum.
+    fn header(offset: usize, stored_len: usize, payload_crc: u32) -> [u8; BLOCK_HEADER_LEN] {
+        let mut header = BlockHeader {
+            header_crc: 0,
+            payload_crc,
+            segment_id: [7; 16],
+            offset: offset as u64,
+            synced_offset: 0,
+            sequence: 1,
+            record_count: 0,
+            stored_len: stored_len as u32,
+            raw_len: stored_len as u32,
+            first_time_ns: 0,
+            last_time_ns: 0,
+            block_type: BlockType::CLOCK,
+            flags: 0,
+            codec: 0,
+            cipher: CIPHER_NONE,
+            version: FORMAT_VERSION,
+            header_len: BLOCK_HEADER_LEN as u16,
+        };
+        header.encode()
+    }
+
+    /// Bytes that begin with damage and end with a whole block; between them, headers that state all bytes that follow
+    /// as their payload, with a wrong checksum.
+    fn nested(count: usize) -> Vec<u8> {
+        let len = (count + 2) * BLOCK_HEADER_LEN;
+        let mut bytes = vec![0; BLOCK_HEADER_LEN];
+        for _ in 0..count {
+            let at = bytes.len();
+            bytes.extend(header(at, len - at - BLOCK_HEADER_LEN, 0xBAD));
+        }
+        bytes.extend(header(bytes.len(), 0, 0));
+        bytes
+    }
+
+    #[test]
+    fn headers_within_stated_payloads_cannot_make_a_search_quadratic() {
+        let found = |bytes: &[u8]| Search::new(bytes).next_block(0, None);
+        let honest = nested(1);
+        assert_eq!(found(&honest), Some(2 * BLOCK_HEADER_LEN as u64));
+        assert_eq!(found(&nested(10_000)), None);
+    }
 }
