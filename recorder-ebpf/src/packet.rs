@@ -57,7 +57,7 @@ pub const PACKET_FLAG_PAYLOAD_ELIDED: u16 = 1 << 1;
 
 /// Bytes of packet data in a ring record, smallest class that fits. Powers of two: the verifier follows
 /// `((len - 1) & (class - 1)) + 1`.
-pub const SIZE_CLASSES: [u32; 8] = [64, 256, 2048, 8192, 16_384, 65_536, 131_072, 262_144];
+pub const SIZE_CLASSES: [u32; 9] = [64, 128, 256, 2048, 8192, 16_384, 65_536, 131_072, 262_144];
 
 /// Most bytes that are captured of a packet: more than 64 KiB are two or more segments that the kernel handles as one
 /// packet, as TCP over loopback does.

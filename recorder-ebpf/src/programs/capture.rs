@@ -22,8 +22,8 @@ pub(super) fn store(packet: *mut __sk_buff, head: &PacketHead) -> Fate {
             })*
         };
     }
-    const { assert!(SIZE_CLASSES.len() == 8) };
-    in_class!(0 1 2 3 4 5 6 7);
+    const { assert!(SIZE_CLASSES.len() == 9) };
+    in_class!(0 1 2 3 4 5 6 7 8);
     Fate::CopyFailed
 }
 
