@@ -10,7 +10,11 @@ use std::{
 
 use kcap_recorder_ebpf::{Program, SocketEvent, SocketEventKind};
 
+use kcap_recorder::probe::LoadOptions;
 use kernel::{Event, Recorded, Session, options};
+
+/// The smallest event ring.
+const EVENT_RING_LEN: u32 = 256 << 10;
 
 #[test]
 fn a_tcp_connection_is_told_from_both_ends() {
@@ -76,6 +80,37 @@ fn who_sends_on_an_inherited_socket_is_told_once() {
     assert_eq!(senders, [child.id(), process::id()]);
     let packets = recorded.packets.iter().filter(|packet| packet.head.socket_cookie == sending);
     assert!(packets.count() >= 201);
+}
+
+/// The owner used to be remembered as told before there was a place in the ring for the event: after a full ring it was
+/// never told.
+#[test]
+fn an_owner_who_could_not_be_told_is_told_at_the_next_use() {
+    let small = LoadOptions { event_ring_bytes: EVENT_RING_LEN, ..options() };
+    let Some(mut session) = Session::start(&small) else { return };
+    let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let to = receiver.local_addr().unwrap();
+    session.stop_draining();
+    // Each is at least made and released.
+    for _ in 0..EVENT_RING_LEN as usize / size_of::<SocketEvent>() {
+        drop(UdpSocket::bind("127.0.0.1:0").unwrap());
+    }
+    let unconnected = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let connected = UdpSocket::bind("127.0.0.1:0").unwrap();
+    connected.connect(to).unwrap();
+    connected.send(b"while the ring is full").unwrap();
+    unconnected.send_to(b"while the ring is full", to).unwrap();
+    let cookies = [cookie(&unconnected), cookie(&connected)];
+    session.drain_once();
+    for _ in 0..2 {
+        unconnected.send_to(b"afterwards", to).unwrap();
+        connected.send(b"afterwards").unwrap();
+    }
+    let recorded = session.finish();
+    for cookie in cookies {
+        assert!(all(&recorded, cookie, SocketEventKind::Create).is_empty(), "the ring was not full");
+        assert_eq!(one(&recorded, cookie, SocketEventKind::Send).head.process.pid, process::id());
+    }
 }
 
 #[test]

@@ -70,6 +70,16 @@ pub(super) fn note_use(cookie: u64, current_process: impl FnOnce() -> ProcessKey
     if known { Use::Same } else { Use::Changed(process) }
 }
 
+/// What [`note_use`] found could not be told: the next use is a change again.
+#[inline(always)]
+pub(super) fn take_back_use(cookie: u64) {
+    if let Some(recent) = RECENT.get_ptr_mut(cookie as u32 & (RECENT_COUNT - 1)) {
+        // SAFETY: as in `note_use`. Another socket's word in this slot only costs it the fast check.
+        unsafe { ptr::write_volatile(recent, 0) };
+    }
+    forget(cookie);
+}
+
 /// The socket is gone.
 #[inline(always)]
 pub(super) fn forget(cookie: u64) {

@@ -12,7 +12,7 @@ use kcap_recorder_ebpf::{EventKind, Program, SocketEvent, SocketEventKind};
 
 use super::{
     count::{Fate, counted},
-    owner::{Use, bequeath, forget, inherited, note_use},
+    owner::{Use, bequeath, forget, inherited, note_use, take_back_use},
     ring::{EVENTS, reserve, submit_event},
     settings::setting,
     task::{current_process, fill_anonymous_head, fill_head},
@@ -120,7 +120,10 @@ fn tell_of(context: &SockContext, program: Program, kind: SocketEventKind) -> Fa
             bequeath(socket.cast(), &process);
         }
     }
-    let Some(record) = reserve_event() else { return Fate::RingFull };
+    let Some(record) = reserve_event() else {
+        take_back_use(cookie);
+        return Fate::RingFull;
+    };
     let event = record.cast::<SocketEvent>();
     // SAFETY: the record is as large as the event.
     unsafe {
@@ -179,7 +182,10 @@ fn tell_of_address(context: &SockAddrContext, cookie: u64, program: Program, kin
     let socket = context.as_ptr();
     // SAFETY: the context is valid while the program runs, and the verifier checks each access.
     let address = unsafe { &*socket.cast::<bpf_sock_addr>() };
-    let Some(record) = reserve_event() else { return Fate::RingFull };
+    let Some(record) = reserve_event() else {
+        take_back_use(cookie);
+        return Fate::RingFull;
+    };
     let event = record.cast::<SocketEvent>();
     // SAFETY: the record is as large as the event.
     unsafe {

@@ -6,7 +6,7 @@ use kcap_recorder_ebpf::{EventKind, OFFSET_NONE, Program, SocketEvent, SocketEve
 
 use super::{
     count::{Fate, counted},
-    owner::{Use, note_use},
+    owner::{Use, note_use, take_back_use},
     ring::{EVENTS, reserve, submit_event},
     settings::setting,
     task::{current_process, fill_head, read_field},
@@ -48,7 +48,10 @@ fn use_socket(context: &RawTracePointContext, program: Program, kind: SocketEven
         Use::Forgotten => return Fate::StateFull,
         Use::Changed(process) => process,
     };
-    let Some(record) = reserve::<{ size_of::<SocketEvent>() as u64 }>(&EVENTS) else { return Fate::RingFull };
+    let Some(record) = reserve::<{ size_of::<SocketEvent>() as u64 }>(&EVENTS) else {
+        take_back_use(cookie);
+        return Fate::RingFull;
+    };
     let event = record.cast::<SocketEvent>();
     // SAFETY: the record is as large as the event.
     unsafe {
