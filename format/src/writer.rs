@@ -85,6 +85,12 @@ impl<S: Storage> SegmentWriter<S> {
         *self.digest.finalize().as_bytes()
     }
 
+    /// Identifies the segment: every block names it. A random UUID.
+    #[must_use]
+    pub fn id(&self) -> [u8; 16] {
+        self.segment_id
+    }
+
     /// Bytes of the segment so far.
     #[must_use]
     #[allow(clippy::len_without_is_empty)] // a segment begins with its FILE block and is never empty

@@ -180,7 +180,8 @@ impl Account {
             let source = Source { program: report.program as u8, cpu: report.cpu as u16 };
             let Some(entry) = self.entries.get_mut(&source) else { continue };
             entry.reported_seen -= report.seen - report.stored;
-            entry.reported_until_ns = report.begin_ns;
+            // Whichever report is taken back first, the next one begins where the oldest did.
+            entry.reported_until_ns = entry.reported_until_ns.min(report.begin_ns);
             entry.filtered += report.filtered;
             for lost in &report.lost {
                 entry.lose(lost.cause(), lost.count);
@@ -304,6 +305,20 @@ mod tests {
             (1, 6, 3, 0)
         );
         assert_eq!((reports[0].filtered, lost(&reports[0])), (1, 2));
+    }
+
+    /// A segment without records is discarded with the reports in it, and only then is the one taken back that broke it.
+    #[test]
+    fn the_next_report_begins_with_the_oldest_that_was_taken_back() {
+        let mut account = Account::new(1);
+        account.read_kernel([(EGRESS, counters(3, 3, 0, 0))]);
+        let older = account.report_changes(10);
+        account.read_kernel([(EGRESS, counters(5, 5, 0, 0))]);
+        let newer = account.report_changes(20);
+        account.unreport(&older);
+        account.unreport(&newer);
+        let reports = account.report_all(30);
+        assert_eq!((reports[0].begin_ns, reports[0].end_ns, reports[0].filtered), (1, 30, 5));
     }
 
     #[test]

@@ -90,6 +90,8 @@ struct Open<T: Storage> {
     /// Reports that lie in it while it has no record: it may yet be discarded.
     reports: Vec<LossReport>,
     rotation_due_ns: Option<u64>,
+    /// The digest that its FILE block repeats, for the next one if this is discarded.
+    previous_digest: Vec<u8>,
 }
 
 impl<S: Store> Recording<S> {
@@ -273,7 +275,7 @@ impl<S: Store> Recording<S> {
             self.file.segment_sequence -= 1;
             self.store.discard(&path);
         })?;
-        self.file.previous_digest.clear();
+        let previous_digest = std::mem::take(&mut self.file.previous_digest);
         self.written.segments += 1;
         info!(path = %path.display(), "segment begun");
         self.open = Some(Open {
@@ -284,6 +286,7 @@ impl<S: Store> Recording<S> {
             records: 0,
             reports: Vec::new(),
             rotation_due_ns: None,
+            previous_digest,
         });
         let snapshot = self.state.snapshot();
         self.write_snapshot(&snapshot, now_ns)
@@ -321,12 +324,11 @@ impl<S: Store> Recording<S> {
 
     fn hear(&mut self, reply: Reply) {
         match reply {
-            Reply::Synced { segment_sequence, len, result } => {
+            Reply::Synced { segment_id, len, result } => {
                 self.is_syncing = false;
-                // The segment may have ended since; its SEAL then syncs it again.
-                let Some(open) =
-                    self.open.as_mut().filter(|_| self.file.segment_sequence == segment_sequence)
-                else {
+                // The segment may have ended since; its SEAL then syncs it again. Its number may be that of the
+                // open one, when it was discarded.
+                let Some(open) = self.open.as_mut().filter(|open| open.writer.id() == segment_id) else {
                     return;
                 };
                 match result {
@@ -383,6 +385,7 @@ impl<S: Store> Recording<S> {
             self.account.unreport(&open.reports);
             self.written.segments -= 1;
             self.file.segment_sequence -= 1;
+            self.file.previous_digest = open.previous_digest;
             self.store.discard(&path);
             self.retry_at_ns = now_ns + RETRY_NS;
         } else {
@@ -463,8 +466,8 @@ impl<S: Store> Recording<S> {
         open.synced_ns = now_ns;
         self.is_syncing = true;
         let sync = self.store.sync_later(open.writer.storage());
-        let (segment_sequence, len) = (self.file.segment_sequence, open.writer.len());
-        self.syncer.order(Order::Sync { segment_sequence, len, sync });
+        let (segment_id, len) = (open.writer.id(), open.writer.len());
+        self.syncer.order(Order::Sync { segment_id, len, sync });
     }
 }
 

@@ -2,8 +2,8 @@
 //! once.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use kcap_format::proto::{LossReport, ProcessExit, ProcessId, event};
 use kcap_format::{Capture, FileStorage, PacketBatch, PacketColumns, PacketRow};
@@ -19,6 +19,14 @@ const PAYLOAD_LEN: usize = 1000;
 struct Disk {
     free: Arc<AtomicU64>,
     broken: Arc<AtomicBool>,
+    /// Syncs wait while the test holds it.
+    sync_gate: Arc<Mutex<()>>,
+}
+
+impl Disk {
+    fn set_broken(&self, broken: bool) {
+        self.broken.store(broken, Ordering::Relaxed);
+    }
 }
 
 struct DiskFile {
@@ -64,8 +72,12 @@ impl Store for DiskStore {
     }
 
     fn sync_later(&self, _: &DiskFile) -> crate::syncer::Sync {
-        let broken = self.disk.broken.load(Ordering::Relaxed);
-        Box::new(move || if broken { Err(io::Error::from_raw_os_error(libc::EIO)) } else { Ok(()) })
+        let disk = self.disk.clone();
+        Box::new(move || {
+            let _open = disk.sync_gate.lock().unwrap();
+            let broken = disk.broken.load(Ordering::Relaxed);
+            if broken { Err(io::Error::from_raw_os_error(libc::EIO)) } else { Ok(()) }
+        })
     }
 
     fn close(&mut self, path: &Path, len: u64) {
@@ -230,11 +242,11 @@ fn a_full_disk_is_survived_and_its_losses_are_counted() {
 fn a_disk_that_breaks_ends_the_segment_and_another_follows() {
     let mut fixture = Fixture::new(Limits { sync_interval: Duration::from_secs(1), ..limits() });
     fixture.push(10, SECOND_NS);
-    fixture.disk.broken.store(true, Ordering::Relaxed);
+    fixture.disk.set_broken(true);
     fixture.recording.tick(2 * SECOND_NS);
     fixture.recording.settle();
     fixture.push(7, 2 * SECOND_NS + 1);
-    fixture.disk.broken.store(false, Ordering::Relaxed);
+    fixture.disk.set_broken(false);
     fixture.push(3, 4 * SECOND_NS);
     assert!(fixture.recording.finish(5 * SECOND_NS));
     let capture = fixture.capture();
@@ -243,6 +255,48 @@ fn a_disk_that_breaks_ends_the_segment_and_another_follows() {
     assert_eq!(fixture.recording.totals().lost, [(LossCause::WriteFailed, 7)].into());
     assert_eq!(sums(&reports(&capture.segments[1])), (10, 3, 7));
     assert_eq!(fixture.recording.written().segments_broken, 1);
+}
+
+/// A segment that is discarded leaves its number to the next: the answer to its sync used to be taken for that of the
+/// next, which was then given up, or counted as synced.
+#[test]
+fn the_sync_of_a_discarded_segment_says_nothing_about_the_next() {
+    let mut fixture = Fixture::new(Limits { sync_interval: Duration::from_secs(1), ..limits() });
+    let gate = Arc::clone(&fixture.disk.sync_gate);
+    let waiting = gate.lock().unwrap();
+    fixture.recording.tick(2 * SECOND_NS);
+    fixture.disk.set_broken(true);
+    fixture.recording.tick(3 * SECOND_NS);
+    fixture.disk.set_broken(false);
+    fixture.push(10, 5 * SECOND_NS);
+    fixture.disk.set_broken(true);
+    drop(waiting);
+    fixture.recording.settle();
+    fixture.disk.set_broken(false);
+    fixture.push(5, 6 * SECOND_NS);
+    assert!(fixture.recording.finish(7 * SECOND_NS));
+    let capture = fixture.capture();
+    let written: Vec<u64> = capture.segments.iter().map(packets).collect();
+    assert_eq!((written, fixture.recording.written().segments_broken), (vec![15], 0));
+    assert_eq!(capture.segments[0].file_info().segment_sequence, 1);
+}
+
+#[test]
+fn a_discarded_segment_does_not_break_the_chain_of_digests() {
+    let mut fixture = Fixture::new(Limits { segment_len: 1, ..limits() });
+    fixture.push(10, SECOND_NS);
+    fixture.recording.apply(&mut Vec::new(), SECOND_NS);
+    assert!(fixture.recording.rotation_pending(SECOND_NS) && fixture.recording.rotate_if_ready(SECOND_NS));
+    fixture.recording.settle();
+    fixture.disk.set_broken(true);
+    fixture.recording.tick(2 * SECOND_NS);
+    fixture.disk.set_broken(false);
+    fixture.push(3, 4 * SECOND_NS);
+    assert!(fixture.recording.finish(5 * SECOND_NS));
+    let capture = fixture.capture();
+    assert_eq!(capture.segments.iter().map(packets).collect::<Vec<_>>(), [10, 3]);
+    let told = &capture.segments[1].file_info().previous_digest;
+    assert_eq!(told, &capture.segments[0].seal().unwrap().digest);
 }
 
 #[test]

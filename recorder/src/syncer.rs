@@ -18,14 +18,14 @@ pub(crate) type Sync = Box<dyn FnOnce() -> io::Result<()> + Send>;
 /// What the thread is to do.
 pub(crate) enum Order<T: Storage> {
     /// Sync what a segment has, which is `len` bytes.
-    Sync { segment_sequence: u64, len: u64, sync: Sync },
+    Sync { segment_id: [u8; 16], len: u64, sync: Sync },
     /// Seal a segment that has ended, which will take at most `reserved_len` bytes with its SEAL.
     Seal { path: PathBuf, reserved_len: u64, writer: Box<SegmentWriter<T>> },
 }
 
 /// What it did.
 pub(crate) enum Reply {
-    Synced { segment_sequence: u64, len: u64, result: io::Result<()> },
+    Synced { segment_id: [u8; 16], len: u64, result: io::Result<()> },
     Sealed { path: PathBuf, len: u64, reserved_len: u64, result: kcap_format::Result<Seal> },
 }
 
@@ -80,9 +80,7 @@ impl<T: Storage + Send + 'static> Syncer<T> {
 
 fn carry_out<T: Storage>(order: Order<T>) -> Reply {
     match order {
-        Order::Sync { segment_sequence, len, sync } => {
-            Reply::Synced { segment_sequence, len, result: sync() }
-        }
+        Order::Sync { segment_id, len, sync } => Reply::Synced { segment_id, len, result: sync() },
         Order::Seal { path, reserved_len, writer } => {
             let len = writer.len();
             Reply::Sealed { path, len, reserved_len, result: writer.seal() }
