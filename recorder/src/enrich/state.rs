@@ -14,6 +14,9 @@ use tracing::warn;
 const PROCESSES_MAX: usize = 1 << 17;
 /// Most sockets kept.
 const SOCKETS_MAX: usize = 1 << 17;
+/// Sockets given up together when there are more: finding those of which nothing was heard for longest means looking
+/// at all.
+const SOCKETS_GIVEN_UP: usize = SOCKETS_MAX / 32;
 /// How long the ended are kept: packets of a closed socket may still wait to be written into the next
 /// segment.
 const LINGER_NS: u64 = 5_000_000_000;
@@ -31,7 +34,10 @@ pub(crate) struct State {
     /// What is older than the recorder was added: until then an end must be remembered, since the enumeration
     /// may have seen what ended a moment later.
     enumerated: bool,
+    /// Processes that there was no room for.
     refused: u64,
+    /// Sockets that made room before their release was told.
+    given_up: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -163,7 +169,7 @@ impl State {
         if self.sockets.len() >= SOCKETS_MAX && !self.sockets.contains_key(&cookie) {
             self.make_room();
             if self.sockets.len() >= SOCKETS_MAX {
-                return self.refuse();
+                self.give_up_silent_sockets();
             }
         }
         let state = self.sockets.entry(cookie).or_default();
@@ -200,9 +206,27 @@ impl State {
         }
     }
 
+    /// Forgets the sockets of which nothing was heard for longest. Some are gone without a word: those that nobody
+    /// accepted have no release, and an event can be lost.
+    fn give_up_silent_sockets(&mut self) {
+        if self.given_up == 0 {
+            warn!("more sockets than are kept: those that were silent for longest are left out of snapshots");
+        }
+        let mut by_age: Vec<(u64, u64)> =
+            self.sockets.iter().map(|(cookie, state)| (state.last_heard_ns(), *cookie)).collect();
+        let count = SOCKETS_GIVEN_UP.min(by_age.len());
+        if count < by_age.len() {
+            by_age.select_nth_unstable(count);
+        }
+        for (_, cookie) in &by_age[..count] {
+            self.sockets.remove(cookie);
+        }
+        self.given_up += count as u64;
+    }
+
     fn refuse(&mut self) {
         if self.refused == 0 {
-            warn!("more processes or sockets than are kept: those that follow are in no snapshot");
+            warn!("more processes than are kept: those that follow are in no snapshot");
         }
         self.refused += 1;
     }
@@ -230,6 +254,12 @@ impl ProcessState {
         };
         let event = Some(event::Event::Enumerate(ProcessEnumerate { process: Some(process) }));
         Some(Event { time_ns: *time_ns, event, ..Event::default() })
+    }
+}
+
+impl SocketState {
+    fn last_heard_ns(&self) -> u64 {
+        self.told.iter().map(|event| event.time_ns).max().unwrap_or(0)
     }
 }
 
@@ -372,7 +402,27 @@ mod tests {
         state.apply(socket(3, Kind::Release, 2));
         state.apply(socket(u64::MAX, Kind::Create, 3));
         assert!(!state.sockets.contains_key(&3) && state.sockets.contains_key(&u64::MAX));
-        state.apply(socket(u64::MAX - 1, Kind::Create, 4));
-        assert_eq!((state.sockets.len(), state.refused), (SOCKETS_MAX, 1));
+        assert_eq!((state.sockets.len(), state.given_up), (SOCKETS_MAX, 0));
+    }
+
+    /// Sockets that nobody accepts are never released, and used to fill the table for good.
+    #[test]
+    fn a_full_table_gives_up_the_sockets_that_were_silent_for_longest() {
+        let mut state = State { enumerated: true, ..State::default() };
+        let count = SOCKETS_MAX as u64;
+        for cookie in 0..count {
+            state.apply(socket(cookie, Kind::Accepted, cookie));
+        }
+        let heard_again = 5;
+        state.apply(socket(heard_again, Kind::Receive, count));
+        state.apply(socket(count, Kind::Accepted, count + 1));
+        let given_up = SOCKETS_GIVEN_UP as u64;
+        assert_eq!((state.sockets.len() as u64, state.given_up), (count - given_up + 1, given_up));
+        for kept in [heard_again, given_up + 1, count - 1, count] {
+            assert!(state.sockets.contains_key(&kept), "{kept}");
+        }
+        for gone in [0, given_up] {
+            assert!(!state.sockets.contains_key(&gone), "{gone}");
+        }
     }
 }
