@@ -41,7 +41,7 @@ enum Command {
     Doctor,
 }
 
-/// Record into a folder until Ctrl-C, SIGTERM or the end of --duration.
+/// Record into a folder until Ctrl-C, SIGTERM, SIGHUP or the end of --duration.
 ///
 /// The folder gets segment files that `kcap sql`, `kcap info` and `kcap convert` read, also while recording
 /// goes on. What could not be recorded is counted by cause, in the segments and in the summary at the end.
@@ -161,7 +161,12 @@ fn start_log(args: &RunArgs) {
         (false, 1) => LevelFilter::INFO,
         (false, _) => LevelFilter::DEBUG,
     };
-    let log = tracing_subscriber::fmt().with_max_level(level).with_writer(io::stderr).with_target(false);
+    // A terminal that is gone must not end the recording: a failure to log is not logged, which would panic.
+    let log = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(io::stderr)
+        .with_target(false)
+        .log_internal_errors(false);
     // A second log in one process, as in tests, is no failure.
     let _ = match args.log_format {
         LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).try_init(),

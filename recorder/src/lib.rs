@@ -23,6 +23,7 @@ mod pipeline;
 mod progress;
 mod recording;
 mod run;
+mod signals;
 mod sink;
 mod summary;
 mod syncer;

@@ -11,10 +11,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use kcap_format::proto::{FileInfo, Recorder, file_info::Origin};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
 use tracing::{info, warn};
 
 use crate::account::Source;
@@ -26,6 +24,7 @@ use crate::pipeline::{EVENT_BATCHES, PACKET_BATCHES, Pool, ToSink, jobs};
 use crate::probe::{Kernel, LoadOptions, Loaded};
 use crate::progress::{Progress, ProgressLine};
 use crate::recording::{CounterReader, Limits, Recording};
+use crate::signals::Ends;
 use crate::sink::{Outcome, Recycling, Sink};
 use crate::summary::Summary;
 use crate::units::format_size;
@@ -49,7 +48,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     die_with_any_thread();
     let kernel = Kernel::examine()?;
     let folder = Folder::open(&args.output)?;
-    let signals = Signals::new([SIGINT, SIGTERM]).context("cannot handle signals")?;
+    let ends = Ends::new()?;
     let mut loaded = kernel.load_with(&load_options(args))?;
     let packet_ring = loaded.take_packet_ring().context("the packet ring was taken already")?;
     let event_ring = loaded.take_event_ring().context("the event ring was taken already")?;
@@ -68,7 +67,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     let enumerator = start_enumeration(loaded.cgroup(), to_sink.clone())?;
     lockdown::apply(&args.output)?;
     // Only now: a thread keeps the capabilities that it was made with.
-    let ends = ends(signals)?;
+    let ends = ends.listen()?;
 
     let limits = limits(args);
     if limits.segment_len < args.segment_size {
@@ -112,24 +111,6 @@ fn die_with_any_thread() {
         print(panic);
         process::abort();
     }));
-}
-
-/// A message at the first SIGINT or SIGTERM; the second ends the process.
-fn ends(mut signals: Signals) -> Result<Receiver<i32>> {
-    let (sender, ends) = bounded(1);
-    spawn("signals", move || {
-        for (index, signal) in signals.forever().enumerate() {
-            if index > 0 {
-                let _ = writeln!(
-                    io::stderr(),
-                    "kcap-record: given up at the second signal; the last segment has no seal"
-                );
-                process::exit(128 + signal);
-            }
-            let _ = sender.send(signal);
-        }
-    })?;
-    Ok(ends)
 }
 
 fn wait_for_end(
@@ -305,7 +286,10 @@ fn options(args: &RunArgs) -> BTreeMap<String, String> {
     options.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-fn spawn<T: Send + 'static>(name: &str, body: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>> {
+pub(crate) fn spawn<T: Send + 'static>(
+    name: &str,
+    body: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>> {
     thread::Builder::new().name(format!("kcap-{name}")).spawn(body).context("cannot start a thread")
 }
 
