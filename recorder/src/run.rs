@@ -88,7 +88,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     let begun = Instant::now();
     wait_for_end(args, &ends, &threads, &progress, begun);
     let duration = begun.elapsed();
-    loaded.lock().unwrap_or_else(PoisonError::into_inner).detach()?;
+    let detached = loaded.lock().unwrap_or_else(PoisonError::into_inner).detach();
+    // Whatever failed there: what is in the rings and in the segment is kept.
     stop.store(true, Ordering::Release);
     let drained = threads.join_drainers();
     join(enumerator);
@@ -97,6 +98,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
         let summary = Summary { outcome: &outcome, folder: &args.output, duration };
         let _ = write!(io::stderr(), "{summary}");
     }
+    detached?;
     drained?;
     if !outcome.sealed {
         return Err(anyhow!("the last segment could not be sealed; what was synced before is readable"));
