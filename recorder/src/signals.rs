@@ -6,7 +6,7 @@ use std::process;
 use std::ptr;
 
 use anyhow::{Context, Result};
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -27,27 +27,25 @@ impl Ends {
     pub(crate) fn listen(mut self) -> Result<Receiver<i32>> {
         let (sender, ends) = bounded(1);
         spawn("signals", move || {
-            let mut is_ending = false;
-            for signal in self.0.forever() {
-                if !is_ending {
-                    let _ = sender.send(signal);
-                    is_ending = true;
-                } else if gives_up(signal) {
-                    let _ = writeln!(
-                        io::stderr(),
-                        "kcap-record: given up at the second signal; the last segment has no seal"
-                    );
-                    process::exit(128 + signal);
-                }
-            }
+            attend(self.0.forever(), &sender, |signal| {
+                let _ = writeln!(
+                    io::stderr(),
+                    "kcap-record: given up at the second signal; the last segment has no seal"
+                );
+                process::exit(128 + signal);
+            });
         })?;
         Ok(ends)
     }
 }
 
-/// A terminal that closes sends SIGHUP twice, by the kernel and by the shell: nobody asked for haste.
-fn gives_up(signal: i32) -> bool {
-    signal != SIGHUP
+/// Sends on the first signal, and gives up at each later one that asks for haste. SIGHUP doesn't: a terminal that closes
+/// sends it twice, by the kernel and by the shell.
+fn attend(signals: impl IntoIterator<Item = i32>, ends: &Sender<i32>, mut give_up: impl FnMut(i32)) {
+    let mut signals = signals.into_iter();
+    let Some(first) = signals.next() else { return };
+    let _ = ends.send(first);
+    signals.filter(|signal| *signal != SIGHUP).for_each(&mut give_up);
 }
 
 fn is_ignored(signal: i32) -> bool {
@@ -56,4 +54,24 @@ fn is_ignored(signal: i32) -> bool {
     let failed = unsafe { libc::sigaction(signal, ptr::null(), action.as_mut_ptr()) } != 0;
     // SAFETY: the kernel filled it, and all zeroes are valid, too.
     !failed && unsafe { action.assume_init() }.sa_sigaction == libc::SIG_IGN
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_second_signal_of_haste_gives_up() {
+        for (signals, expected) in [
+            (&[SIGHUP, SIGHUP][..], &[][..]),
+            (&[SIGTERM, SIGHUP], &[]),
+            (&[SIGHUP, SIGHUP, SIGTERM], &[SIGTERM]),
+            (&[SIGINT, SIGINT], &[SIGINT]),
+        ] {
+            let (sender, ends) = bounded(1);
+            let mut given_up = Vec::new();
+            attend(signals.iter().copied(), &sender, |signal| given_up.push(signal));
+            assert_eq!((ends.try_recv(), &given_up[..]), (Ok(signals[0]), expected));
+        }
+    }
 }
