@@ -27,7 +27,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// Bytes that are not what the writer wrote.
-    #[error("{}: corrupt at offset {offset}: {what}; salvage reading has the blocks that are whole", path.display())]
+    #[error("{}: corrupt at offset {offset}: {what}; the blocks that are whole can be read without it", path.display())]
     Corrupt {
         /// The file.
         path: PathBuf,

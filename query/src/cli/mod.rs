@@ -7,6 +7,7 @@ mod output;
 mod progress;
 mod prompt;
 mod record;
+mod script;
 mod size;
 mod sql;
 
@@ -54,6 +55,11 @@ pub fn main() -> ExitCode {
         Command::Record(arguments) => record::run(&arguments),
     };
     exit::code(result)
+}
+
+/// Tells on stderr what damage left out of an answer.
+fn tell_damage(library: &Library) {
+    library.take_damage_lines().iter().for_each(|line| eprintln!("kcap: {line}"));
 }
 
 /// Opens the sources and tells on stderr what is missing of them.

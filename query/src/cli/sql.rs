@@ -10,10 +10,11 @@ use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::DFParser;
 use futures::StreamExt;
 
+use super::exit::Usage;
 use super::output::{Format, ResultWriter};
 use super::size::parse_size;
-use super::{open, prompt};
-use crate::source::Lake;
+use super::{open, prompt, script, tell_damage};
+use crate::source::{Lake, Library};
 use crate::sql::{SessionSettings, error_line, new_lake_session, new_session};
 
 /// Arguments of `kcap sql`.
@@ -54,13 +55,54 @@ pub(super) fn run(arguments: &SqlArguments) -> anyhow::Result<()> {
     };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
-    let context = session(&runtime, &arguments.sources, &settings)?;
+    let (context, library) = session(&runtime, &arguments.sources, &settings)?;
+    let asker = Asker { runtime, context, library, format: arguments.format };
     match &arguments.query {
-        Some(query) => {
-            let output = BufWriter::new(std::io::stdout());
-            runtime.block_on(answer(&context, query, arguments.format, output)).map(|_| ())
+        Some(query) => match asker.answer(query)? {
+            Answered { statements: 0, .. } => Err(Usage::error("empty query: write SQL behind -c")),
+            _ => Ok(()),
+        },
+        None if std::io::stdin().is_terminal() => prompt::run(&asker),
+        None => script::run(&asker, std::io::stdin().lock()),
+    }
+}
+
+/// Answers queries on standard output.
+pub(super) struct Asker {
+    pub(super) runtime: tokio::runtime::Runtime,
+    pub(super) context: SessionContext,
+    /// The recordings; none when the session is over Parquet.
+    library: Option<Arc<Library>>,
+    format: Format,
+}
+
+/// How much was answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Answered {
+    /// Statements of the query.
+    pub(super) statements: usize,
+    /// Rows of all results.
+    pub(super) rows: usize,
+}
+
+impl Asker {
+    /// Answers the statements of a query, up to the first that fails.
+    pub(super) fn answer(&self, query: &str) -> anyhow::Result<Answered> {
+        self.runtime.block_on(self.answering(query))
+    }
+
+    /// As [`Self::answer`]; dropping it stops the query.
+    pub(super) async fn answering(&self, query: &str) -> anyhow::Result<Answered> {
+        let answered = answer(&self.context, query, self.format, BufWriter::new(std::io::stdout())).await;
+        self.tell_damage();
+        answered
+    }
+
+    /// Tells what damage left out of the answers so far.
+    pub(super) fn tell_damage(&self) {
+        if let Some(library) = &self.library {
+            tell_damage(library);
         }
-        None => prompt::run(&runtime, &context, arguments.format),
     }
 }
 
@@ -69,31 +111,37 @@ fn session(
     runtime: &tokio::runtime::Runtime,
     sources: &[PathBuf],
     settings: &SessionSettings,
-) -> anyhow::Result<SessionContext> {
+) -> anyhow::Result<(SessionContext, Option<Arc<Library>>)> {
     let engine_error = |error| anyhow!(error_line(&error));
     let lakes = sources.iter().filter_map(|source| Lake::open(source).transpose());
     let lakes = lakes.collect::<crate::Result<Vec<_>>>()?;
     match lakes.as_slice() {
-        [] => new_session(&Arc::new(open(sources)?), settings).map_err(engine_error),
+        [] => {
+            let library = Arc::new(open(sources)?);
+            let context = new_session(&library, settings).map_err(engine_error)?;
+            Ok((context, Some(library)))
+        }
         [lake] if sources.len() == 1 => {
-            runtime.block_on(new_lake_session(lake, settings)).map_err(engine_error)
+            let context = runtime.block_on(new_lake_session(lake, settings)).map_err(engine_error)?;
+            Ok((context, None))
         }
         _ => bail!("a Parquet folder is a source of its own: name it alone"),
     }
 }
 
-/// Writes the result of a query; gives the number of rows.
-pub(super) async fn answer(
+/// Writes the results of a query's statements, one after the other.
+async fn answer(
     context: &SessionContext,
     query: &str,
     format: Format,
     mut output: impl Write + Send,
-) -> anyhow::Result<usize> {
+) -> anyhow::Result<Answered> {
     let engine_error = |error| anyhow!(error_line(&error));
     let state = context.state();
     let statements = DFParser::parse_sql(query).map_err(engine_error)?;
-    let mut rows = 0;
+    let mut answered = Answered::default();
     for statement in statements {
+        answered.statements += 1;
         let plan = state.statement_to_plan(statement).await.map_err(engine_error)?;
         let frame = context.execute_logical_plan(plan).await.map_err(engine_error)?;
         let mut stream = frame.execute_stream().await.map_err(engine_error)?;
@@ -103,11 +151,11 @@ pub(super) async fn answer(
         let mut writer = ResultWriter::new(format, &mut output, &stream.schema())?;
         while let Some(batch) = stream.next().await {
             let batch = batch.map_err(engine_error)?;
-            rows += batch.num_rows();
+            answered.rows += batch.num_rows();
             writer.write(&batch)?;
         }
         writer.finish()?;
     }
     output.flush()?;
-    Ok(rows)
+    Ok(answered)
 }

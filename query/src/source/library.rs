@@ -70,6 +70,12 @@ impl Library {
         })
     }
 
+    /// What damage left out of answers since this was last asked: a line for each segment.
+    #[must_use]
+    pub fn take_damage_lines(&self) -> Vec<String> {
+        self.segments().filter_map(SegmentHandle::take_damage_line).collect()
+    }
+
     /// One library for each host, by its name.
     #[must_use]
     pub fn by_host(self) -> BTreeMap<String, Self> {

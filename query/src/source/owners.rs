@@ -54,7 +54,7 @@ impl SegmentOwners {
         {
             let soon = |block: &&BlockEntry| block.first_time_ns <= last_ns.saturating_add(LOOK_AHEAD_NS);
             for block in next.blocks(BlockType::EVENTS).take_while(soon) {
-                next.segment.events(block)?.into_iter().for_each(|event| facts::add(&mut builder, event));
+                next.block_events(block)?.into_iter().for_each(|event| facts::add(&mut builder, event));
             }
         }
         let index = builder.build();

@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::sync::OnceLock;
 
-use kcap_format::{BlockEntry, BlockType, ClockMap, Segment, proto};
+use kcap_format::{BlockEntry, BlockType, ClockMap, PacketBatch, PacketColumns, Segment, proto};
 
+use super::damage::{Damage, Missing};
 use crate::error::Result;
 
 /// The segments of one recording.
@@ -20,6 +21,7 @@ pub struct SegmentHandle {
     /// The segment.
     pub segment: Segment,
     clock: OnceLock<ClockMap>,
+    damage: Damage,
 }
 
 impl Recording {
@@ -32,7 +34,7 @@ impl Recording {
 
 impl SegmentHandle {
     pub(super) fn new(segment: Segment) -> Self {
-        Self { segment, clock: OnceLock::new() }
+        Self { segment, clock: OnceLock::new(), damage: Damage::default() }
     }
 
     /// The path of the segment's file.
@@ -59,7 +61,7 @@ impl SegmentHandle {
         }
         let mut samples: Vec<proto::ClockSample> = self.segment.file_info().clock.iter().copied().collect();
         for block in self.blocks(BlockType::CLOCK) {
-            samples.extend(self.segment.clocks(block)?);
+            samples.extend(self.without_damage(block, self.segment.clocks(block))?);
         }
         Ok(self.clock.get_or_init(|| ClockMap::from_samples(&samples)))
     }
@@ -68,7 +70,72 @@ impl SegmentHandle {
     pub fn events(&self) -> impl Iterator<Item = Result<Vec<proto::Event>>> {
         let kinds = [BlockType::SNAPSHOT, BlockType::EVENTS];
         let blocks = kinds.into_iter().flat_map(|kind| self.blocks(kind));
-        blocks.map(|block| Ok(self.segment.events(block)?))
+        blocks.map(|block| self.block_events(block))
+    }
+
+    /// The events of one block; none when it is damaged.
+    ///
+    /// # Errors
+    /// As [`Segment::events`], save for damage.
+    pub fn block_events(&self, block: &BlockEntry) -> Result<Vec<proto::Event>> {
+        self.without_damage(block, self.segment.events(block))
+    }
+
+    /// The loss reports of one block; none when it is damaged.
+    ///
+    /// # Errors
+    /// As [`Segment::losses`], save for damage.
+    pub fn block_losses(&self, block: &BlockEntry) -> Result<Vec<proto::LossReport>> {
+        self.without_damage(block, self.segment.losses(block))
+    }
+
+    /// The packets of one block; `None` when a wanted section of it is damaged.
+    ///
+    /// # Errors
+    /// As [`Segment::packets`], save for damage.
+    pub fn block_packets(&self, block: &BlockEntry, columns: PacketColumns) -> Result<Option<PacketBatch>> {
+        self.without_damage(block, self.segment.packets(block, columns).map(Some))
+    }
+
+    /// The payloads of one block's packets; `None` when they are damaged, though the packets may be whole otherwise.
+    ///
+    /// # Errors
+    /// As [`Segment::packets`], save for damage.
+    pub fn block_payloads(&self, block: &BlockEntry) -> Result<Option<PacketBatch>> {
+        let read = self.segment.packets(block, PacketColumns::PAYLOAD).map(Some);
+        self.noting(block, Missing::Payloads, read)
+    }
+
+    /// How many blocks were found damaged so far. A block is checked when it is read.
+    #[must_use]
+    pub fn damaged_blocks(&self) -> u64 {
+        self.damage.block_count()
+    }
+
+    /// What damage left out since this was last asked, as a line for a person.
+    #[must_use]
+    pub fn take_damage_line(&self) -> Option<String> {
+        self.damage.take_line(self.path())
+    }
+
+    fn without_damage<T: Default>(&self, block: &BlockEntry, read: kcap_format::Result<T>) -> Result<T> {
+        self.noting(block, Missing::Records, read)
+    }
+
+    /// Notes damage, and gives nothing in place of what it made unreadable.
+    fn noting<T: Default>(
+        &self,
+        block: &BlockEntry,
+        missing: Missing,
+        read: kcap_format::Result<T>,
+    ) -> Result<T> {
+        match read {
+            Err(kcap_format::Error::Corrupt { what, .. }) => {
+                self.damage.note(block, missing, what);
+                Ok(T::default())
+            }
+            other => Ok(other?),
+        }
     }
 }
 

@@ -72,7 +72,7 @@ impl Facts for Losses {
             let clock = handle.clock()?;
             let file = handle.segment.file_info();
             for block in handle.blocks(BlockType::LOSS) {
-                for report in handle.segment.losses(block)? {
+                for report in handle.block_losses(block)? {
                     sink.push(LossRow {
                         begin: clock.realtime_ns(report.begin_ns),
                         end: clock.realtime_ns(report.end_ns),

@@ -26,7 +26,7 @@ impl Interfaces {
         let mut known = HashMap::new();
         for handle in library.segments() {
             for block in handle.blocks(BlockType::SNAPSHOT) {
-                for event in handle.segment.events(block)? {
+                for event in handle.block_events(block)? {
                     let Some(Kind::Interface(info)) = event.event else { continue };
                     let name = String::from_utf8_lossy(&info.name).into_owned();
                     let mac = info.mac_address[..].try_into().ok().filter(|mac| *mac != [0; 6]);

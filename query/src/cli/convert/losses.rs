@@ -23,7 +23,7 @@ impl Losses {
         for handle in library.segments() {
             let clock = handle.clock()?;
             for block in handle.blocks(BlockType::LOSS) {
-                for report in handle.segment.losses(block)? {
+                for report in handle.block_losses(block)? {
                     let side = match report.program() {
                         LossProgram::PacketIngress => &mut losses.inbound,
                         LossProgram::PacketEgress => &mut losses.outbound,

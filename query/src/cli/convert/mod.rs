@@ -14,7 +14,7 @@ use clap::{Args, ValueEnum};
 
 use super::exit::Usage;
 use super::size::parse_size;
-use super::{open, progress};
+use super::{open, progress, tell_damage};
 
 /// Arguments of `kcap convert`.
 #[derive(Args, Debug)]
@@ -71,8 +71,12 @@ pub(super) fn run(arguments: &ConvertArguments) -> anyhow::Result<()> {
     output_file::refuse_recording(out, &library)?;
     let bar = progress::bytes_bar(library.segments().map(|handle| handle.segment.len()).sum());
     match arguments.to {
-        Target::Pcapng => capture_file::pcapng(&Arc::new(library), arguments.duplicates, out, &bar)?,
-        Target::Pcap => capture_file::pcap(&Arc::new(library), arguments.duplicates, out, &bar)?,
+        Target::Pcapng | Target::Pcap => {
+            let write = if arguments.to == Target::Pcap { capture_file::pcap } else { capture_file::pcapng };
+            let library = Arc::new(library);
+            write(&library, arguments.duplicates, out, &bar)?;
+            tell_damage(&library);
+        }
         Target::Parquet => {
             let settings = parquet::Settings {
                 duplicates: arguments.duplicates,

@@ -13,6 +13,7 @@ use arrow::datatypes::{DataType, Date32Type, SchemaRef};
 use futures::StreamExt;
 use indicatif::ProgressBar;
 
+use crate::cli::tell_damage;
 use crate::export::parquet_file::{ParquetFile, TimeOrder};
 use crate::source::Library;
 use crate::sql::{SessionSettings, error_line, new_session};
@@ -69,6 +70,7 @@ pub(super) fn write(library: Library, settings: &Settings<'_>, bar: &ProgressBar
         for (table, time) in SORTED_TABLES {
             runtime.block_on(lake.write_sorted(&context, table, time))?;
         }
+        tell_damage(&library);
     }
     Ok(())
 }

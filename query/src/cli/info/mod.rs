@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::open;
+use super::{open, tell_damage};
 use summary::Summary;
 
 /// Arguments of `kcap info`.
@@ -36,5 +36,6 @@ pub(super) fn run(arguments: &InfoArguments) -> anyhow::Result<()> {
         write!(output, "{}", texts.join("\n"))?;
     }
     output.flush()?;
+    tell_damage(&library);
     Ok(())
 }

@@ -34,6 +34,8 @@ pub(super) struct SegmentSummary {
     pub(super) raw_bytes: u64,
     pub(super) packets: u64,
     pub(super) events: u64,
+    /// Blocks that were found damaged while this was read.
+    pub(super) damaged_blocks: u64,
 }
 
 /// What became of a program's events.
@@ -82,7 +84,7 @@ impl Summary {
             self.times = Some((known.0.min(first), known.1.max(last)));
         }
         for block in handle.blocks(BlockType::LOSS) {
-            for report in handle.segment.losses(block)? {
+            for report in handle.block_losses(block)? {
                 let account =
                     self.programs.entry(report.program().as_str_name().to_ascii_lowercase()).or_default();
                 account.seen += report.seen;
@@ -104,6 +106,7 @@ impl Summary {
             raw_bytes: handle.segment.blocks().iter().map(|block| u64::from(block.raw_len)).sum(),
             packets: count(BlockType::PACKETS),
             events: count(BlockType::EVENTS),
+            damaged_blocks: handle.damaged_blocks(),
         });
         Ok(())
     }
@@ -118,6 +121,7 @@ impl Summary {
             json!({
                 "path": segment.path, "segment": segment.sequence, "state": segment.state, "damage": segment.damage,
                 "bytes": segment.bytes, "raw_bytes": segment.raw_bytes, "packets": segment.packets, "events": segment.events,
+                "damaged_blocks": segment.damaged_blocks,
             })
         };
         let account = |(program, account): (&String, &Account)| {

@@ -52,7 +52,10 @@ fn write_text(summary: &Summary, text: &mut String) -> std::fmt::Result {
         writeln!(text, "missing    {missing}")?;
     }
     for segment in &summary.segments {
-        let damage = segment.damage.as_deref().map(|damage| format!(", {damage}")).unwrap_or_default();
+        let mut damage = segment.damage.as_deref().map(|damage| format!(", {damage}")).unwrap_or_default();
+        if segment.damaged_blocks > 0 {
+            write!(damage, ", damaged blocks: {}", segment.damaged_blocks)?;
+        }
         writeln!(
             text,
             "segment    {} {} ({}{damage}): {} packets, {} events, {}",

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kcap_dissect::attribute::PacketFacts;
 use kcap_dissect::{Decoded, Direction, decode, flow_id};
-use kcap_format::{BlockEntry, PacketBatch, PacketColumns, PacketId};
+use kcap_format::{BlockEntry, PacketBatch, PacketId};
 
 use super::needs::Needs;
 use crate::error::Result;
@@ -32,21 +32,21 @@ pub struct PacketBlock {
 }
 
 impl PacketBlock {
-    /// Reads a block's sections but the payload, and decodes its headers, as needed.
+    /// Reads a block's sections but the payload, and decodes its headers, as needed. `None` when the block is damaged.
     pub(super) fn read(
         library: &Arc<Library>,
         (recording, position): (usize, usize),
         entry: &BlockEntry,
         needs: Needs,
-    ) -> Result<Self> {
-        let segment = &library.recordings[recording].segments[position].segment;
-        let batch = segment.packets(entry, needs.columns)?;
+    ) -> Result<Option<Self>> {
+        let handle = &library.recordings[recording].segments[position];
+        let Some(batch) = handle.block_packets(entry, needs.columns)? else { return Ok(None) };
         let mut block = Self {
             library: Arc::clone(library),
             recording,
             position,
             entry: *entry,
-            capture_id: uuid_text(&segment.file_info().capture_id),
+            capture_id: uuid_text(&handle.segment.file_info().capture_id),
             batch,
             decoded: Vec::new(),
             duplicate_of: Vec::new(),
@@ -68,14 +68,15 @@ impl PacketBlock {
             block.duplicate_of = vec![0; block.batch.len];
             block.peer_cookie = vec![0; block.batch.len];
         }
-        Ok(block)
+        Ok(Some(block))
     }
 
-    /// Reads the payload, which only blocks that give rows need.
+    /// Reads the payload, which only blocks that give rows need. Damaged payloads are none.
     pub(super) fn read_payload(&mut self) -> Result<()> {
-        let batch = self.handle().segment.packets(&self.entry, PacketColumns::PAYLOAD)?;
-        self.batch.payload = batch.payload;
-        self.batch.payload_len = batch.payload_len;
+        if let Some(batch) = self.handle().block_payloads(&self.entry)? {
+            self.batch.payload = batch.payload;
+            self.batch.payload_len = batch.payload_len;
+        }
         Ok(())
     }
 

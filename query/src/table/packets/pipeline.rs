@@ -74,7 +74,7 @@ impl Pipeline {
         }
     }
 
-    /// The next block, complete.
+    /// The next block, complete. Damaged blocks are passed over, and noted in their segment.
     pub fn next_block(&mut self) -> Result<Option<PacketBlock>> {
         loop {
             if self.first_is_complete() {
@@ -114,10 +114,11 @@ impl Pipeline {
             // A wanted block that comes first is the first of the recording.
             self.warm_ns = if step.wanted { 0 } else { step.entry.first_time_ns.saturating_add(WARM_UP_NS) };
         }
-        let mut block = PacketBlock::read(&self.library, step.place, &step.entry, self.needs)?;
         self.blocks_read += 1;
-        self.rows_decoded += block.decoded.len();
         self.reached_ns = step.entry.last_time_ns;
+        let read = PacketBlock::read(&self.library, step.place, &step.entry, self.needs)?;
+        let Some(mut block) = read else { return Ok(()) };
+        self.rows_decoded += block.decoded.len();
         if self.needs.duplicates {
             self.find_copies(&mut block);
         }
