@@ -2,6 +2,8 @@
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
+// The macros that make programs of functions hand the context over by value.
+#![allow(clippy::needless_pass_by_value)]
 
 mod programs;
 

@@ -47,9 +47,9 @@ pub(super) fn note_use(cookie: u64, current_process: impl FnOnce() -> ProcessKey
     let tag = cookie << PID_BITS | bpf_get_current_pid_tgid() >> 32;
     let recent = RECENT.get_ptr_mut(cookie as u32 & (RECENT_COUNT - 1));
     let taggable = cookie >> (u64::BITS - PID_BITS) == 0;
-    // SAFETY: map values outlive the program; a word is read and written at once.
     if let Some(recent) = recent
         && taggable
+        // SAFETY: map values outlive the program; a word is read and written at once.
         && unsafe { ptr::read_volatile(recent) } == tag
     {
         return Use::Same;
@@ -57,8 +57,8 @@ pub(super) fn note_use(cookie: u64, current_process: impl FnOnce() -> ProcessKey
     let process = current_process();
     let owner = Owner { start_time_ns: process.start_time_ns, pid: u64::from(process.pid) };
     // SAFETY: the value may be replaced while it is read; it is then taken for a change, which is told once more.
-    let known = unsafe { OWNERS.get(&cookie) }.is_some_and(|known| *known == owner);
-    if !known && OWNERS.insert(&cookie, &owner, 0).is_err() {
+    let known = unsafe { OWNERS.get(cookie) }.is_some_and(|known| *known == owner);
+    if !known && OWNERS.insert(cookie, owner, 0).is_err() {
         return Use::Forgotten;
     }
     if let Some(recent) = recent
@@ -84,7 +84,7 @@ pub(super) fn take_back_use(cookie: u64) {
 #[inline(always)]
 pub(super) fn forget(cookie: u64) {
     // The socket may never have been used: that it isn't there is no error.
-    let _ = OWNERS.remove(&cookie);
+    let _ = OWNERS.remove(cookie);
 }
 
 /// Definition of a socket storage whose values a listener's accepted sockets are given (`BPF_F_CLONE`).

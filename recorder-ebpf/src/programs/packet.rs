@@ -64,8 +64,10 @@ fn record<const DIRECTION: u8>(packet: *mut __sk_buff, program: Program) -> Fate
     let head = PacketHead {
         // SAFETY: helpers with no other demand than a valid context.
         time_ns: unsafe { bpf_ktime_get_boot_ns() },
+        // SAFETY: as above.
         socket_cookie: unsafe { bpf_get_socket_cookie(packet.cast()) },
         netns_cookie: if setting!(packet_netns_cookie) != 0 {
+            // SAFETY: as above.
             unsafe { bpf_get_netns_cookie(packet.cast()) }
         } else {
             0
@@ -74,6 +76,7 @@ fn record<const DIRECTION: u8>(packet: *mut __sk_buff, program: Program) -> Fate
         wire_len,
         captured_len,
         header_len: headers.len.min(captured_len) as u16,
+        // SAFETY: as above.
         cpu: unsafe { bpf_get_smp_processor_id() } as u16,
         gso_size: skb.gso_size as u16,
         gso_segments: skb.gso_segs as u16,
