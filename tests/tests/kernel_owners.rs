@@ -57,6 +57,7 @@ fn payload_bytes_agree_with_iperf3() {
 
     let report: Value = serde_json::from_str(&client.text()).expect("iperf3 reports JSON");
     let sent = report["end"]["sum_sent"]["bytes"].as_u64().expect("bytes sent");
+    let received = report["end"]["sum_received"]["bytes"].as_u64().expect("bytes received");
     let retransmits = report["end"]["sum_sent"]["retransmits"].as_u64().expect("retransmissions");
     let local_port = report["start"]["connected"][0]["local_port"].as_u64().expect("the client's port");
     let lost = number(&capture, "SELECT sum(lost) FROM losses");
@@ -67,10 +68,9 @@ fn payload_bytes_agree_with_iperf3() {
             "SELECT sum(payload_len) FROM packets WHERE src_process_name = 'iperf3' AND src_port = {local_port}"
         ),
     );
-    let expected = sent + IPERF_COOKIE_BYTES;
-    if retransmits == 0 {
-        assert_eq!(recorded, expected);
-    } else {
-        assert!(recorded > expected, "{recorded} bytes with {retransmits} retransmissions of {expected}");
-    }
+    // What the client wrote last may never leave its socket: the server closes when the client says that it is done.
+    let least = received + IPERF_COOKIE_BYTES;
+    assert!(recorded >= least, "{recorded} bytes recorded, {least} received");
+    let most = sent + IPERF_COOKIE_BYTES;
+    assert!(recorded <= most || retransmits > 0, "{recorded} bytes recorded, {most} written");
 }
