@@ -53,6 +53,19 @@ impl ClockMap {
         clamp_i64(i128::from(from.realtime_ns) + moved)
     }
 
+    /// The earliest and the latest wall time that the clock showed between two times since boot, both included. Where it
+    /// was set back in between, they are not the times at the ends.
+    #[must_use]
+    pub fn range(&self, first_ns: u64, last_ns: u64) -> (i64, i64) {
+        let (first_ns, last_ns) = (first_ns.min(last_ns), first_ns.max(last_ns));
+        let (first, last) = (self.realtime_ns(first_ns), self.realtime_ns(last_ns));
+        let begin = self.points.partition_point(|point| point.boot_ns <= first_ns);
+        let between = self.points[begin..].iter().take_while(|point| point.boot_ns < last_ns);
+        between.fold((first.min(last), first.max(last)), |(earliest, latest), point| {
+            (earliest.min(point.realtime_ns), latest.max(point.realtime_ns))
+        })
+    }
+
     /// Nanoseconds since boot at a wall time, the inverse of [`Self::realtime_ns`]. Where the wall clock was set back
     /// and showed a time twice, the first of both. Wall times before the boot give 0.
     #[must_use]
@@ -154,6 +167,29 @@ mod tests {
             assert!(map.realtime_ns(time) >= 0);
             assert!(map.boot_ns(-1 - (time >> 1) as i64) == 0);
         }
+    }
+
+    #[test]
+    fn a_range_holds_every_time_that_the_clock_showed() {
+        // Set back by 6 µs, and later forward by as much.
+        let map = ClockMap::from_samples(&[
+            sample(1_000, 10_000),
+            sample(2_000, 11_000),
+            sample(2_001, 5_000),
+            sample(3_000, 5_999),
+            sample(3_001, 12_000),
+        ]);
+        assert_eq!(map.range(1_200, 1_800), (10_200, 10_800));
+        assert_eq!(map.range(1_500, 3_500), (5_000, 12_499));
+        assert_eq!(map.range(1_500, 2_500), (5_000, 11_000));
+        assert_eq!(map.range(2_500, 1_500), (5_000, 11_000));
+        for (first, last) in [(0, 4_000), (1_999, 2_002), (2_001, 3_001)] {
+            let (earliest, latest) = map.range(first, last);
+            for time in first..=last {
+                assert!((earliest..=latest).contains(&map.realtime_ns(time)), "{time} in {first}..={last}");
+            }
+        }
+        assert_eq!(ClockMap::default().range(5, 7), (5, 7));
     }
 
     #[test]

@@ -100,8 +100,7 @@ impl Facts for Captures {
                         BlockType::EVENTS => row.events += u64::from(block.record_count),
                         _ => continue,
                     }
-                    let (first, last) =
-                        (clock.realtime_ns(block.first_time_ns), clock.realtime_ns(block.last_time_ns));
+                    let (first, last) = clock.range(block.first_time_ns, block.last_time_ns);
                     row.first = Some(row.first.map_or(first, |known| known.min(first)));
                     row.last = Some(row.last.map_or(last, |known| known.max(last)));
                 }

@@ -90,6 +90,11 @@ impl Segment {
         self.writer.append(&block).expect("losses can be written");
     }
 
+    pub(crate) fn clocks(&mut self, samples: &[proto::ClockSample]) {
+        let block = self.encoder.clock(samples);
+        self.writer.append(&block).expect("samples can be written");
+    }
+
     pub(crate) fn seal(self) {
         self.writer.seal().expect("a segment can be sealed");
     }
@@ -285,7 +290,11 @@ pub(crate) fn web_recording(folder: &Path) {
         arriving.push(&row(time + 5_000, Direction::Ingress, receiver, len), header, payload);
     }
     first.packets(&web);
-    first.losses(&[report(2, 6, 0, 6, &[]), report(1, 7, 1, 5, &[(proto::LossCause::RingFull, 1)])]);
+    first.losses(&[
+        report(2, 6, 0, 6, &[]),
+        report(1, 7, 1, 5, &[(proto::LossCause::RingFull, 1)]),
+        report(16, 6, 0, 6, &[]),
+    ]);
     first.seal();
 
     let mut second = recorder.segment();
@@ -307,11 +316,11 @@ pub(crate) fn web_recording(folder: &Path) {
         socket(ms(30), SocketKind::Release, CURL_COOKIE, CURL, "curl"),
         exit(ms(31), CURL, "curl", 3 << 8),
     ]);
-    second.losses(&[report(1, 1, 0, 1, &[])]);
+    second.losses(&[report(1, 1, 0, 1, &[]), report(18, 2, 0, 2, &[])]);
     second.seal();
 }
 
-fn report(
+pub(crate) fn report(
     program: i32,
     seen: u64,
     filtered: u64,
@@ -385,5 +394,25 @@ pub(crate) fn interleaved_recording(folder: &Path) {
         }
         segment.packets(&batch);
     }
+    segment.seal();
+}
+
+/// A datagram that waits in a queue for 600 ms between its departure and its arrival, and others that leave the host
+/// meanwhile, each in a block of its own.
+pub(crate) fn queued_recording(folder: &Path, others: u64) {
+    let mut recorder = Recorder::new(folder);
+    let mut segment = recorder.segment();
+    let mut block = |time_ns: u64, direction: Direction, cookie: u64, header: &[u8]| {
+        let mut batch = PacketBatch::default();
+        batch.push(&row(time_ns, direction, cookie, 58), header, &[0; 30]);
+        segment.packets(&batch);
+    };
+    let queued = udp((LOOPBACK, 9999), (LOOPBACK, 7777), 1, 30);
+    block(START_NS, Direction::Egress, 31, &queued);
+    for number in 1..=others {
+        let header = udp((HOST, 1000), (RESOLVER, 53), number as u16, 30);
+        block(START_NS + number * 600_000_000 / (others + 1), Direction::Egress, DNS_COOKIE, &header);
+    }
+    block(START_NS + 600_000_000, Direction::Ingress, 41, &queued);
     segment.seal();
 }

@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
 
-use kcap_format::BlockType;
+use kcap_format::{BlockEntry, BlockType};
 
 use super::block::PacketBlock;
 use super::needs::Needs;
@@ -134,7 +134,8 @@ fn earliest_times(recording: &Recording) -> Result<VecDeque<i64>> {
     let mut times = Vec::new();
     for handle in &recording.segments {
         let clock = handle.clock()?;
-        times.extend(handle.blocks(BlockType::PACKETS).map(|block| clock.realtime_ns(block.first_time_ns)));
+        let earliest = |block: &BlockEntry| clock.range(block.first_time_ns, block.last_time_ns).0;
+        times.extend(handle.blocks(BlockType::PACKETS).map(earliest));
     }
     let mut earliest = i64::MAX;
     for time in times.iter_mut().rev() {

@@ -41,8 +41,8 @@ pub fn select(library: &Library, times: &TimeRange, partitions_max: usize) -> Re
                 continue;
             }
             let inside = clock.is_none_or(|clock| {
-                times
-                    .intersects(clock.realtime_ns(entry.first_time_ns), clock.realtime_ns(entry.last_time_ns))
+                let (earliest, latest) = clock.range(entry.first_time_ns, entry.last_time_ns);
+                times.intersects(earliest, latest)
             });
             if !inside {
                 selection.pruned += 1;
