@@ -2,13 +2,14 @@
 //!
 //! The two copies of a local packet can lie in different blocks, and so in different partitions. A pipeline therefore
 //! begins to match a little before its first block, and where the other end of a packet is wanted it reads a little
-//! further than its last one. Both are bounded in time and in blocks, so that memory is.
+//! further than its last one. How long, and how far, is bounded by what the matcher keeps: its window of time, and as many
+//! packets. So a packet counts once or twice however the scan is cut.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use kcap_dissect::Direction;
-use kcap_dissect::duplicate::{Candidate, DuplicateMatcher};
+use kcap_dissect::duplicate::{Candidate, DuplicateMatcher, WAITING_MAX, WINDOW_NS};
 use kcap_format::{BlockEntry, BlockType};
 
 use super::block::PacketBlock;
@@ -17,15 +18,15 @@ use super::ranges::BlockRange;
 use crate::error::Result;
 use crate::source::Library;
 
-/// How long before a partition's first packet matching begins, and how long after a block's last packet the arriving
-/// copies of its packets are waited for. Within a host a packet takes microseconds; behind a full queue, milliseconds.
-const NEIGHBOURHOOD_NS: u64 = 250_000_000;
 /// How long after matching began arrivals are passed over: they may have left before it began. Where packets look wholly
 /// alike, such an arrival would take the departure of the next one, and at the end an arrival would have none and count
 /// twice. The price: the last of such packets, of as long a time, may not learn of their receiver.
 const WARM_UP_NS: u64 = 1_000_000;
-/// Most blocks that are read ahead, and most that are read before the first.
-const NEIGHBOURS_MAX: usize = 16;
+/// Rows before a partition's first packet with which matching begins at most: in local traffic every other row leaves, and
+/// the matcher keeps so many of those.
+const ROWS_BEFORE_MAX: u64 = 2 * WAITING_MAX as u64;
+/// Most blocks that are read ahead, and kept, for the other end of a packet.
+const BLOCKS_AHEAD_MAX: usize = 16;
 
 /// A block to read.
 #[derive(Clone, Debug)]
@@ -101,8 +102,8 @@ impl Pipeline {
         !wanted
             || !self.needs.peer
             || self.steps.is_empty()
-            || self.waiting.len() > NEIGHBOURS_MAX
-            || self.reached_ns > first.entry().last_time_ns.saturating_add(NEIGHBOURHOOD_NS)
+            || self.waiting.len() > BLOCKS_AHEAD_MAX
+            || self.reached_ns > first.entry().last_time_ns.saturating_add(WINDOW_NS)
             || self.recording != self.steps.front().map(|step| step.place.0)
     }
 
@@ -202,10 +203,15 @@ fn before(library: &Library, (recording, position): (usize, usize), start: usize
     let earlier = (0..position).rev().flat_map(|position| {
         packets(segments[position].segment.blocks()).rev().map(move |entry| ((recording, position), entry))
     });
-    let near = |entry: &BlockEntry| entry.last_time_ns.saturating_add(NEIGHBOURHOOD_NS) >= first_ns;
+    let near = |entry: &BlockEntry| entry.last_time_ns.saturating_add(WINDOW_NS) >= first_ns;
+    let mut rows = 0;
+    let mut are_few = |entry: &BlockEntry| {
+        let are_few = rows < ROWS_BEFORE_MAX;
+        rows += u64::from(entry.record_count);
+        are_few
+    };
     here.chain(earlier)
-        .take_while(|(_, entry)| near(entry))
-        .take(NEIGHBOURS_MAX)
+        .take_while(|(_, entry)| near(entry) && are_few(entry))
         .map(|(place, entry)| Step { place, entry: *entry, wanted: false })
         .collect()
 }
@@ -221,10 +227,10 @@ fn after(library: &Library, (recording, position): (usize, usize), end: usize) -
     let later = (position + 1..segments.len()).flat_map(|position| {
         packets(segments[position].segment.blocks()).map(move |entry| ((recording, position), entry))
     });
-    let near = |entry: &BlockEntry| entry.first_time_ns <= last_ns.saturating_add(NEIGHBOURHOOD_NS);
+    let near = |entry: &BlockEntry| entry.first_time_ns <= last_ns.saturating_add(WINDOW_NS);
     here.chain(later)
         .take_while(|(_, entry)| near(entry))
-        .take(NEIGHBOURS_MAX)
+        .take(BLOCKS_AHEAD_MAX)
         .map(|(place, entry)| Step { place, entry: *entry, wanted: false })
         .collect()
 }
