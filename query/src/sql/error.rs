@@ -52,5 +52,21 @@ fn message(error: &DataFusionError) -> String {
 
 fn plain(text: &str) -> String {
     let text = text.strip_prefix("Error during planning: ").unwrap_or(text);
-    text.replace("datafusion.public.", "").replace("FixedSizeBinary(16)", "address")
+    without_bug_report(text).replace("datafusion.public.", "").replace("FixedSizeBinary(16)", "address")
+}
+
+/// How the engine begins what it takes for a bug of its own, and how it goes on to ask for a report.
+const BUG: (&str, &str) = ("Internal error: ", "This issue was likely caused by a bug");
+/// What says the same plainly, where the engine has it.
+const NO_FUNCTION: &str = "No function matches";
+
+/// Mostly a query is at fault and not the engine: a function was given values that it does not take.
+fn without_bug_report(text: &str) -> String {
+    let Some((cause, after)) = text.strip_prefix(BUG.0).and_then(|text| text.split_once(BUG.1)) else {
+        return text.to_owned();
+    };
+    match after.find(NO_FUNCTION) {
+        Some(at) => after[at..].to_owned(),
+        None => format!("the engine cannot do this, ask in another way: {}", cause.trim()),
+    }
 }

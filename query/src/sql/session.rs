@@ -7,6 +7,7 @@ use datafusion::error::Result;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::optimizer::{Analyzer, AnalyzerRule};
 use datafusion::prelude::{SessionConfig, SessionContext};
 
 use super::address_literals::AddressLiterals;
@@ -66,10 +67,13 @@ pub(super) fn empty_session(settings: &SessionSettings) -> Result<SessionContext
     }
     let pool = TrackConsumersPool::new(FairSpillPool::new(settings.memory_limit_bytes), REPORTED_CONSUMERS);
     let runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).build_arc()?;
+    let mut analyzer_rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![Arc::new(AddressLiterals)];
+    analyzer_rules.extend(Analyzer::new().rules);
     let mut state = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime)
         .with_default_features()
+        .with_analyzer_rules(analyzer_rules)
         .build();
     datafusion::execution::FunctionRegistry::register_expr_planner(&mut state, Arc::new(AddressLiterals))?;
     let context = SessionContext::new_with_state(state);
