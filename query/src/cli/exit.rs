@@ -4,6 +4,8 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 
+use super::escape::escaped;
+
 /// Exit code for a failure.
 const FAILURE: u8 = 1;
 /// Exit code for arguments that make no sense.
@@ -23,7 +25,8 @@ pub(super) fn usage(error: &clap::Error) -> ExitCode {
     } else {
         let text = error.to_string();
         let cause = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
-        eprintln!("kcap: {}; kcap --help, and --help of each command, tell more", one_line(cause));
+        let cause = one_line(cause);
+        eprintln!("kcap: {}; kcap --help, and --help of each command, tell more", escaped(&cause));
     }
     if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS }
 }
@@ -50,7 +53,7 @@ pub(super) fn code(result: anyhow::Result<()>) -> ExitCode {
     if is_broken_pipe(&error) {
         return ExitCode::SUCCESS;
     }
-    eprintln!("kcap: {}", one_line(&format!("{error:#}")));
+    eprintln!("kcap: {}", escaped(&one_line(&format!("{error:#}"))));
     ExitCode::from(if error.is::<Usage>() { USAGE } else { FAILURE })
 }
 

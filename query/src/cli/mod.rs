@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
 mod convert;
+mod escape;
 mod exit;
 mod info;
 mod output;
@@ -17,6 +18,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::source::Library;
+use escape::escaped;
 
 /// Ask recordings of a host's traffic: SQL, overview, and export to Wireshark and Parquet.
 #[derive(Debug, Parser)]
@@ -59,14 +61,14 @@ pub fn main() -> ExitCode {
 
 /// Tells on stderr what damage left out of an answer.
 fn tell_damage(library: &Library) {
-    library.take_damage_lines().iter().for_each(|line| eprintln!("kcap: {line}"));
+    library.take_damage_lines().iter().for_each(|line| eprintln!("kcap: {}", escaped(line)));
 }
 
 /// Opens the sources and tells on stderr what is missing of them.
 fn open(sources: &[PathBuf]) -> crate::Result<Library> {
     let library = Library::open(sources)?;
     for problem in &library.problems {
-        eprintln!("kcap: {problem}");
+        eprintln!("kcap: {}", escaped(problem));
     }
     Ok(library)
 }

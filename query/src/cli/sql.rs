@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
 use clap::Args;
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::DFParser;
 use futures::StreamExt;
 
 use super::exit::Usage;
-use super::output::{Format, ResultWriter};
+use super::output::{Content, Format, ResultWriter};
 use super::size::parse_size;
 use super::{open, prompt, script, tell_damage};
 use crate::source::{Lake, Library};
@@ -143,12 +144,14 @@ async fn answer(
     for statement in statements {
         answered.statements += 1;
         let plan = state.statement_to_plan(statement).await.map_err(engine_error)?;
+        let is_plan = matches!(plan, LogicalPlan::Explain(_) | LogicalPlan::Analyze(_));
+        let content = if is_plan { Content::Plan } else { Content::Rows };
         let frame = context.execute_logical_plan(plan).await.map_err(engine_error)?;
         let mut stream = frame.execute_stream().await.map_err(engine_error)?;
         if stream.schema().fields().is_empty() {
             continue;
         }
-        let mut writer = ResultWriter::new(format, &mut output, &stream.schema())?;
+        let mut writer = ResultWriter::new(format, &mut output, &stream.schema(), content)?;
         while let Some(batch) = stream.next().await {
             let batch = batch.map_err(engine_error)?;
             answered.rows += batch.num_rows();

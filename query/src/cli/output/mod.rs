@@ -34,25 +34,58 @@ pub(super) enum Format {
     Parquet,
 }
 
+/// What a result is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Content {
+    /// Rows of data.
+    Rows,
+    /// The plan of a query: text of many lines.
+    Plan,
+}
+
 /// Rows of a table that are laid out together: column widths are those of these rows.
 const TABLE_ROWS_MAX: usize = 16_384;
 
 /// Writes batches as they come.
 pub(super) enum ResultWriter<W: Write + Send> {
-    Table { output: W, schema: SchemaRef, waiting: Vec<RecordBatch>, rows: usize, is_empty: bool },
-    Csv { writer: arrow::csv::Writer<W>, schema: SchemaRef, is_empty: bool },
-    Ndjson { writer: LineDelimitedWriter<W> },
-    Arrow { writer: StreamWriter<W> },
-    Parquet { writer: ArrowWriter<W> },
+    Table {
+        output: W,
+        schema: SchemaRef,
+        style: Style,
+        waiting: Vec<RecordBatch>,
+        rows: usize,
+        is_empty: bool,
+    },
+    Csv {
+        writer: arrow::csv::Writer<W>,
+        schema: SchemaRef,
+        is_empty: bool,
+    },
+    Ndjson {
+        writer: LineDelimitedWriter<W>,
+    },
+    Arrow {
+        writer: StreamWriter<W>,
+    },
+    Parquet {
+        writer: ArrowWriter<W>,
+    },
 }
 
 impl<W: Write + Send> ResultWriter<W> {
     /// A writer for results with this schema.
-    pub(super) fn new(format: Format, output: W, schema: &SchemaRef) -> anyhow::Result<Self> {
+    pub(super) fn new(
+        format: Format,
+        output: W,
+        schema: &SchemaRef,
+        content: Content,
+    ) -> anyhow::Result<Self> {
+        let style = if content == Content::Plan { Style::Plan } else { Style::Table };
         Ok(match format {
             Format::Table => Self::Table {
                 output,
-                schema: printable_schema(schema, Style::Table),
+                schema: printable_schema(schema, style),
+                style,
                 waiting: Vec::new(),
                 rows: 0,
                 is_empty: true,
@@ -76,11 +109,11 @@ impl<W: Write + Send> ResultWriter<W> {
     /// Writes a batch; rows may wait until their layout is known.
     pub(super) fn write(&mut self, batch: &RecordBatch) -> anyhow::Result<()> {
         match self {
-            Self::Table { waiting, rows, is_empty, .. } => {
+            Self::Table { waiting, rows, is_empty, style, .. } => {
                 if batch.num_rows() > 0 {
                     *is_empty = false;
                     *rows += batch.num_rows();
-                    waiting.push(printable(batch, Style::Table)?);
+                    waiting.push(printable(batch, *style)?);
                 }
                 if *rows >= TABLE_ROWS_MAX {
                     self.flush_table()?;

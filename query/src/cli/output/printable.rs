@@ -15,6 +15,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
+use crate::cli::escape::{escaped, escaped_lines};
 use crate::table::types::{ADDRESS_TYPE, MAC_TYPE, address_text, mac_text};
 
 /// Bytes of a value that a table shows; the rest is counted.
@@ -22,13 +23,21 @@ const TABLE_BYTES_MAX: usize = 32;
 
 /// What the text is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Style {
-    /// For people: long bytes are cut.
+pub(in crate::cli) enum Style {
+    /// For people: long bytes are cut, and control characters spelled out.
     Table,
+    /// As `Table`, for text of many lines that the engine wrote.
+    Plan,
     /// For programs, without nested values.
     Csv,
     /// For programs.
     Json,
+}
+
+impl Style {
+    fn is_for_people(self) -> bool {
+        matches!(self, Self::Table | Self::Plan)
+    }
 }
 
 /// The batch with text in place of addresses, and of bytes where the style cannot show them.
@@ -49,10 +58,19 @@ fn is_bytes(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Binary | DataType::BinaryView | DataType::LargeBinary)
 }
 
+fn is_text(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8 => true,
+        DataType::Dictionary(_, values) => is_text(values),
+        _ => false,
+    }
+}
+
 fn printable_type(data_type: &DataType, style: Style) -> DataType {
     match data_type {
         address if *address == ADDRESS_TYPE || *address == MAC_TYPE => DataType::Utf8,
         bytes if is_bytes(bytes) => DataType::Utf8,
+        text if style.is_for_people() && is_text(text) => DataType::Utf8,
         DataType::List(_) if style == Style::Csv => DataType::Utf8,
         DataType::List(item) => {
             DataType::List(Arc::new(Field::new(item.name(), printable_type(item.data_type(), style), true)))
@@ -75,12 +93,18 @@ fn printable_array(array: &ArrayRef, style: Style) -> Result<ArrayRef, ArrowErro
     }
     if is_bytes(data_type) {
         let views = cast(array, &DataType::BinaryView)?;
-        let bytes_max = if style == Style::Table { TABLE_BYTES_MAX } else { usize::MAX };
+        let bytes_max = if style.is_for_people() { TABLE_BYTES_MAX } else { usize::MAX };
         let texts: StringArray = views
             .as_binary_view()
             .iter()
             .map(|bytes| bytes.map(|bytes| bytes_text(bytes, bytes_max)))
             .collect();
+        return Ok(Arc::new(texts));
+    }
+    if style.is_for_people() && is_text(data_type) {
+        let escape = if style == Style::Plan { escaped_lines } else { escaped };
+        let texts = cast(array, &DataType::Utf8)?;
+        let texts: StringArray = texts.as_string::<i32>().iter().map(|text| text.map(escape)).collect();
         return Ok(Arc::new(texts));
     }
     let DataType::List(item) = data_type else { return Ok(Arc::clone(array)) };

@@ -11,6 +11,7 @@ use anyhow::Context;
 use rustyline::error::ReadlineError;
 use rustyline::{Config, Editor};
 
+use super::escape::escaped;
 use super::exit::is_broken_pipe;
 use super::sql::Asker;
 use helper::SqlHelper;
@@ -58,7 +59,7 @@ pub(super) fn run(asker: &Asker) -> anyhow::Result<()> {
         }
         match answer_until_interrupted(asker, text) {
             Err(error) if is_broken_pipe(&error) => return Err(error),
-            Err(error) => eprintln!("{error:#}"),
+            Err(error) => eprintln!("{}", escaped(&format!("{error:#}"))),
             Ok(Some(summary)) => println!("({summary})"),
             Ok(None) => {}
         }
