@@ -104,7 +104,7 @@ fn parquet_has_every_table_and_the_same_rows() {
         ("processes", 2),
         ("process_events", 4),
         ("sockets", 4),
-        ("losses", 3),
+        ("losses", 5),
         ("segments", 2),
         ("captures", 1),
         ("interfaces", 1),

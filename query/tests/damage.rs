@@ -71,6 +71,33 @@ fn the_other_blocks_answer_when_packets_are_damaged() {
     assert_eq!(csv(&lake, "SELECT sum(damaged_blocks) FROM segments").0, "1");
 }
 
+/// A segment without SEAL that is damaged in its middle was once told to be cut short there.
+#[test]
+fn what_lies_behind_damage_is_used_and_said_to_be() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut segment = support::Recorder::new(folder.path()).segment();
+    for number in 0..3 {
+        segment
+            .events(&[support::exec(support::START_NS, support::process(100 + number, "true", &["true"]))]);
+    }
+    drop(segment);
+    let path = folder.path().join("000001.kcap");
+    let opened = Segment::open(&path).expect("a segment");
+    let block = *opened.blocks_of(BlockType::EVENTS).nth(1).expect("a second block");
+    let mut bytes = std::fs::read(&path).expect("a segment");
+    bytes[(block.offset + HEADER_LEN) as usize] ^= 0x10;
+    std::fs::write(&path, &bytes).expect("a file");
+    let (rows, said) = csv(folder.path(), "SELECT pid FROM processes ORDER BY 1");
+    assert_eq!(rows, "100\n102");
+    assert!(said.contains(&format!("damaged at offset {}", block.offset)), "{said}");
+    assert!(said.contains("bytes skipped; the rest is used") && !said.contains(" 0 bytes"), "{said}");
+
+    std::fs::write(&path, &bytes[..block.offset as usize + 8]).expect("a file");
+    let (rows, said) = csv(folder.path(), "SELECT pid FROM processes ORDER BY 1");
+    assert_eq!(rows, "100");
+    assert!(said.contains("cut short") && said.contains("everything before it is used"), "{said}");
+}
+
 /// The payload's sections lie last in a block.
 #[test]
 fn packets_stay_when_only_their_payload_is_damaged() {
@@ -91,15 +118,17 @@ fn damaged_events_and_losses_are_left_out() {
 
     let (folder, path, block) = damaged(|block| block.block_type == BlockType::LOSS, 0);
     let (rows, said) = csv(folder.path(), "SELECT program, seen FROM losses");
-    assert_eq!(rows, "packet_ingress,1");
+    assert_eq!(rows, "packet_ingress,1\nprocess_exit,2");
     assert!(
         said.contains(&format!(
-            "2 records left out: 1 block is damaged, the first at offset {}",
+            "3 records left out: 1 block is damaged, the first at offset {}",
             block.offset
         ))
     );
     let info = kcap(&["info", text(&path)]);
     assert!(info.status.success());
-    assert!(String::from_utf8_lossy(&info.stdout).contains("(sealed, damaged blocks: 1)"));
-    assert!(String::from_utf8_lossy(&info.stderr).contains("2 records left out"));
+    let shown = String::from_utf8_lossy(&info.stdout);
+    assert!(shown.contains("(sealed, damaged blocks: 1)"), "{shown}");
+    assert!(shown.contains("losses     unknown: 17 of 17 records have no account"), "{shown}");
+    assert!(String::from_utf8_lossy(&info.stderr).contains("3 records left out"));
 }

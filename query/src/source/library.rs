@@ -113,13 +113,22 @@ fn open_source(path: &Path, problems: &mut Vec<String>) -> Result<Vec<kcap_forma
 
 /// What a person should know about a segment that did not end orderly.
 fn state_problem(segment: &kcap_format::Segment) -> Option<String> {
-    let path = segment.path().display();
+    damage_text(segment).map(|damage| format!("{}: {damage}", segment.path().display()))
+}
+
+/// Where a segment is cut or damaged, and what of it is used; `None` when opening found all of it whole.
+#[must_use]
+pub fn damage_text(segment: &kcap_format::Segment) -> Option<String> {
+    let skipped = segment.skipped_len();
     match segment.state() {
+        SegmentState::Torn { offset } if segment.blocks().iter().any(|block| block.offset > offset) => {
+            Some(format!("damaged at offset {offset}, {skipped} bytes skipped; the rest is used"))
+        }
         SegmentState::Torn { offset } => {
-            Some(format!("{path}: cut short at offset {offset}; everything before it is used"))
+            Some(format!("cut short at offset {offset}; everything before it is used"))
         }
         SegmentState::Corrupt { offset, what } => {
-            Some(format!("{path}: damaged at offset {offset} ({what}); the blocks that are whole are used"))
+            Some(format!("damaged at offset {offset} ({what}), {skipped} bytes skipped; the rest is used"))
         }
         _ => None,
     }

@@ -10,7 +10,7 @@ mod process_id;
 mod recording;
 
 pub use lake::Lake;
-pub use library::Library;
+pub use library::{Library, damage_text};
 pub use owners::{End, SegmentOwners};
 pub use process_id::{ProcessIdentity, process_id_text};
 pub use recording::{Recording, SegmentHandle, uuid_text};

@@ -75,6 +75,11 @@ The same thing has the same column name everywhere. Types are those of Arrow:
   and the start in clock ticks (10 ms) since boot, as `1b9d6bcd-4711-98304`. Pids come again, proc_ids don't.
 - `packet_id` is unique in a recording: segment, block and row of the record, 20, 24 and 20 bits.
 
+A time is the host's wall clock when the kernel saw the record, interpolated between samples of the clocks that are taken each
+second. Behind the newest sample of a segment that is still being written the clock is taken to run on evenly: once the next
+sample is there, the times of those last packets can move by as much as the clock is slewed, some nanoseconds to
+microseconds, and so differ from one query to the next. In a segment that has ended, times stay.
+
 `packets` counts a packet that went from one socket of the host to another once, although it was recorded leaving and
 arriving: the arriving copy is left out. `SET kcap.duplicates = true` (or `--duplicates`) shows both.
 

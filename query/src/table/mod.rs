@@ -9,7 +9,7 @@ mod losses;
 pub mod packets;
 mod process_events;
 mod processes;
-mod segments;
+pub(crate) mod segments;
 mod sockets;
 mod text;
 pub mod types;

@@ -53,7 +53,7 @@ impl Facts for Segments {
             Column::text("path", "The file", |rows: &[SegmentRow], row| Some(&rows[row].path)).required(),
             Column::text("capture_id", "The recording it belongs to", |rows: &[SegmentRow], row| Some(&rows[row].capture_id)).required(),
             Column::number::<UInt64Type>("segment", "Sequence number in the recording, from 1", |rows: &[SegmentRow], row| Some(rows[row].sequence)).required(),
-            Column::enumeration("state", &STATES, "sealed (complete), unsealed (being written, or the recorder was killed), torn (cut short in a block) or corrupt", |rows: &[SegmentRow], row| Some(rows[row].state)).required(),
+            Column::enumeration("state", &STATES, "sealed (complete), unsealed (being written, or the recorder was killed), torn (and a block that was not yet synced is not whole: mostly the last) or corrupt (a block is damaged that was synced)", |rows: &[SegmentRow], row| Some(rows[row].state)).required(),
             Column::number::<UInt64Type>("bytes", "Bytes on disk", |rows: &[SegmentRow], row| Some(rows[row].bytes)).required(),
             Column::number::<UInt64Type>("raw_bytes", "Bytes of all blocks before compression", |rows: &[SegmentRow], row| Some(rows[row].raw_bytes)).required(),
             Column::number::<Float64Type>("ratio", "raw_bytes / bytes", |rows: &[SegmentRow], row| (rows[row].bytes > 0).then(|| rows[row].raw_bytes as f64 / rows[row].bytes as f64)),
@@ -87,7 +87,7 @@ fn row_of(handle: &SegmentHandle) -> Result<SegmentRow> {
         damaged_blocks: handle.damaged_blocks(),
         packets: count(BlockType::PACKETS),
         events: count(BlockType::EVENTS),
-        first: timed().map(|block| clock.realtime_ns(block.first_time_ns)).min(),
-        last: timed().map(|block| clock.realtime_ns(block.last_time_ns)).max(),
+        first: timed().map(|block| clock.range(block.first_time_ns, block.last_time_ns).0).min(),
+        last: timed().map(|block| clock.range(block.first_time_ns, block.last_time_ns).1).max(),
     })
 }

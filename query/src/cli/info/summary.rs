@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use kcap_format::{BlockType, SegmentState, proto};
+use kcap_format::{BlockType, proto};
 use serde_json::{Value, json};
 
 use crate::error::Result;
-use crate::source::{Recording, SegmentHandle, uuid_text};
+use crate::source::{Recording, SegmentHandle, damage_text, uuid_text};
+use crate::table::segments::{STATES, state_index};
 
 /// A recording.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub(super) struct Summary {
     pub(super) clock_error_ns: u64,
     /// The account of each kernel program.
     pub(super) programs: BTreeMap<String, Account>,
+    /// What each program on each processor had seen when it was last asked, but not decided yet.
+    in_flight: BTreeMap<(i32, u32), (u64, u64)>,
 }
 
 /// A segment.
@@ -34,6 +37,8 @@ pub(super) struct SegmentSummary {
     pub(super) raw_bytes: u64,
     pub(super) packets: u64,
     pub(super) events: u64,
+    /// Records that the segment's loss reports tell of.
+    pub(super) accounted: u64,
     /// Blocks that were found damaged while this was read.
     pub(super) damaged_blocks: u64,
 }
@@ -66,6 +71,7 @@ impl Summary {
             times: None,
             clock_error_ns: 0,
             programs: BTreeMap::new(),
+            in_flight: BTreeMap::new(),
         };
         for handle in &recording.segments {
             summary.add(handle)?;
@@ -78,11 +84,11 @@ impl Summary {
         self.clock_error_ns = self.clock_error_ns.max(clock.error_ns());
         let count = |block_type| handle.blocks(block_type).map(|block| u64::from(block.record_count)).sum();
         for block in handle.blocks(BlockType::PACKETS).chain(handle.blocks(BlockType::EVENTS)) {
-            let (first, last) =
-                (clock.realtime_ns(block.first_time_ns), clock.realtime_ns(block.last_time_ns));
+            let (first, last) = clock.range(block.first_time_ns, block.last_time_ns);
             let known = self.times.unwrap_or((first, last));
             self.times = Some((known.0.min(first), known.1.max(last)));
         }
+        let mut accounted = 0;
         for block in handle.blocks(BlockType::LOSS) {
             for report in handle.block_losses(block)? {
                 let account =
@@ -90,22 +96,25 @@ impl Summary {
                 account.seen += report.seen;
                 account.filtered += report.filtered;
                 account.stored += report.stored;
+                accounted += report.stored;
+                let last = self.in_flight.entry((report.program, report.cpu)).or_default();
+                *last = (*last).max((report.end_ns, report.in_flight));
                 for lost in report.lost.iter().filter(|lost| lost.count > 0) {
                     *account.lost.entry(lost.cause().as_str_name().to_ascii_lowercase()).or_default() +=
                         lost.count;
                 }
             }
         }
-        let (state, damage) = state(&handle.segment.state());
         self.segments.push(SegmentSummary {
             path: handle.path().display().to_string(),
             sequence: handle.segment.file_info().segment_sequence,
-            state,
-            damage,
+            state: STATES[state_index(&handle.segment.state())],
+            damage: damage_text(&handle.segment),
             bytes: handle.segment.len(),
             raw_bytes: handle.segment.blocks().iter().map(|block| u64::from(block.raw_len)).sum(),
             packets: count(BlockType::PACKETS),
             events: count(BlockType::EVENTS),
+            accounted,
             damaged_blocks: handle.damaged_blocks(),
         });
         Ok(())
@@ -113,6 +122,21 @@ impl Summary {
 
     pub(super) fn total(&self, of: impl Fn(&SegmentSummary) -> u64) -> u64 {
         self.segments.iter().map(of).sum()
+    }
+
+    /// Records that are there, but that no loss report tells of.
+    pub(super) fn unaccounted(&self) -> u64 {
+        self.total(|segment| (segment.packets + segment.events).saturating_sub(segment.accounted))
+    }
+
+    /// Events whose fate was not known at the last account.
+    pub(super) fn in_flight(&self) -> u64 {
+        self.in_flight.values().map(|(_, in_flight)| in_flight).sum()
+    }
+
+    /// True when every segment ended orderly.
+    pub(super) fn is_sealed(&self) -> bool {
+        self.segments.iter().all(|segment| segment.state == SEALED)
     }
 
     /// The recording as JSON. Times are nanoseconds since 1970, as text: JSON numbers lose digits.
@@ -148,17 +172,12 @@ impl Summary {
             "events": self.total(|segment| segment.events),
             "bytes": self.total(|segment| segment.bytes),
             "segments": self.segments.iter().map(segment).collect::<Vec<_>>(),
+            "records_without_account": self.unaccounted(),
+            "in_flight": self.in_flight(),
             "losses": self.programs.iter().map(account).collect::<Vec<_>>(),
         })
     }
 }
 
-fn state(state: &SegmentState) -> (&'static str, Option<String>) {
-    match state {
-        SegmentState::Sealed => ("sealed", None),
-        SegmentState::Unsealed => ("unsealed", None),
-        SegmentState::Torn { offset } => ("torn", Some(format!("cut short at offset {offset}"))),
-        SegmentState::Corrupt { offset, what } => ("corrupt", Some(format!("at offset {offset}: {what}"))),
-        _ => ("unknown", None),
-    }
-}
+/// The state of a segment that ended orderly, as [`STATES`] names it.
+const SEALED: &str = "sealed";

@@ -5,26 +5,39 @@ use std::fmt::Write;
 use arrow::temporal_conversions::timestamp_ns_to_datetime;
 
 use super::summary::Summary;
+use crate::cli::escape::{escaped, escaped_lines};
 use crate::cli::size::size_text;
 
 /// Several lines about a recording.
 pub(super) fn text(summary: &Summary) -> String {
     let mut text = String::new();
     write_text(summary, &mut text).expect("a string takes every write");
-    text
+    escaped_lines(&text).into_owned()
 }
 
 fn write_text(summary: &Summary, text: &mut String) -> std::fmt::Result {
     let (host, recorder) = (&summary.host, &summary.recorder);
     writeln!(text, "capture    {}", summary.capture_id)?;
-    writeln!(text, "host       {} ({}, {} processors)", host.hostname, host.architecture, host.cpu_count)?;
+    writeln!(
+        text,
+        "host       {} ({}, {} processors)",
+        escaped(&host.hostname),
+        host.architecture,
+        host.cpu_count
+    )?;
     writeln!(
         text,
         "system     {}, kernel {}",
         if host.os.is_empty() { "unknown" } else { &host.os },
         host.kernel_release
     )?;
-    writeln!(text, "recorder   {} {}: {}", recorder.name, recorder.version, recorder.command_line.join(" "))?;
+    writeln!(
+        text,
+        "recorder   {} {}: {}",
+        recorder.name,
+        recorder.version,
+        escaped(&recorder.command_line.join(" "))
+    )?;
     match summary.times {
         Some((first, last)) => writeln!(
             text,
@@ -46,10 +59,10 @@ fn write_text(summary: &Summary, text: &mut String) -> std::fmt::Result {
         size_text(raw)
     )?;
     for (name, hook) in &recorder.hooks {
-        writeln!(text, "hook       {name}: {hook}")?;
+        writeln!(text, "hook       {}: {}", escaped(name), escaped(hook))?;
     }
     for missing in &recorder.missing {
-        writeln!(text, "missing    {missing}")?;
+        writeln!(text, "missing    {}", escaped(missing))?;
     }
     for segment in &summary.segments {
         let mut damage = segment.damage.as_deref().map(|damage| format!(", {damage}")).unwrap_or_default();
@@ -60,7 +73,7 @@ fn write_text(summary: &Summary, text: &mut String) -> std::fmt::Result {
             text,
             "segment    {} {} ({}{damage}): {} packets, {} events, {}",
             segment.sequence,
-            segment.path,
+            escaped(&segment.path),
             segment.state,
             segment.packets,
             segment.events,
@@ -83,8 +96,33 @@ fn write_losses(summary: &Summary, text: &mut String) -> std::fmt::Result {
             account.lost_in_all()
         )?;
     }
+    writeln!(text, "losses     {}", losses_text(summary))
+}
+
+/// What is known of losses, and what is not: "none" is said only of a recording whose account is complete.
+fn losses_text(summary: &Summary) -> String {
     let lost: u64 = summary.programs.values().map(super::summary::Account::lost_in_all).sum();
-    writeln!(text, "losses     {}", if lost == 0 { "none".to_owned() } else { lost.to_string() })
+    let mut unknown = Vec::new();
+    let unaccounted = summary.unaccounted();
+    if unaccounted > 0 {
+        let records = summary.total(|segment| segment.packets + segment.events);
+        unknown.push(format!(
+            "{unaccounted} of {records} records have no account (the recorder still runs, was killed, or the disk was full)"
+        ));
+    }
+    let in_flight = summary.in_flight();
+    if in_flight > 0 {
+        unknown.push(format!("{in_flight} events were on their way at the last account"));
+    }
+    if unknown.is_empty() && !summary.is_sealed() {
+        unknown.push("what came after the last account, since a segment has no end".to_owned());
+    }
+    match (lost, unknown.is_empty()) {
+        (0, true) => "none".to_owned(),
+        (lost, true) => lost.to_string(),
+        (0, false) => format!("unknown: {}", unknown.join(", and ")),
+        (lost, false) => format!("{lost}; unknown: {}", unknown.join(", and ")),
+    }
 }
 
 /// A time as RFC 3339 in UTC.
