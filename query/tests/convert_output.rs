@@ -35,7 +35,7 @@ fn assert_refused(output: &Output) {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert_eq!(said.lines().count(), 1, "{said}");
-    assert!(said.contains("would be overwritten"), "{said}");
+    assert!(said.contains("is not written over"), "{said}");
 }
 
 #[test]

@@ -18,7 +18,7 @@ use crate::source::Library;
 pub(super) fn refuse_recording(out: &Path, library: &Library) -> anyhow::Result<()> {
     let refuse = |why: &str| {
         Err(Usage::error(format!(
-            "{} {why}, and would be overwritten: name another OUT behind the sources",
+            "{} {why}, and is not written over: name another OUT behind the sources",
             out.display()
         )))
     };
