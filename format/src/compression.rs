@@ -3,9 +3,11 @@
 use std::cell::RefCell;
 
 use zstd::bulk::{Compressor, Decompressor};
+use zstd::zstd_safe::CParameter;
 
 use crate::error::Fault;
 use crate::header::Codec;
+use crate::limits::BLOCK_RAW_LEN_MAX;
 
 /// How hard to compress: the recorder lowers it under pressure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +34,10 @@ pub(crate) struct Compression {
     buffer: Vec<u8>,
 }
 
+/// Matches may lie as far back as a block is long: the low levels alone look back 512 KiB, and miss what a busy sender
+/// repeats. zstd makes it smaller for shorter bytes, and single-shot contexts need no memory for it.
+const WINDOW_LOG: u32 = BLOCK_RAW_LEN_MAX.ilog2();
+
 /// Compressed bytes are kept only if they are smaller than the raw ones by more than one part in this many: reading
 /// stored bytes costs nothing.
 const WORTHWHILE_PART: usize = 64;
@@ -54,7 +60,11 @@ impl Compression {
     fn zstd(&mut self, raw: &[u8], level: i32) -> std::io::Result<()> {
         let context = match &mut self.context {
             Some(context) => context,
-            none => none.insert((Compressor::new(level)?, level)),
+            none => {
+                let mut compressor = Compressor::new(level)?;
+                compressor.set_parameter(CParameter::WindowLog(WINDOW_LOG))?;
+                none.insert((compressor, level))
+            }
         };
         if context.1 != level {
             context.0.set_compression_level(level)?;
@@ -102,6 +112,24 @@ pub(crate) fn decompress(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_repeats_at_a_distance_is_stored_once() {
+        let mut state = 1u64;
+        let noise: Vec<u8> = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 56) as u8
+        })
+        .take(600 << 10)
+        .collect();
+        let raw = noise.repeat(6);
+        let mut compression = Compression::default();
+        for level in [-5, 1, 3] {
+            let (codec, stored) = compression.compress(&raw, Effort::Zstd { level });
+            assert_eq!(codec, Codec::Zstd, "level {level}");
+            assert!(stored.len() < noise.len() * 3 / 2, "level {level}: {} bytes", stored.len());
+        }
+    }
 
     #[test]
     fn bytes_come_back_at_every_effort() {
