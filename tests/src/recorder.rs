@@ -44,6 +44,22 @@ impl Recorder {
         self.running.pid()
     }
 
+    /// Keeps it from running while `action` does: nobody empties the rings.
+    pub fn while_stopped<T>(&self, action: impl FnOnce() -> T) -> T {
+        self.running.signal(Signal::SIGSTOP);
+        wait_until("all threads of the recorder to stop", || {
+            let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid())).ok()?;
+            let is_stopped = |task: std::fs::DirEntry| {
+                let status = std::fs::read_to_string(task.path().join("status")).unwrap_or_default();
+                status.lines().any(|line| line.starts_with("State:") && line.contains("(stopped)"))
+            };
+            tasks.filter_map(Result::ok).all(is_stopped).then_some(())
+        });
+        let result = action();
+        self.running.signal(Signal::SIGCONT);
+        result
+    }
+
     /// The capture's folder.
     pub fn folder(&self) -> &Path {
         &self.folder
