@@ -1,8 +1,9 @@
 # Every command does the set-up that it needs. `make` alone lists them.
 CARGO ?= cargo
+export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 # Named, so that flags for the static binary reach neither build scripts nor procedural macros.
-HOST := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
+HOST := $(shell PATH='$(PATH)' rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 HOST_VARIABLE := CARGO_TARGET_$(shell echo '$(HOST)' | tr 'a-z-' 'A-Z_')_RUSTFLAGS
 
 .PHONY: help setup build release test demo bench-record bench-format clean

@@ -89,7 +89,8 @@ fn can_record() -> bool {
 
 fn start(folder: &Path, errors: Stdio, prepare: impl FnOnce(&mut Command)) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kcap-record"));
-    command.args(["run", "-v", "-o"]).arg(folder).stdin(Stdio::null()).stderr(errors);
+    // Should the test fail before it ends the recorder, that ends by itself.
+    command.args(["run", "-v", "--duration", "120s", "-o"]).arg(folder).stdin(Stdio::null()).stderr(errors);
     prepare(&mut command);
     command.spawn().unwrap()
 }

@@ -65,7 +65,8 @@ fn recording_without_privileges() {
     } else {
         Command::new(&program)
     };
-    let finished = run(command.args(["run", "-o", "/tmp/kcap-never-made", "--duration", "1s"]));
+    let folder = format!("/tmp/kcap-never-made-{}", std::process::id());
+    let finished = run(command.args(["run", "-o", &folder, "--duration", "1s"]));
     assert_says(&finished, FAILURE, "root");
-    assert!(!Path::new("/tmp/kcap-never-made").exists(), "nothing is left behind");
+    assert!(!Path::new(&folder).exists(), "nothing is left behind");
 }

@@ -9,7 +9,7 @@ use std::process::Command;
 use kcap_tests::command::{Finished, run};
 use kcap_tests::kcap::{kcap, number, number_with_duplicates, sql};
 use kcap_tests::recorder::Recorder;
-use kcap_tests::traffic::{Kind, Server, Summary, connect};
+use kcap_tests::traffic::{Kind, SERVER_PORTS, Server, Summary, connect};
 use kcap_tests::{binary, kernel};
 use serde_json::Value;
 
@@ -80,7 +80,15 @@ fn wireshark_reads_pcapng() {
     assert!(capinfos.contains("kcap"), "the section names the recorder: {capinfos}");
 
     // Each packet dissects, and says whose it is.
-    assert_eq!(tshark(&file, &["-Y", "_ws.malformed"]), Vec::<String>::new());
+    let malformed = format!(
+        "_ws.malformed and (udp.port in {{{ports}}} or tcp.port in {{{ports}}})",
+        ports = format_args!("{}..{}", SERVER_PORTS.start(), SERVER_PORTS.end())
+    );
+    let ports = format!("{}-{}", SERVER_PORTS.start(), SERVER_PORTS.end());
+    let (udp, tcp) = (format!("udp.port=={ports},data"), format!("tcp.port=={ports},data"));
+    // The bytes of the tests, on whichever client port, look like broken messages of that port's protocol.
+    let malformed = tshark(&file, &["-d", &udp, "-d", &tcp, "-Y", &malformed]);
+    assert_eq!(malformed, Vec::<String>::new());
     let port = recording.server_port;
     let comments =
         tshark(&file, &["-Y", &format!("tcp.port == {port}"), "-T", "fields", "-e", "frame.comment"]);

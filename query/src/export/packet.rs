@@ -72,7 +72,7 @@ pub struct ExportPacket<'a> {
     pub packet_id: Option<u64>,
     /// What a person should know of it.
     pub comment: Option<&'a str>,
-    /// Packets that were lost since the one before, on the same interface.
+    /// Packets of the same direction that were lost before this one and not told of yet.
     pub drop_count: u64,
 }
 

@@ -43,7 +43,9 @@ impl ParquetFile {
     /// # Errors
     /// When the file cannot be created or the schema has no form in Parquet.
     pub fn create(path: &Path, schema: &SchemaRef, order: TimeOrder) -> Result<Self, ExportError> {
-        let file = File::create_new(path)?;
+        let file = File::create_new(path).map_err(|error| {
+            std::io::Error::new(error.kind(), format!("cannot write {}: {error}", path.display()))
+        })?;
         let mut properties = WriterProperties::builder()
             .set_writer_version(WriterVersion::PARQUET_2_0)
             .set_compression(Compression::ZSTD(ZstdLevel::default()))

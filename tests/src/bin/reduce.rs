@@ -71,6 +71,10 @@ fn file_info(segment: &Segment) -> proto::FileInfo {
     if let Some(host) = &mut info.host {
         HOSTNAME.clone_into(&mut host.hostname);
         host.machine_id.clear();
+        // The version alone: what follows names whoever built the kernel.
+        if let Some((version, _)) = host.kernel_release.split_once('-') {
+            host.kernel_release = version.to_owned();
+        }
     }
     info
 }

@@ -20,6 +20,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use kcap_tests::traffic::{DATAGRAM_LEN_MAX, SERVER_PORTS, Summary, pattern};
+use nix::sys::prctl;
+use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
 
@@ -27,6 +29,7 @@ use nix::unistd::{ForkResult, fork};
 const PEER_TIME_MAX: Duration = Duration::from_secs(60);
 
 fn main() -> Result<()> {
+    end_with_parent()?;
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let summary = match words[..] {
@@ -49,6 +52,11 @@ fn main() -> Result<()> {
     print_line(&serde_json::to_string(&summary)?)
 }
 
+/// A test that fails leaves nobody behind.
+fn end_with_parent() -> Result<()> {
+    prctl::set_pdeathsig(Signal::SIGKILL).context("cannot ask to end with the parent")
+}
+
 fn serve_tcp(address: &str, connections: usize) -> Result<Summary> {
     let listener = listen(address)?;
     accept_all(&listener, connections)
@@ -60,6 +68,7 @@ fn serve_in_child(address: &str, connections: usize) -> Result<()> {
     // SAFETY: this process has one thread.
     match unsafe { fork() }? {
         ForkResult::Child => {
+            end_with_parent()?;
             let summary = accept_all(&listener, connections)?;
             print_line(&serde_json::to_string(&summary)?)
         }

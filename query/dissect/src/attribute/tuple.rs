@@ -6,7 +6,8 @@ use super::socket::Endpoint;
 use crate::Direction;
 use crate::decode::Decoded;
 
-/// Most tuples that [`OwnerIndex::learn`](super::OwnerIndex::learn) keeps; beyond that it begins anew, which costs answers, never right ones.
+/// Most tuples that [`OwnerIndex::learn`](super::OwnerIndex::learn) keeps; beyond that it begins anew, which costs answers and
+/// never makes a wrong one.
 pub const LEARNED_TUPLES_MAX: usize = 1 << 17;
 
 /// A connection seen from one of its ends.

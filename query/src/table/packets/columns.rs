@@ -89,7 +89,7 @@ pub(super) fn columns() -> Vec<PacketColumn> {
         decoded(Column::number::<UInt8Type>("icmp_type", "Type of ICMP and ICMPv6", |block: &PacketBlock, row| Some(block.decoded[row].icmp()?.kind))),
         decoded(Column::number::<UInt8Type>("icmp_code", "Code of ICMP and ICMPv6", |block: &PacketBlock, row| Some(block.decoded[row].icmp()?.code))),
         PacketColumn {
-            column: Column::number::<UInt64Type>("flow_id", "The same for both directions of a conversation: XXH64 of addresses, ports, protocol, VLANs and network namespace", |block: &PacketBlock, row| block.flow_id(row)),
+            column: Column::number::<UInt64Type>("flow_id", "The same for both directions of a conversation: XXH64 of addresses, ports, protocol and VLANs, and for loopback addresses the network namespace", |block: &PacketBlock, row| block.flow_id(row)),
             needs: Needs::decoding() | Needs::sections(PacketColumns::NETNS_COOKIE),
         },
         read(PacketColumns::NETNS_COOKIE, Column::number::<UInt64Type>("netns", "Cookie of the network namespace; null when the kernel did not tell", |block: &PacketBlock, row| Some(block.batch.netns_cookie[row]).filter(|cookie| *cookie != 0))),

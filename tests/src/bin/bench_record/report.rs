@@ -44,8 +44,8 @@ struct Row {
     lost_ratio: f64,
     cpu_seconds: f64,
     disk_bytes: f64,
-    /// Bytes on disk divided by packets recorded.
-    bytes_a_packet: f64,
+    /// Bytes on disk divided by records; kcap has two for a packet over loopback.
+    bytes_a_record: f64,
 }
 
 #[derive(Serialize)]
@@ -100,7 +100,7 @@ impl Report {
             }),
             cpu_seconds: median_of(&|run| run.observed.cpu_seconds),
             disk_bytes: median_of(&|run| run.observed.disk_bytes as f64),
-            bytes_a_packet: median_of(&|run| {
+            bytes_a_record: median_of(&|run| {
                 ratio(run.observed.disk_bytes as f64, run.observed.recorded as f64)
             }),
         }
@@ -114,7 +114,7 @@ impl fmt::Display for Report {
         writeln!(
             f,
             "{:22} {:17} {:>24} {:>6} {:>12} {:>6} {:>6} {:>12} {:>9}",
-            "load", "recording", "throughput", "kept", "recorded", "lost", "CPU s", "bytes", "a packet"
+            "load", "recording", "throughput", "kept", "recorded", "lost", "CPU s", "bytes", "a record"
         )?;
         for row in self.rows() {
             let throughput =
@@ -131,7 +131,7 @@ impl fmt::Display for Report {
                 row.lost_ratio * 100.0,
                 row.cpu_seconds,
                 row.disk_bytes,
-                row.bytes_a_packet
+                row.bytes_a_record
             )?;
         }
         writeln!(
