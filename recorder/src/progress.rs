@@ -82,13 +82,18 @@ impl ProgressLine {
 fn line(before: Numbers, now: Numbers, interval: Duration, total: Duration) -> String {
     let seconds = interval.as_secs_f64().max(0.001);
     let rate = |now: u64, before: u64| (now.saturating_sub(before) as f64 / seconds) as u64;
+    // At first the snapshot is most of what was written, which isn't among the raw bytes.
+    let ratio = if now.raw_bytes > now.bytes {
+        format!("  compressed {:.1}:1", now.raw_bytes as f64 / now.bytes.max(1) as f64)
+    } else {
+        String::new()
+    };
     format!(
-        "{} s  {} packets/s  {}/s on disk  {}  compressed {:.1}:1  {} lost",
+        "{} s  {} packets/s  {}/s on disk  {}{ratio}  {} lost",
         total.as_secs(),
         format_count(rate(now.packets, before.packets)),
         format_size(rate(now.bytes, before.bytes)),
         format_size(now.bytes),
-        now.raw_bytes as f64 / now.bytes.max(1) as f64,
         format_count(now.lost)
     )
 }

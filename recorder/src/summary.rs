@@ -27,15 +27,19 @@ impl fmt::Display for Summary<'_> {
             format_count(written.events),
             self.duration.as_secs_f64()
         )?;
-        let ratio = written.raw_bytes as f64 / written.bytes.max(1) as f64;
-        writeln!(
+        write!(
             formatter,
-            "wrote    {} in {} to {} ({} before compression, {ratio:.1}x)",
+            "wrote    {} in {} to {}",
             format_size(written.bytes),
             plural(written.segments, "segment"),
             self.folder.display(),
-            format_size(written.raw_bytes)
         )?;
+        // Of a short recording the snapshot is most, which isn't among the raw bytes.
+        if written.raw_bytes > written.bytes {
+            let ratio = written.raw_bytes as f64 / written.bytes.max(1) as f64;
+            write!(formatter, " ({} before compression, {ratio:.1}x)", format_size(written.raw_bytes))?;
+        }
+        writeln!(formatter)?;
         if written.segments_broken > 0 {
             writeln!(
                 formatter,
@@ -110,5 +114,14 @@ mod tests {
         assert!(text.contains("2,000 seen = 440 filtered + 1,520 stored + 40 lost"), "{text}");
         assert!(text.contains("lost     30 because a ring was full") && text.contains("(1.50%)"), "{text}");
         assert!(text.contains("lost     10 because the disk was full"), "{text}");
+    }
+
+    #[test]
+    fn what_did_not_shrink_has_no_ratio() {
+        let written = Written { segments: 1, bytes: 9000, raw_bytes: 244, ..Written::default() };
+        let outcome = Outcome { written, totals: Totals::default(), sealed: true };
+        let text = Summary { outcome: &outcome, folder: Path::new("cap"), duration: Duration::from_secs(1) }
+            .to_string();
+        assert!(text.contains("in 1 segment to cap\n"), "{text}");
     }
 }
