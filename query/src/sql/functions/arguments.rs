@@ -6,7 +6,13 @@ use arrow::array::{Array, ArrayRef, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use datafusion::common::{Result, ScalarValue, exec_datafusion_err, plan_err};
-use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs};
+use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, Signature, TypeSignature, Volatility};
+
+/// Takes a value of one type and a text, in either form that the engine has of texts.
+pub(super) fn value_and_text(value: &DataType) -> Signature {
+    let with = |text| TypeSignature::Exact(vec![value.clone(), text]);
+    Signature::one_of(vec![with(DataType::Utf8), with(DataType::Utf8View)], Volatility::Immutable)
+}
 
 /// The value of an argument that must be the same text in every row.
 pub(super) fn constant_text(function: &str, position: usize, args: &ScalarFunctionArgs) -> Result<String> {

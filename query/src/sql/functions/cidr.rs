@@ -7,11 +7,9 @@ use arrow::array::{Array, BooleanArray, FixedSizeBinaryArray};
 use arrow::datatypes::DataType;
 use datafusion::common::{Result, ScalarValue, exec_datafusion_err, plan_datafusion_err};
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
-use datafusion::logical_expr::{
-    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDFImpl, Signature, TypeSignature, Volatility,
-};
+use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDFImpl, Signature};
 
-use super::arguments::{array_of, columnar, constant_text};
+use super::arguments::{array_of, columnar, constant_text, value_and_text};
 use crate::table::types::{ADDRESS_LEN, ADDRESS_TYPE, address_bytes};
 
 /// Tells whether an address is in a network in CIDR notation (RFC 4632).
@@ -22,13 +20,7 @@ pub(super) struct Cidr {
 
 impl Default for Cidr {
     fn default() -> Self {
-        let of = |text| TypeSignature::Exact(vec![ADDRESS_TYPE, text]);
-        Self {
-            signature: Signature::one_of(
-                vec![of(DataType::Utf8), of(DataType::Utf8View)],
-                Volatility::Immutable,
-            ),
-        }
+        Self { signature: value_and_text(&ADDRESS_TYPE) }
     }
 }
 

@@ -5,11 +5,9 @@ use std::sync::Arc;
 use arrow::array::{AsArray, BooleanArray};
 use arrow::datatypes::{DataType, UInt16Type};
 use datafusion::common::{Result, exec_datafusion_err};
-use datafusion::logical_expr::{
-    ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, TypeSignature, Volatility,
-};
+use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature};
 
-use super::arguments::{array_of, columnar, constant_text};
+use super::arguments::{array_of, columnar, constant_text, value_and_text};
 use super::tcp_flags::bits;
 
 /// Tells whether all named flags are set.
@@ -20,13 +18,7 @@ pub(super) struct HasFlag {
 
 impl Default for HasFlag {
     fn default() -> Self {
-        let of = |text| TypeSignature::Exact(vec![DataType::UInt16, text]);
-        Self {
-            signature: Signature::one_of(
-                vec![of(DataType::Utf8), of(DataType::Utf8View)],
-                Volatility::Immutable,
-            ),
-        }
+        Self { signature: value_and_text(&DataType::UInt16) }
     }
 }
 
