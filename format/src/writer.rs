@@ -13,7 +13,9 @@ use crate::storage::Storage;
 
 /// Writes one segment, block by block. INDEX blocks are added when they are due.
 ///
-/// A failed write or sync poisons the writer: what the storage then holds is not known, so nothing may follow.
+/// A failed write or sync poisons the writer: what the storage then holds is not known, so nothing may follow. A block
+/// whose append failed is not whole in the file, unless the storage keeps bytes that it said it could not take: the
+/// last bytes written for a block are those of its payload, and whatever else is due is written before.
 pub struct SegmentWriter<S: Storage> {
     storage: S,
     segment_id: [u8; 16],
@@ -23,6 +25,8 @@ pub struct SegmentWriter<S: Storage> {
     /// How many of `entries` an INDEX tells of already.
     indexed: usize,
     last_index_offset: u64,
+    /// Bytes between the last payload and `len`, which are written with the next block.
+    padding_len: usize,
     digest: blake3::Hasher,
     poisoned: bool,
 }
@@ -41,6 +45,7 @@ impl<S: Storage> SegmentWriter<S> {
             entries: Vec::new(),
             indexed: 0,
             last_index_offset: 0,
+            padding_len: 0,
             digest: blake3::Hasher::new(),
             poisoned: false,
         };
@@ -55,13 +60,12 @@ impl<S: Storage> SegmentWriter<S> {
     /// (both leave the writer usable); [`Error::Io`] when the storage fails; [`Error::Poisoned`] after that.
     pub fn append(&mut self, block: &EncodedBlock) -> Result<BlockEntry> {
         check_block(block)?;
-        // One is kept for the INDEX that may follow, and one for the SEAL.
+        // One is kept for the INDEX that may come before, and one for the SEAL.
         check_limit("the number of blocks", self.entries.len() as u64 + 2, SEGMENT_BLOCK_COUNT_MAX.into())?;
-        let entry = self.write(block)?;
         if self.entries.len() - self.indexed >= INDEX_BLOCK_COUNT {
             self.write_index()?;
         }
-        Ok(entry)
+        self.write(block)
     }
 
     /// Makes everything that was appended survive a crash.
@@ -91,7 +95,7 @@ impl<S: Storage> SegmentWriter<S> {
         self.segment_id
     }
 
-    /// Bytes of the segment so far.
+    /// Bytes of the segment so far, with the padding behind the last block, which is written with the next one.
     #[must_use]
     #[allow(clippy::len_without_is_empty)] // a segment begins with its FILE block and is never empty
     pub fn len(&self) -> u64 {
@@ -162,15 +166,17 @@ impl<S: Storage> SegmentWriter<S> {
             header_len: BLOCK_HEADER_LEN as u16,
         };
         let head = header.encode();
-        let padding = [0; BLOCK_ALIGNMENT as usize];
-        let padding = &padding[..(header.next_offset() - header.payload_end()) as usize];
-        for bytes in [&head[..], &block.payload, padding] {
+        let padding = &PADDING[..std::mem::take(&mut self.padding_len)];
+        for bytes in [padding, &head, &block.payload] {
             if !bytes.is_empty() {
                 self.guard(|writer| writer.storage.append(bytes))?;
-                self.digest.update(bytes);
             }
         }
         self.len = header.next_offset();
+        self.padding_len = (self.len - header.payload_end()) as usize;
+        for bytes in [&head[..], &block.payload, &PADDING[..self.padding_len]] {
+            self.digest.update(bytes);
+        }
         let entry = BlockEntry::of(&header);
         self.entries.push(entry);
         Ok(entry)
@@ -188,6 +194,9 @@ impl<S: Storage> SegmentWriter<S> {
         Ok(())
     }
 }
+
+/// What fills the gap between a payload and the next block.
+const PADDING: [u8; BLOCK_ALIGNMENT as usize] = [0; BLOCK_ALIGNMENT as usize];
 
 fn own_block(block_type: BlockType, payload: Vec<u8>, record_count: usize) -> EncodedBlock {
     EncodedBlock {
