@@ -4,7 +4,7 @@ use crate::batch::PacketBatch;
 use crate::compression::{Compression, Effort};
 use crate::header::{BlockType, Codec, block_flags};
 use crate::messages;
-use crate::packets::PacketEncoder;
+use crate::packets::{self, PacketEncoder};
 use crate::proto;
 
 /// Encodes blocks. It keeps its buffers and what it learned about the traffic: use one a thread, for long.
@@ -35,6 +35,8 @@ pub struct EncodedBlock {
     /// [`block_flags`].
     pub flags: u16,
     pub(crate) codec: Codec,
+    /// Of packets: the checksum of the payload's directory.
+    pub(crate) directory_crc: u32,
     /// Length of the longest message, 0 for packets: checked when the block is written.
     pub(crate) message_len_max: usize,
 }
@@ -53,6 +55,7 @@ impl BlockEncoder {
         let (first_time_ns, last_time_ns) = time_range(batch.time_ns.iter().map(|&time| (time, time)));
         EncodedBlock {
             block_type: BlockType::PACKETS,
+            directory_crc: packets::directory_crc(&payload).unwrap_or(0),
             payload,
             raw_len: saturate(batch.raw_len()),
             record_count: saturate(batch.len),
@@ -113,6 +116,7 @@ impl BlockEncoder {
             last_time_ns,
             flags: block_flags::CRITICAL,
             codec,
+            directory_crc: 0,
             message_len_max,
         }
     }

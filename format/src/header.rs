@@ -110,7 +110,8 @@ mod at {
     pub(super) const VERSION: usize = CIPHER + 1;
     pub(super) const HEADER_LEN: usize = VERSION + 2;
     pub(super) const RESERVED: usize = HEADER_LEN + 2;
-    pub(super) const END: usize = RESERVED + 6;
+    pub(super) const DIRECTORY_CRC: usize = RESERVED + 2;
+    pub(super) const END: usize = DIRECTORY_CRC + 4;
 }
 
 /// Bytes of the header that this version writes.
@@ -137,6 +138,9 @@ pub(crate) struct BlockHeader {
     pub(crate) cipher: u8,
     pub(crate) version: u16,
     pub(crate) header_len: u16,
+    /// That of the directory of a PACKETS block, 0 for all others: it makes the directory, which is read without the
+    /// rest of the payload, that of this block.
+    pub(crate) directory_crc: u32,
 }
 
 impl BlockHeader {
@@ -176,6 +180,7 @@ impl BlockHeader {
         put(at::CIPHER, &[self.cipher]);
         put(at::VERSION, &self.version.to_le_bytes());
         put(at::HEADER_LEN, &self.header_len.to_le_bytes());
+        put(at::DIRECTORY_CRC, &self.directory_crc.to_le_bytes());
         self.header_crc = crc32c::crc32c(&bytes[at::PAYLOAD_CRC..]);
         bytes[at::HEADER_CRC..at::PAYLOAD_CRC].copy_from_slice(&self.header_crc.to_le_bytes());
         bytes
@@ -212,6 +217,7 @@ impl BlockHeader {
             cipher: fixed[at::CIPHER],
             version: u16_at(fixed, at::VERSION),
             header_len,
+            directory_crc: u32_at(fixed, at::DIRECTORY_CRC),
         };
         Some(header.check(crc32c::crc32c(covered), offset).map(|()| header))
     }
@@ -277,6 +283,7 @@ mod tests {
             cipher: 2,
             version: FORMAT_VERSION,
             header_len: BLOCK_HEADER_LEN as u16,
+            directory_crc: 0x0D0C_0B0A,
         }
     }
 
@@ -290,7 +297,7 @@ mod tests {
         expected.extend_from_slice(b"\x00\x10\0\0\0\0\0\0\xF8\x0F\0\0\0\0\0\0");
         expected.extend_from_slice(b"\x05\0\0\0\x06\0\0\0\x07\0\0\0\x08\0\0\0");
         expected.extend_from_slice(b"\x09\0\0\0\0\0\0\0\x0A\0\0\0\0\0\0\0");
-        expected.extend_from_slice(b"\x04\0\x01\0\x01\x02\x01\0\x60\0\0\0\0\0\0\0");
+        expected.extend_from_slice(b"\x04\0\x01\0\x01\x02\x01\0\x60\0\0\0\x0A\x0B\x0C\x0D");
         assert_eq!(bytes, expected[..]);
         assert_eq!(bytes.len(), 96);
         assert_eq!(bytes[8..12], crc32c::crc32c(&bytes[12..]).to_le_bytes());

@@ -164,6 +164,7 @@ impl<S: Storage> SegmentWriter<S> {
             cipher: CIPHER_NONE,
             version: FORMAT_VERSION,
             header_len: BLOCK_HEADER_LEN as u16,
+            directory_crc: block.directory_crc,
         };
         let head = header.encode();
         let padding = &PADDING[..std::mem::take(&mut self.padding_len)];
@@ -208,6 +209,7 @@ fn own_block(block_type: BlockType, payload: Vec<u8>, record_count: usize) -> En
         last_time_ns: 0,
         flags: block_flags::CRITICAL,
         codec: Codec::Stored,
+        directory_crc: 0,
         message_len_max: 0,
     }
 }

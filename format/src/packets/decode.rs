@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use crate::batch::{BytesColumn, PacketBatch};
 use crate::compression::decompress;
 use crate::error::Fault;
+use crate::header::BlockHeader;
 use crate::limits::{BLOCK_RAW_LEN_MAX, PACKET_ROW_RAW_LEN};
 use crate::packets::bytes_section::{Rows, Transposition};
 use crate::packets::columns::PacketColumns;
@@ -30,22 +31,39 @@ thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
-/// Fills the wanted columns of `batch` and empties all others. `raw_len` is what the block's header states.
+/// What the block's header says of its packets.
+#[derive(Clone, Copy)]
+pub(crate) struct Stated {
+    pub(crate) record_count: u32,
+    pub(crate) raw_len: u32,
+    pub(crate) directory_crc: u32,
+}
+
+impl From<&BlockHeader> for Stated {
+    fn from(header: &BlockHeader) -> Self {
+        Self {
+            record_count: header.record_count,
+            raw_len: header.raw_len,
+            directory_crc: header.directory_crc,
+        }
+    }
+}
+
+/// Fills the wanted columns of `batch` and empties all others.
 pub(crate) fn decode(
     payload: &[u8],
-    record_count: u32,
-    raw_len: u32,
+    stated: Stated,
     columns: PacketColumns,
     batch: &mut PacketBatch,
 ) -> Result<(), Fault> {
     batch.clear();
-    let directory = Directory::parse(payload)?;
-    if directory.row_count != record_count as usize {
+    let directory = Directory::parse(payload, stated.directory_crc)?;
+    if directory.row_count != stated.record_count as usize {
         return Err(Fault::Corrupt("the section directory has another number of packets than the header"));
     }
     batch.len = directory.row_count;
     let decoded = SCRATCH.with_borrow_mut(|scratch| {
-        let mut decoder = Decoder { directory, scratch, raw_len: raw_len as usize };
+        let mut decoder = Decoder { directory, scratch, raw_len: stated.raw_len as usize };
         decoder.fixed(columns, batch)?;
         decoder.variable(columns, batch)
     });

@@ -51,6 +51,11 @@ pub(super) fn join(sections: &[Section], row_count: usize, class_count: usize, b
     bytes
 }
 
+/// The checksum that the directory of a payload states.
+pub(crate) fn directory_crc(payload: &[u8]) -> Option<u32> {
+    Reader(payload.get(DIRECTORY_CRC_AT..)?).u32()
+}
+
 fn checksum(directory: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(&directory[..DIRECTORY_CRC_AT]), &directory[DIRECTORY_FIXED_LEN..])
 }
@@ -64,7 +69,8 @@ pub(super) struct Directory<'a> {
 }
 
 impl<'a> Directory<'a> {
-    pub(super) fn parse(payload: &'a [u8]) -> Result<Self, Fault> {
+    /// `expected_crc` is the checksum that the block's header states.
+    pub(super) fn parse(payload: &'a [u8], expected_crc: u32) -> Result<Self, Fault> {
         const SHORT: Fault = Fault::Corrupt("the section directory is cut short");
         let mut from = Reader(payload);
         let section_count = from.u16().ok_or(SHORT)?;
@@ -79,6 +85,9 @@ impl<'a> Directory<'a> {
         let (directory, body) = payload.split_at_checked(len).ok_or(SHORT)?;
         if checksum(directory) != crc {
             return Err(Fault::Corrupt("the section directory's checksum is wrong"));
+        }
+        if crc != expected_crc {
+            return Err(Fault::Corrupt("the section directory belongs to another block"));
         }
         if row_count.saturating_mul(PACKET_ROW_RAW_LEN) > BLOCK_RAW_LEN_MAX as usize
             || class_count > row_count

@@ -5,8 +5,9 @@ use crate::compression::{Compression, Effort};
 use crate::error::Fault;
 use crate::limits::{BLOCK_RAW_LEN_MAX, PACKET_ROW_RAW_LEN};
 use crate::packets::copies::encode_copy;
+use crate::packets::decode::Stated;
 use crate::packets::directory::{self, Section};
-use crate::packets::{Encoding, PacketColumns, PacketEncoder, decode, section};
+use crate::packets::{Encoding, PacketColumns, PacketEncoder, decode, directory_crc, section};
 
 fn batch(len: u32) -> PacketBatch {
     let mut batch = PacketBatch::default();
@@ -45,7 +46,12 @@ fn payload(row_count: usize, class_count: usize, sections: &[(u16, Encoding, Vec
 
 fn decode_all(payload: &[u8], rows: usize, raw_len: usize) -> Result<PacketBatch, Fault> {
     let mut batch = PacketBatch::default();
-    decode(payload, rows as u32, raw_len as u32, PacketColumns::ALL, &mut batch).map(|()| batch)
+    let stated = Stated {
+        record_count: rows as u32,
+        raw_len: raw_len as u32,
+        directory_crc: directory_crc(payload).unwrap(),
+    };
+    decode(payload, stated, PacketColumns::ALL, &mut batch).map(|()| batch)
 }
 
 #[test]
@@ -61,7 +67,7 @@ fn sections_with_random_bytes_and_right_checksums_never_panic() {
     let mut refused = 0;
     for round in 0..20_000 {
         let encoded = &encoded[round % 2];
-        let parsed = directory::Directory::parse(encoded).unwrap();
+        let parsed = directory::Directory::parse(encoded, directory_crc(encoded).unwrap()).unwrap();
         let mut sections: Vec<Section> = parsed.sections().collect();
         let mut body = encoded[directory::directory_len(sections.len())..].to_vec();
         for _ in 0..=next(3) {

@@ -21,6 +21,7 @@ mod integers;
 
 pub use columns::PacketColumns;
 pub(crate) use decode::decode;
+pub(crate) use directory::directory_crc;
 pub(crate) use encode::PacketEncoder;
 
 /// Numbers of the sections; never reused.

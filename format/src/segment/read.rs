@@ -40,7 +40,7 @@ impl Segment {
         expect_type(block, &[BlockType::PACKETS], "PACKETS blocks")?;
         let (header, payload) = self.0.payload(block)?;
         check_readable(&header)
-            .and_then(|()| packets::decode(payload, header.record_count, header.raw_len, columns, batch))
+            .and_then(|()| packets::decode(payload, (&header).into(), columns, batch))
             .map_err(|fault| self.0.fault(block, fault))
     }
 

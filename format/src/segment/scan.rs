@@ -313,6 +313,7 @@ mod tests {
             cipher: CIPHER_NONE,
             version: FORMAT_VERSION,
             header_len: BLOCK_HEADER_LEN as u16,
+            directory_crc: 0,
         };
         header.encode()
     }
