@@ -49,6 +49,15 @@ impl BlockEntry {
         }
     }
 
+    /// BLAKE3 of entries as INDEX has them: whoever changes a byte of one of these blocks changes it, since an entry
+    /// holds the checksum of the header, and that the one of the payload.
+    #[must_use]
+    pub fn digest_of(entries: &[Self]) -> [u8; 32] {
+        let mut encoded = Vec::with_capacity(entries.len() * BLOCK_ENTRY_LEN);
+        entries.iter().for_each(|entry| entry.encode(&mut encoded));
+        *blake3::hash(&encoded).as_bytes()
+    }
+
     fn encode(&self, out: &mut Vec<u8>) {
         for value in [self.offset, self.first_time_ns, self.last_time_ns] {
             out.extend_from_slice(&value.to_le_bytes());

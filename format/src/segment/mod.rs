@@ -78,6 +78,7 @@ struct Inner {
     seal: Option<Seal>,
     state: SegmentState,
     skipped_len: u64,
+    synced_offset: u64,
 }
 
 impl Segment {
@@ -125,6 +126,7 @@ impl Segment {
             seal: scan.seal,
             state: scan.state,
             skipped_len: scan.skipped_len,
+            synced_offset: scan.synced_offset,
         };
         match inner.read_file_info() {
             Ok(file_info) => inner.file_info = file_info,
@@ -163,6 +165,12 @@ impl Segment {
     #[must_use]
     pub fn skipped_len(&self) -> u64 {
         self.0.skipped_len
+    }
+
+    /// Up to where the segment itself says that it was on stable storage: all of it when it is sealed.
+    #[must_use]
+    pub fn synced_offset(&self) -> u64 {
+        self.0.synced_offset
     }
 
     /// All blocks before the SEAL, in their order in the file.

@@ -16,6 +16,8 @@ pub(super) struct Scan {
     pub(super) state: SegmentState,
     /// Bytes that belong to no whole block.
     pub(super) skipped_len: u64,
+    /// Greatest synced offset of the whole blocks; the file's length when there is a SEAL.
+    pub(super) synced_offset: u64,
 }
 
 /// Why there is no whole block at an offset.
@@ -95,7 +97,14 @@ pub(super) fn scan(path: &Path, bytes: &[u8], mode: ReadMode) -> Result<Scan> {
         check_indexes(bytes, &walk.blocks).map_err(|(offset, fault)| Error::at(path, offset, fault))?;
     }
     let skipped_len = (bytes.len() as u64).saturating_sub(walk.whole_len);
-    Ok(Scan { segment_id: walk.segment_id, blocks: walk.blocks, seal: None, state, skipped_len })
+    Ok(Scan {
+        segment_id: walk.segment_id,
+        blocks: walk.blocks,
+        seal: None,
+        state,
+        skipped_len,
+        synced_offset: walk.synced_offset,
+    })
 }
 
 const UNKNOWN_CRITICAL: &str = "a critical block of an unknown type";
@@ -146,6 +155,7 @@ fn sealed(bytes: &[u8]) -> Option<Scan> {
         seal: Some(seal),
         state: SegmentState::Sealed,
         skipped_len: 0,
+        synced_offset: bytes.len() as u64,
     })
 }
 

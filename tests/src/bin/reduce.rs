@@ -117,6 +117,7 @@ impl Kept {
             Some(Kind::Exit(exit)) => has(&exit.id),
             Some(Kind::Socket(socket)) => self.cookies.contains(&socket.cookie),
             Some(Kind::Interface(interface)) => interface.name == b"lo",
+            Some(Kind::Governor(_)) => true,
             _ => process(event).is_some_and(|process| has(&process.id)),
         }
     }
