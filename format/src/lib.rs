@@ -46,6 +46,8 @@ mod mmap;
 mod packets;
 mod segment;
 mod storage;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod writer;
 
 /// The messages of `spec/events.proto`, generated at build time.

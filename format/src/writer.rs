@@ -57,12 +57,15 @@ impl<S: Storage> SegmentWriter<S> {
     ///
     /// # Errors
     /// [`Error::Limit`] when the block is larger than the format allows, or the segment has no room for another
-    /// (both leave the writer usable); [`Error::Io`] when the storage fails; [`Error::Poisoned`] after that.
+    /// (both leave the writer usable); [`Error::Io`] when the storage fails; [`Error::Poisoned`] after that. No reader
+    /// finds the block then.
     pub fn append(&mut self, block: &EncodedBlock) -> Result<BlockEntry> {
         check_block(block)?;
-        // One is kept for the INDEX that may come before, and one for the SEAL.
-        check_limit("the number of blocks", self.entries.len() as u64 + 2, SEGMENT_BLOCK_COUNT_MAX.into())?;
-        if self.entries.len() - self.indexed >= INDEX_BLOCK_COUNT {
+        let index_is_due = self.entries.len() - self.indexed >= INDEX_BLOCK_COUNT;
+        // The block, the INDEX before it, and the SEAL.
+        let count = self.entries.len() as u64 + 2 + u64::from(index_is_due);
+        check_limit("the number of blocks", count, SEGMENT_BLOCK_COUNT_MAX.into())?;
+        if index_is_due {
             self.write_index()?;
         }
         self.write(block)

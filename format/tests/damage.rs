@@ -2,10 +2,10 @@
 
 mod common;
 
-use common::{MemoryStorage, Random, file_info, random_batch, small_segment, write_small};
+use common::{MemoryStorage, Random, file_info, random_batch, small_segment};
 use kcap_format::{
     BlockEncoder, BlockEntry, BlockType, Effort, Error, PacketColumns, ReadMode, ReadOptions, Segment,
-    SegmentState, SegmentWriter, Storage,
+    SegmentState, SegmentWriter,
 };
 
 /// All records of a block, as text that can be compared; `None` when the reader refuses it.
@@ -236,46 +236,4 @@ fn reading_metadata_never_looks_at_payloads() {
     assert_eq!((read.time_ns, read.header), (batch.time_ns, batch.header));
     assert!(matches!(segment.packets(&block, PacketColumns::PAYLOAD), Err(Error::Corrupt { .. })));
     assert!(segment.check_block(&block).is_err());
-}
-
-#[test]
-fn after_a_failed_write_nothing_follows_and_what_was_before_is_whole() {
-    let count = {
-        let memory = MemoryStorage::default();
-        write_small(memory.clone()).seal().unwrap();
-        memory.operations()
-    };
-    for operation in 0..count {
-        let memory = MemoryStorage::failing_at(operation);
-        let Ok(mut writer) = SegmentWriter::create(memory.clone(), &file_info()) else { continue };
-        let mut encoder = BlockEncoder::new();
-        let mut written = 1;
-        let mut failed = false;
-        for time in 0..30 {
-            match writer.append(&encoder.clock(&[common::clock(time)])).and_then(|_| writer.sync()) {
-                Ok(()) => written += 1,
-                Err(Error::Io { .. }) if !failed => failed = true,
-                Err(error) => assert!(failed && matches!(error, Error::Poisoned { .. }), "{error}"),
-            }
-        }
-        assert!(failed);
-        let before = memory.bytes();
-        assert!(writer.sync().is_err());
-        assert!(writer.seal().is_err());
-        assert_eq!(memory.bytes(), before, "nothing follows");
-        let segment = open(&before, ReadMode::TailTolerant).unwrap();
-        let read = segment.blocks().len();
-        // The block whose sync failed may be whole, too.
-        assert!(read == written || read == written + 1, "{read} of {written}");
-    }
-}
-
-#[test]
-fn storage_names_itself_in_errors() {
-    let mut memory = MemoryStorage::failing_at(0);
-    assert!(memory.sync().is_err());
-    let Err(error) = SegmentWriter::create(MemoryStorage::failing_at(1), &file_info()) else {
-        panic!("the storage failed")
-    };
-    assert!(error.to_string().starts_with("memory: "), "{error}");
 }

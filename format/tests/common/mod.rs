@@ -1,34 +1,12 @@
 //! Traffic and storage that several tests use.
 #![allow(dead_code, unreachable_pub)] // no test uses all of it
 
-use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
 
+pub use kcap_format::testing::{CrashStorage as MemoryStorage, Random};
 use kcap_format::{
     BlockEncoder, Direction, Effort, FileStorage, PacketBatch, PacketRow, SegmentWriter, Storage, proto,
 };
-
-/// A small generator of random numbers (SplitMix64): the same seed gives the same test.
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    pub fn below(&mut self, limit: u64) -> u64 {
-        self.next() % limit
-    }
-
-    pub fn bytes(&mut self, len: usize) -> Vec<u8> {
-        (0..len).map(|_| self.next() as u8).collect()
-    }
-}
 
 /// Packets of a few sockets, local ones twice, with everything that a column can hold.
 pub fn random_batch(random: &mut Random, len: usize) -> PacketBatch {
@@ -137,58 +115,4 @@ pub fn small_segment(sealed: bool) -> Vec<u8> {
 
 pub fn create(path: &Path) -> SegmentWriter<FileStorage> {
     SegmentWriter::create(FileStorage::create(path).unwrap(), &file_info()).unwrap()
-}
-
-/// Storage in memory that can be told to fail.
-#[derive(Clone, Default)]
-pub struct MemoryStorage(Arc<Mutex<Memory>>);
-
-#[derive(Default)]
-struct Memory {
-    bytes: Vec<u8>,
-    operations: usize,
-    fail_at: Option<usize>,
-}
-
-impl MemoryStorage {
-    /// Fails at the operation with this number, counted from 0, and only there.
-    pub fn failing_at(operation: usize) -> Self {
-        let memory = Memory { fail_at: Some(operation), ..Memory::default() };
-        Self(Arc::new(Mutex::new(memory)))
-    }
-
-    pub fn bytes(&self) -> Vec<u8> {
-        self.0.lock().unwrap().bytes.clone()
-    }
-
-    pub fn operations(&self) -> usize {
-        self.0.lock().unwrap().operations
-    }
-
-    fn operate(&self, bytes: &[u8]) -> io::Result<()> {
-        let mut memory = self.0.lock().unwrap();
-        let operation = memory.operations;
-        memory.operations += 1;
-        if memory.fail_at == Some(operation) {
-            let written = bytes.len() / 2;
-            memory.bytes.extend_from_slice(&bytes[..written]);
-            return Err(io::Error::from(io::ErrorKind::StorageFull));
-        }
-        memory.bytes.extend_from_slice(bytes);
-        Ok(())
-    }
-}
-
-impl Storage for MemoryStorage {
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.operate(bytes)
-    }
-
-    fn sync(&mut self) -> io::Result<()> {
-        self.operate(&[])
-    }
-
-    fn path(&self) -> &Path {
-        Path::new("memory")
-    }
 }
