@@ -15,6 +15,7 @@ const SEED_COUNT: u64 = 1_000;
 
 /// What was written in a block.
 #[derive(Debug, PartialEq)]
+#[allow(clippy::large_enum_variant)] // a test keeps few
 enum Records {
     Packets(PacketBatch),
     Messages(Vec<Vec<u8>>),
