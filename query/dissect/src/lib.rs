@@ -15,6 +15,6 @@ mod direction;
 pub mod duplicate;
 mod flow_id;
 
-pub use decode::{Decoded, decode, decode_parts};
+pub use decode::{Decoded, decode, decode_outer, decode_parts};
 pub use direction::Direction;
 pub use flow_id::{FlowKey, flow_id};

@@ -12,6 +12,18 @@ pub enum Layer {
     Loopback,
     /// Linux cooked capture, version 1 or 2.
     LinuxCooked,
+    /// Radiotap: what a wireless device tells of a frame.
+    Radiotap,
+    /// IEEE 802.11.
+    Wireless,
+    /// Logical link control with SNAP.
+    Llc,
+    /// PPP, and Cisco's HDLC.
+    Ppp,
+    /// PPP over Ethernet.
+    Pppoe,
+    /// A label of MPLS, or the control word behind the last one.
+    Mpls,
     /// Raw IP: the version nibble.
     RawIp,
     /// Address resolution.
@@ -32,6 +44,22 @@ pub enum Layer {
     Icmpv6,
     /// SCTP, its common header.
     Sctp,
+    /// IGMP.
+    Igmp,
+    /// IP authentication header.
+    Authentication,
+    /// Generic routing encapsulation.
+    Gre,
+    /// Encapsulated remote SPAN, within GRE.
+    Erspan,
+    /// VXLAN.
+    Vxlan,
+    /// Geneve.
+    Geneve,
+    /// GPRS tunnelling, user plane.
+    GtpU,
+    /// IP in IP.
+    IpInIp,
 }
 
 impl fmt::Display for Layer {
@@ -40,6 +68,12 @@ impl fmt::Display for Layer {
             Self::Ethernet => "Ethernet",
             Self::Loopback => "loopback",
             Self::LinuxCooked => "Linux cooked",
+            Self::Radiotap => "radiotap",
+            Self::Wireless => "IEEE 802.11",
+            Self::Llc => "LLC",
+            Self::Ppp => "PPP",
+            Self::Pppoe => "PPPoE",
+            Self::Mpls => "MPLS",
             Self::RawIp => "raw IP",
             Self::Arp => "ARP",
             Self::Ipv4 => "IPv4",
@@ -50,6 +84,14 @@ impl fmt::Display for Layer {
             Self::Icmp => "ICMP",
             Self::Icmpv6 => "ICMPv6",
             Self::Sctp => "SCTP",
+            Self::Igmp => "IGMP",
+            Self::Authentication => "IP authentication",
+            Self::Gre => "GRE",
+            Self::Erspan => "ERSPAN",
+            Self::Vxlan => "VXLAN",
+            Self::Geneve => "Geneve",
+            Self::GtpU => "GTP-U",
+            Self::IpInIp => "IP in IP",
         })
     }
 }
@@ -109,8 +151,9 @@ pub enum DecodeError {
         /// Bytes of the packet from this header on.
         actual_len: u32,
     },
-    /// More headers of one kind than [`VLAN_TAGS_MAX`](super::VLAN_TAGS_MAX) or
-    /// [`IPV6_EXTENSIONS_MAX`](super::IPV6_EXTENSIONS_MAX).
+    /// More headers of one kind than [`VLAN_TAGS_MAX`](super::VLAN_TAGS_MAX),
+    /// [`MPLS_LABELS_MAX`](super::MPLS_LABELS_MAX), [`IPV6_EXTENSIONS_MAX`](super::IPV6_EXTENSIONS_MAX) or
+    /// [`TUNNELS_MAX`](super::TUNNELS_MAX).
     #[error("{layer} header at byte {offset}: too many of them")]
     TooMany {
         /// The header.

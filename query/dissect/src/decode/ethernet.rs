@@ -1,9 +1,9 @@
 //! Ethernet II (IEEE 802.3) with VLAN tags (IEEE 802.1Q).
 
-use super::Cursor;
 use super::error::{DecodeError, Layer};
 use super::link::{by_ether_type, mark_end};
-use super::model::{Decoded, ether_type};
+use super::model::{Decoded, Link, ether_type};
+use super::{Cursor, llc};
 use crate::bytes::{array_at, u16_at};
 
 /// Most VLAN tags of a frame: a service and a customer tag.
@@ -43,10 +43,17 @@ pub(super) fn decode(cursor: Cursor<'_>, decoded: &mut Decoded) -> Result<(), De
     decoded.link.source_mac = Some(header.source());
     let next = cursor.skip(HEADER_LEN);
     if header.ether_type() < ETHER_TYPE_MIN {
-        mark_end(next, decoded);
-        return Ok(());
+        // What lies behind the length is padding.
+        let end = next.offset.saturating_add(u32::from(header.ether_type())).min(next.end);
+        return llc::decode(Cursor { end, ..next }, decoded);
     }
     tags(header.ether_type(), next, decoded)
+}
+
+/// Decodes a frame in a tunnel: its addresses and tags are those of the packet in it.
+pub(super) fn decode_inner(cursor: Cursor<'_>, decoded: &mut Decoded) -> Result<(), DecodeError> {
+    decoded.link = Link::default();
+    decode(cursor, decoded)
 }
 
 /// Decodes VLAN tags, if there are any, and what follows. `number` is the EtherType before the cursor.

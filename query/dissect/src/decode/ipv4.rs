@@ -2,7 +2,7 @@
 
 use super::error::{DecodeError, Layer};
 use super::link::mark_end;
-use super::model::{Decoded, Ip, Network, map_ipv4};
+use super::model::{Decoded, Ip, Network, ip_protocol, map_ipv4};
 use super::{Cursor, transport};
 use crate::bytes::{array_at, u16_at};
 
@@ -56,7 +56,7 @@ pub(super) fn decode(cursor: Cursor<'_>, decoded: &mut Decoded) -> Result<(), De
     let actual_len = cursor.wire_len();
     let stated_len = if header.total_len() == 0 { actual_len } else { header.total_len() };
     let total_len = stated_len.min(actual_len);
-    let ip = Ip {
+    let mut ip = Ip {
         version: 4,
         source: map_ipv4(array_at(header.0, 12)),
         destination: map_ipv4(array_at(header.0, 16)),
@@ -83,9 +83,32 @@ pub(super) fn decode(cursor: Cursor<'_>, decoded: &mut Decoded) -> Result<(), De
     }
     // What lies behind the total length is padding of the link.
     let next = Cursor { end: offset.saturating_add(total_len), ..cursor }.skip(header_len as usize);
+    let next = authentication(&mut ip, next, decoded)?;
     transport::decode(ip.protocol, &ip, next, decoded)?;
     if stated_len > actual_len {
         return Err(DecodeError::PacketLen { layer: Layer::Ipv4, offset, stated_len, actual_len });
     }
     Ok(())
+}
+
+/// Passes an authentication header (RFC 4302), and leaves the protocol behind it in `ip.protocol`.
+fn authentication<'a>(
+    ip: &mut Ip,
+    cursor: Cursor<'a>,
+    decoded: &mut Decoded,
+) -> Result<Cursor<'a>, DecodeError> {
+    if ip.protocol != ip_protocol::AUTHENTICATION || ip.fragment_offset != 0 {
+        return Ok(cursor);
+    }
+    transport::mark_end(cursor, decoded);
+    decoded.transport_offset = cursor.offset;
+    let &[next_header, units] = cursor.fixed::<2>(Layer::Authentication)?;
+    // RFC 4302, section 2.2: counts units of four bytes, less two.
+    let len = (usize::from(units) + 2) * 4;
+    if cursor.bytes.len() < len {
+        return Err(cursor.truncated(Layer::Authentication, len));
+    }
+    ip.protocol = next_header;
+    decoded.network = Network::Ip(*ip);
+    Ok(cursor.skip(len))
 }

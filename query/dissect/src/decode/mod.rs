@@ -6,22 +6,36 @@
 mod arp;
 mod error;
 mod ethernet;
+mod geneve;
+mod gre;
+mod gtp;
 mod icmp;
+mod igmp;
 mod ipv4;
 mod ipv6;
 mod link;
 mod linux_cooked;
+mod llc;
 mod model;
+mod mpls;
+mod ppp;
 mod sctp;
 mod tcp;
 mod tcp_options;
 mod transport;
+mod tunnel;
 mod udp;
+mod vxlan;
+mod wireless;
 
 #[cfg(test)]
 pub(crate) mod samples;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tunnel_tests;
+#[cfg(test)]
+mod wireless_tests;
 
 pub use error::{DecodeError, Layer};
 pub use ethernet::VLAN_TAGS_MAX;
@@ -29,9 +43,12 @@ pub use ipv6::IPV6_EXTENSIONS_MAX;
 pub use link::link_type;
 pub(crate) use model::map_ipv4;
 pub use model::{
-    Arp, Decoded, Icmp, Ip, Link, Network, Ports, Tcp, Transport, ether_type, ip_protocol, tcp_flag,
+    Arp, Decoded, Icmp, Ip, Link, Network, Ports, Tcp, Transport, Tunnel, TunnelKind, ether_type,
+    ip_protocol, tcp_flag,
 };
+pub use mpls::MPLS_LABELS_MAX;
 pub use tcp_options::{TcpOption, TcpOptions};
+pub use tunnel::TUNNELS_MAX;
 
 /// Most bytes that headers are looked for in when a packet's headers continue in its payload; see [`decode_parts`].
 pub const SPLIT_HEADER_LEN_MAX: usize = 512;
@@ -55,9 +72,17 @@ pub const SPLIT_HEADER_LEN_MAX: usize = 512;
 /// ```
 #[must_use]
 pub fn decode(link_type: u16, bytes: &[u8], wire_len: u32) -> Decoded {
+    decode_outer(link_type, bytes, wire_len, TUNNELS_MAX)
+}
+
+/// As [`decode`], but follows at most so many tunnels: with 0, the headers are those of the outermost packet.
+///
+/// The packet around the innermost one is that of `decoded.tunnel_depth - 1`.
+#[must_use]
+pub fn decode_outer(link_type: u16, bytes: &[u8], wire_len: u32, tunnels_max: u8) -> Decoded {
     let mut decoded = Decoded::default();
     let wire_len = wire_len.max(model::saturate(bytes.len()));
-    let cursor = Cursor { bytes, offset: 0, end: wire_len };
+    let cursor = Cursor { bytes, offset: 0, end: wire_len, tunnels_max };
     if let Err(error) = link::decode(link_type, cursor, &mut decoded) {
         decoded.error = Some(error);
     }
@@ -92,6 +117,8 @@ struct Cursor<'a> {
     offset: u32,
     /// Offset at which the packet ended on the wire, as far as the headers so far tell.
     end: u32,
+    /// How many tunnels are followed.
+    tunnels_max: u8,
 }
 
 impl<'a> Cursor<'a> {
@@ -121,7 +148,7 @@ impl<'a> Cursor<'a> {
         Self {
             bytes: &self.bytes[captured..],
             offset: self.offset.saturating_add(model::saturate(len)),
-            end: self.end,
+            ..self
         }
     }
 }

@@ -4,6 +4,9 @@ use super::error::DecodeError;
 use super::tcp_options::TcpOptions;
 
 /// The meaning of a packet's headers, as far as they could be followed.
+///
+/// Of a packet in a tunnel, these are the headers of the innermost packet; [`tunnel`](Self::tunnel) tells of the tunnel, and
+/// [`decode_outer`](super::decode_outer) gives the headers around it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Decoded {
     /// Link layer.
@@ -23,6 +26,10 @@ pub struct Decoded {
     /// Bytes on the wire after the headers: of the transport payload when the transport header was understood. From the
     /// length in the IP header where it has one, else from the packet's length on the wire.
     pub payload_len: u32,
+    /// The tunnel that the innermost packet came in.
+    pub tunnel: Option<Tunnel>,
+    /// How many tunnels lie around each other.
+    pub tunnel_depth: u8,
     /// What stopped decoding, when it did not reach its end.
     pub error: Option<DecodeError>,
 }
@@ -80,6 +87,10 @@ pub struct Link {
     pub vlan_count: u8,
     /// [`ether_type`] of what follows the link header and its tags; 0 when the link header has none.
     pub ether_type: u16,
+    /// The outermost label of MPLS (RFC 3032): 20 bits.
+    pub mpls_label: Option<u32>,
+    /// Session of PPP over Ethernet (RFC 2516).
+    pub pppoe_session: Option<u16>,
 }
 
 impl Link {
@@ -194,6 +205,59 @@ pub enum Transport {
         /// Verification tag (RFC 9260, section 3.1).
         verification_tag: u32,
     },
+    /// IGMP (RFC 3376).
+    Igmp {
+        /// Type: 0x11 query, 0x16 report of version 2, 0x17 leave, 0x22 report of version 3.
+        kind: u8,
+        /// The group asked for, reported or left; 0 where the message names none here.
+        group: [u8; 4],
+    },
+}
+
+/// A tunnel: how one packet travels in another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Tunnel {
+    /// What kind.
+    pub kind: TunnelKind,
+    /// What tells the tunnels between two hosts apart: the VNI of VXLAN and Geneve, the TEID of GTP-U, the key of GRE, the
+    /// session of ERSPAN; `None` where the header has none.
+    pub id: Option<u32>,
+}
+
+/// Kinds of tunnels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum TunnelKind {
+    /// IP in IP: IPv4 in IPv4 (RFC 2003), 6in4 (RFC 4213), and either in IPv6 (RFC 2473).
+    IpInIp,
+    /// Generic routing encapsulation (RFC 2784, RFC 2890), and that of PPTP (RFC 2637).
+    Gre,
+    /// Frames mirrored by a switch, in GRE.
+    Erspan,
+    /// RFC 7348.
+    Vxlan,
+    /// RFC 8926.
+    Geneve,
+    /// User plane of GPRS, LTE and 5G (3GPP TS 29.281).
+    GtpU,
+}
+
+impl TunnelKind {
+    /// All kinds, in their order.
+    pub const ALL: [Self; 6] = [Self::IpInIp, Self::Gre, Self::Erspan, Self::Vxlan, Self::Geneve, Self::GtpU];
+
+    /// The name that tables use.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::IpInIp => "ipip",
+            Self::Gre => "gre",
+            Self::Erspan => "erspan",
+            Self::Vxlan => "vxlan",
+            Self::Geneve => "geneve",
+            Self::GtpU => "gtpu",
+        }
+    }
 }
 
 /// A TCP header (RFC 9293, section 3.1).
@@ -242,16 +306,21 @@ pub mod tcp_flag {
 pub mod ip_protocol {
     pub const HOP_BY_HOP: u8 = 0;
     pub const ICMP: u8 = 1;
+    pub const IGMP: u8 = 2;
+    pub const IPV4: u8 = 4;
     pub const TCP: u8 = 6;
     pub const UDP: u8 = 17;
+    pub const IPV6: u8 = 41;
     pub const ROUTING: u8 = 43;
     pub const FRAGMENT: u8 = 44;
+    pub const GRE: u8 = 47;
     pub const AUTHENTICATION: u8 = 51;
     pub const ICMPV6: u8 = 58;
     pub const NO_NEXT_HEADER: u8 = 59;
     pub const DESTINATION_OPTIONS: u8 = 60;
     pub const SCTP: u8 = 132;
     pub const MOBILITY: u8 = 135;
+    pub const MPLS: u8 = 137;
     pub const HOST_IDENTITY: u8 = 139;
     pub const SHIM6: u8 = 140;
 }
@@ -261,9 +330,18 @@ pub mod ip_protocol {
 pub mod ether_type {
     pub const IPV4: u16 = 0x0800;
     pub const ARP: u16 = 0x0806;
+    /// Ethernet frames in GRE, Geneve and others: "transparent Ethernet bridging".
+    pub const ETHERNET: u16 = 0x6558;
     pub const VLAN: u16 = 0x8100;
     pub const IPV6: u16 = 0x86dd;
+    /// PPP, in GRE version 1 (PPTP).
+    pub const PPP: u16 = 0x880b;
+    pub const MPLS: u16 = 0x8847;
+    pub const MPLS_MULTICAST: u16 = 0x8848;
+    pub const PPPOE_SESSION: u16 = 0x8864;
     pub const SERVICE_VLAN: u16 = 0x88a8;
+    pub const ERSPAN: u16 = 0x88be;
+    pub const ERSPAN_3: u16 = 0x22eb;
     /// Service tags before IEEE 802.1ad gave them a number.
     pub const OLD_SERVICE_VLAN: u16 = 0x9100;
 }

@@ -1,6 +1,6 @@
 //! Packets as byte arrays, for the tests of decoding and matching.
 
-use super::link_type;
+use super::{TunnelKind, link_type};
 
 /// One end of a conversation, IPv4.
 pub(crate) const CLIENT_V4: [u8; 4] = [10, 0, 0, 1];
@@ -100,7 +100,86 @@ pub(crate) fn corpus() -> Vec<(u16, Vec<u8>)> {
             link_type::LINUX_SLL2,
             [&[0x86, 0xdd, 0, 0, 0, 0, 0, 1, 0, 1, 0, 6, 2, 0, 0, 0, 0, 1, 0, 0][..], &v6_segment].concat(),
         ),
+        (link_type::RAW_14, ipv4(CLIENT_V4, [224, 0, 0, 22], 2, 13, &[0x16, 0, 0, 0, 224, 0, 0, 251])),
+        (link_type::RAW_12, ipv4(CLIENT_V4, SERVER_V4, 51, 14, &[&[6, 4][..], &[0; 22], &segment].concat())),
+        (link_type::PPP, [&[0xff, 0x03, 0x00, 0x21][..], &v4_segment].concat()),
+        (link_type::PPP_HDLC, [&[0x57][..], &v6_segment].concat()),
+        (link_type::C_HDLC, [&[0x0f, 0x00, 0x08, 0x00][..], &v4_segment].concat()),
+        (link_type::ETHERNET, ethernet(0x8864, &pppoe(&v4_segment))),
+        (
+            link_type::ETHERNET,
+            ethernet(0x8847, &[&[0, 0x01, 0x90, 0xff, 0, 0x02, 0x01, 0xff][..], &v4_segment].concat()),
+        ),
+        (link_type::MPLS, [&[0, 0x02, 0x01, 0xff, 0, 0, 0, 0][..], &ethernet(0x0800, &v4_segment)].concat()),
     ]
+}
+
+/// One packet of each kind of tunnel, with its link type, kind and id. All carry a TCP segment of [`CLIENT_V4`], port
+/// 40000, to [`SERVER_V4`], port 443, from `192.0.2.1` to `192.0.2.2`, or between the same addresses of IPv6.
+pub(crate) fn tunnels() -> Vec<(u16, Vec<u8>, TunnelKind, Option<u32>)> {
+    let segment = [tcp(40_000, 443, 1000, 2000, 0x18), b"hello".to_vec()].concat();
+    let packet = ipv4(CLIENT_V4, SERVER_V4, 6, 7, &segment);
+    let frame = ethernet(0x0800, &packet);
+    let outer = |protocol: u8, header: &[u8], inner: &[u8]| {
+        ipv4([192, 0, 2, 1], [192, 0, 2, 2], protocol, 1, &[header, inner].concat())
+    };
+    let datagram = |port: u16, header: &[u8], inner: &[u8]| {
+        let len = u16::try_from(header.len() + inner.len()).expect("a test packet is short");
+        outer(17, &[&udp(50_000, port, len)[..], header].concat(), inner)
+    };
+    let gtp_len = u16::try_from(packet.len() + 8).expect("a test packet is short").to_be_bytes();
+    let gtp = [&[0x34, 255][..], &gtp_len, &[0, 0, 0, 9, 0, 0, 0, 0x85, 1, 0x10, 0, 0]].concat();
+    let raw = link_type::RAW;
+    vec![
+        (raw, outer(4, &[], &packet), TunnelKind::IpInIp, None),
+        (raw, outer(41, &[], &ipv6(6, &segment)), TunnelKind::IpInIp, None),
+        (raw, ipv6(4, &packet), TunnelKind::IpInIp, None),
+        (raw, outer(47, &[0, 0, 8, 0], &packet), TunnelKind::Gre, None),
+        (
+            raw,
+            outer(47, &[0xb0, 0, 0x65, 0x58, 1, 2, 0, 0, 0, 0, 0, 5, 0, 0, 0, 1], &frame),
+            TunnelKind::Gre,
+            Some(5),
+        ),
+        (
+            raw,
+            outer(47, &[0x30, 0x81, 0x88, 0x0b, 0, 49, 0, 7, 0, 0, 0, 1, 0, 0, 0, 0, 0x21], &packet),
+            TunnelKind::Gre,
+            Some(7),
+        ),
+        (raw, outer(47, &[0, 0, 0x88, 0xbe], &frame), TunnelKind::Erspan, None),
+        (
+            raw,
+            outer(47, &[0x10, 0, 0x88, 0xbe, 0, 0, 0, 1, 0x10, 1, 0, 100, 0, 0, 0, 0], &frame),
+            TunnelKind::Erspan,
+            Some(100),
+        ),
+        (
+            raw,
+            outer(
+                47,
+                &[&[0x10, 0, 0x22, 0xeb, 0, 0, 0, 1, 0x20, 1, 0, 101, 0, 0, 0, 0, 0, 0, 0, 1][..], &[0; 8]]
+                    .concat(),
+                &frame,
+            ),
+            TunnelKind::Erspan,
+            Some(101),
+        ),
+        (raw, datagram(4789, &[8, 0, 0, 0, 0, 0, 42, 0], &frame), TunnelKind::Vxlan, Some(42)),
+        (raw, datagram(8472, &[8, 0, 0, 0, 0, 1, 0, 0], &frame), TunnelKind::Vxlan, Some(256)),
+        (
+            raw,
+            datagram(6081, &[1, 0, 0x65, 0x58, 0, 0, 7, 0, 1, 2, 3, 0], &frame),
+            TunnelKind::Geneve,
+            Some(7),
+        ),
+        (raw, datagram(2152, &gtp, &packet), TunnelKind::GtpU, Some(9)),
+    ]
+}
+
+fn pppoe(packet: &[u8]) -> Vec<u8> {
+    let len = u16::try_from(packet.len() + 2).expect("a test packet is short").to_be_bytes();
+    [&[0x11, 0, 0x12, 0x34][..], &len, &[0x00, 0x21], packet].concat()
 }
 
 /// Numbers that look random and are the same in every run (Steele and others, "SplitMix").

@@ -1,7 +1,7 @@
 //! Decoding of whole packets, of cut ones, and of nonsense.
 
 use super::model::map_ipv4;
-use super::samples::{CLIENT_V4, SERVER_V4, SplitMix, corpus, ethernet, ipv4, ipv6, tcp, udp};
+use super::samples::{CLIENT_V4, SERVER_V4, SplitMix, corpus, ethernet, ipv4, ipv6, tcp, tunnels, udp};
 use super::*;
 
 fn raw(bytes: &[u8]) -> Decoded {
@@ -176,8 +176,8 @@ fn extension_headers_are_bounded() {
 
 #[test]
 fn unknown_link_type_says_so() {
-    let decoded = decode(105, &[0; 20], 20);
-    assert_eq!(decoded.error, Some(DecodeError::LinkType { link_type: 105 }));
+    let decoded = decode(147, &[0; 20], 20);
+    assert_eq!(decoded.error, Some(DecodeError::LinkType { link_type: 147 }));
     assert_eq!(decoded.payload_len, 20);
 }
 
@@ -219,17 +219,19 @@ fn every_truncation_gives_what_it_can() {
 #[test]
 fn any_bytes_at_all() {
     const ROUNDS: usize = 40_000;
-    let corpus = corpus();
-    let link_types = [0, 1, 101, 108, 113, 228, 229, 276, 65_535];
+    let mut corpus = corpus();
+    corpus.extend(tunnels().into_iter().map(|(link_type, bytes, ..)| (link_type, bytes)));
+    let link_types = [0, 1, 9, 12, 50, 51, 101, 104, 105, 108, 113, 127, 219, 228, 229, 276, 65_535];
     let mut random = SplitMix(1);
     for _ in 0..ROUNDS {
-        let (_, mut bytes) = corpus[random.below(corpus.len())].clone();
+        let (link_type, mut bytes) = corpus[random.below(corpus.len())].clone();
         for _ in 0..random.below(6) {
             let at = random.below(bytes.len());
             bytes[at] = random.next() as u8;
         }
         bytes.truncate(random.below(bytes.len() + 1));
-        let link_type = link_types[random.below(link_types.len())];
+        let (own, other) = (link_type, link_types[random.below(link_types.len())]);
+        let link_type = if random.below(2) == 0 { own } else { other };
         let wire_len = random.next() as u32 >> random.below(32);
         let decoded = decode(link_type, &bytes, wire_len);
         assert!(decoded.payload_len <= wire_len.max(self::wire_len(&bytes)));

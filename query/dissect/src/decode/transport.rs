@@ -1,8 +1,8 @@
 //! From the IP protocol to the transport header.
 
 use super::error::DecodeError;
-use super::model::{Decoded, Ip, ip_protocol};
-use super::{Cursor, icmp, sctp, tcp, udp};
+use super::model::{Decoded, Ip, Tunnel, TunnelKind, ip_protocol};
+use super::{Cursor, gre, icmp, igmp, ipv4, ipv6, mpls, sctp, tcp, tunnel, udp};
 
 /// Decodes the transport header; other protocols and later fragments end there, which is no error.
 pub(super) fn decode(
@@ -22,6 +22,18 @@ pub(super) fn decode(
         ip_protocol::ICMP if ip.version == 4 => icmp::decode_v4(cursor, decoded),
         ip_protocol::ICMPV6 if ip.version == 6 => icmp::decode_v6(cursor, decoded),
         ip_protocol::SCTP => sctp::decode(cursor, decoded),
+        ip_protocol::IGMP => igmp::decode(cursor, decoded),
+        // The rest of what a first fragment carries is in other packets: wait for the whole.
+        _ if ip.more_fragments => Ok(()),
+        ip_protocol::GRE => gre::decode(cursor, decoded),
+        ip_protocol::IPV4 | ip_protocol::IPV6 => {
+            let tunnel = Tunnel { kind: TunnelKind::IpInIp, id: None };
+            let inner = if protocol == ip_protocol::IPV4 { ipv4::decode } else { ipv6::decode };
+            tunnel::enter(tunnel, cursor, decoded, inner)
+        }
+        ip_protocol::MPLS => {
+            tunnel::enter(Tunnel { kind: TunnelKind::IpInIp, id: None }, cursor, decoded, mpls::decode)
+        }
         _ => Ok(()),
     }
 }

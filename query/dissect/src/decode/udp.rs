@@ -1,10 +1,10 @@
 //! UDP (RFC 768).
 
-use super::Cursor;
 use super::error::{DecodeError, Layer};
 use super::model::{Decoded, Transport};
 use super::tcp::ports;
 use super::transport::mark_end;
+use super::{Cursor, geneve, gtp, vxlan};
 use crate::bytes::u16_at;
 
 /// Bytes of the header.
@@ -23,8 +23,11 @@ pub(super) fn decode(
     let actual_len = cursor.wire_len();
     mark_end(cursor.skip(HEADER_LEN), decoded);
     // 0: a jumbogram (RFC 2675), or a packet that stands for several.
-    if length == 0 || first_fragment {
+    if first_fragment {
         return Ok(());
+    }
+    if length == 0 {
+        return tunnelled(cursor.skip(HEADER_LEN), decoded);
     }
     let stated_len = u32::from(length);
     if stated_len > actual_len || (stated_len as usize) < HEADER_LEN {
@@ -37,5 +40,16 @@ pub(super) fn decode(
     }
     // Bytes behind the length are options (RFC 9868), not payload.
     decoded.payload_len = stated_len - HEADER_LEN as u32;
-    Ok(())
+    let end = cursor.offset.saturating_add(stated_len);
+    tunnelled(Cursor { end, ..cursor }.skip(HEADER_LEN), decoded)
+}
+
+/// Decodes what a datagram to the port of a tunnel carries.
+fn tunnelled(cursor: Cursor<'_>, decoded: &mut Decoded) -> Result<(), DecodeError> {
+    match decoded.ports.map_or(0, |ports| ports.destination) {
+        vxlan::PORT | vxlan::LINUX_PORT => vxlan::decode(cursor, decoded),
+        geneve::PORT => geneve::decode(cursor, decoded),
+        gtp::PORT => gtp::decode(cursor, decoded),
+        _ => Ok(()),
+    }
 }

@@ -87,7 +87,7 @@ impl Headers {
         let checksum = match decoded.transport {
             Transport::Tcp(_) => 16..18,
             Transport::Udp { .. } => 6..8,
-            Transport::Icmp(_) => 2..4,
+            Transport::Icmp(_) | Transport::Igmp { .. } => 2..4,
             Transport::Sctp { .. } => 8..12,
             Transport::None => 0..0,
         };
