@@ -106,6 +106,13 @@ pub(crate) enum Fault {
     Unsupported(&'static str),
 }
 
+impl Fault {
+    pub(crate) fn what(self) -> &'static str {
+        let (Self::Corrupt(what) | Self::Unsupported(what)) = self;
+        what
+    }
+}
+
 /// Checks a limit before a write.
 pub(crate) fn check_limit(what: &'static str, value: u64, limit: u64) -> Result<()> {
     if value > limit { Err(Error::Limit { what, value, limit }) } else { Ok(()) }

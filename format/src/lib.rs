@@ -67,6 +67,6 @@ pub use id::PacketId;
 pub use index::{BlockEntry, Seal, TypeCount};
 pub use messages::split_events;
 pub use packets::PacketColumns;
-pub use segment::{ReadMode, ReadOptions, Segment, SegmentState};
+pub use segment::{DamagedRange, ReadMode, ReadOptions, Segment, SegmentState};
 pub use storage::{FileStorage, Storage};
 pub use writer::SegmentWriter;

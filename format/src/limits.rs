@@ -59,3 +59,10 @@ pub const MESSAGES_RAW_LEN_TARGET: usize = 512 << 10;
 /// Bytes whose checksum a reader computes to find whole blocks behind damage, as a multiple of the file's length.
 /// Twice what the damage of a file that a writer made can ask for.
 pub const SEARCH_CHECKED_FILE_LENS_MAX: u64 = 2;
+
+/// Segments between which a reader decides whose blocks most of a damaged file's are. Blocks of more segments in one
+/// file are no accident, and don't count.
+pub const IDENTITY_CANDIDATE_COUNT_MAX: usize = 64;
+
+/// Blocks, spread over the segment, that must be where the SEAL says for it to be trusted without a look at the rest.
+pub const SEAL_SAMPLE_COUNT: usize = 16;

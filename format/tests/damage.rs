@@ -39,6 +39,10 @@ impl Truth {
         Self { bytes, blocks }
     }
 
+    fn id(&self) -> [u8; 16] {
+        open(&self.bytes, ReadMode::Strict).unwrap().id()
+    }
+
     fn payload_end(&self, at: usize) -> usize {
         let block = self.blocks[at].0;
         block.offset as usize + 96 + block.stored_len as usize
@@ -144,11 +148,25 @@ fn blocks_that_moved_or_belong_elsewhere_are_refused() {
     let salvaged = open(&moved, ReadMode::Salvage).unwrap();
     assert_eq!(truth.check(&salvaged, &"moved"), 1, "only the FILE block is where it belongs");
 
-    let other = small_segment(false);
+    let other = Truth::new(false);
+    let fifth = truth.blocks[5].0.offset as usize;
     let mut mixed = truth.bytes.clone();
-    mixed[second..].copy_from_slice(&other[second..]);
+    mixed[fifth..].copy_from_slice(&other.bytes[fifth..]);
     let salvaged = open(&mixed, ReadMode::Salvage).unwrap();
-    assert_eq!(truth.check(&salvaged, &"mixed"), 2, "the rest belongs to another segment");
+    assert_eq!(truth.check(&salvaged, &"mixed"), 5, "the rest belongs to another segment");
+    assert_eq!(salvaged.id(), truth.id());
+
+    // Where the first blocks are those of another segment, the file is whose most blocks are.
+    mixed.copy_from_slice(&truth.bytes);
+    mixed[second..].copy_from_slice(&other.bytes[second..]);
+    let salvaged = open(&mixed, ReadMode::Salvage).unwrap();
+    assert_eq!(other.check(&salvaged, &"mixed"), other.blocks.len() - 2);
+    assert_eq!(salvaged.id(), other.id());
+    assert_eq!(salvaged.file_info(), &kcap_format::proto::FileInfo::default());
+    for mode in [ReadMode::Strict, ReadMode::TailTolerant] {
+        let error = open(&mixed, mode).unwrap_err();
+        assert!(matches!(error, Error::Corrupt { offset: 0, .. }), "{error}");
+    }
 }
 
 #[test]

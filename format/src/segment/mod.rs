@@ -1,11 +1,17 @@
 //! Reading a segment.
 
+mod block;
 mod read;
 mod scan;
+mod sealed;
+mod search;
+mod walk;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+pub use block::DamagedRange;
 
 use crate::error::{Error, Fault, Result};
 use crate::header::{BlockHeader, BlockType};
@@ -77,8 +83,8 @@ struct Inner {
     blocks: Vec<BlockEntry>,
     seal: Option<Seal>,
     state: SegmentState,
-    skipped_len: u64,
     synced_offset: u64,
+    damage: Vec<DamagedRange>,
 }
 
 impl Segment {
@@ -125,8 +131,8 @@ impl Segment {
             blocks: scan.blocks,
             seal: scan.seal,
             state: scan.state,
-            skipped_len: scan.skipped_len,
             synced_offset: scan.synced_offset,
+            damage: scan.damage,
         };
         match inner.read_file_info() {
             Ok(file_info) => inner.file_info = file_info,
@@ -164,10 +170,17 @@ impl Segment {
     /// a sealed segment, whose blocks are checked when they are read.
     #[must_use]
     pub fn skipped_len(&self) -> u64 {
-        self.0.skipped_len
+        self.0.damage.iter().map(|range| range.end - range.begin).sum()
     }
 
-    /// Up to where the segment itself says that it was on stable storage: all of it when it is sealed.
+    /// Where those bytes are. Each range is one or more blocks that were lost, or what was never a block.
+    #[must_use]
+    pub fn damage(&self) -> &[DamagedRange] {
+        &self.0.damage
+    }
+
+    /// Up to here the file is known to have been on stable storage: damage before it is corruption, and damage behind it
+    /// what a crash leaves.
     #[must_use]
     pub fn synced_offset(&self) -> u64 {
         self.0.synced_offset
@@ -220,15 +233,7 @@ impl Inner {
 
     /// Checks the block's header against its entry and this segment, and returns it with the payload's bytes.
     fn payload(&self, block: &BlockEntry) -> Result<(BlockHeader, &[u8])> {
-        scan::whole_block(self.bytes.bytes(), block.offset, Some(self.segment_id))
-            .map_err(scan::Damage::fault)
-            .and_then(|(header, payload)| {
-                if BlockEntry::of(&header) == *block {
-                    Ok((header, payload))
-                } else {
-                    Err(Fault::Corrupt("the block is not the one that the index tells of"))
-                }
-            })
-            .map_err(|fault| self.fault(block, fault))
+        block::block_of_entry(self.bytes.bytes(), block, self.segment_id)
+            .map_err(|refusal| self.fault(block, refusal.fault()))
     }
 }

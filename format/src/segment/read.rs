@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
 
-use super::{Inner, Segment, scan};
+use super::block::check_payload;
+use super::{Inner, Segment};
 use crate::batch::PacketBatch;
 use crate::compression::decompress;
 use crate::error::{Error, Fault, Result};
@@ -128,7 +129,7 @@ impl Segment {
     /// [`Error::Corrupt`] when a byte is not as it was written.
     pub fn check_block(&self, block: &BlockEntry) -> Result<()> {
         let (header, payload) = self.0.payload(block)?;
-        scan::check_payload(&header, payload).map_err(|fault| self.0.fault(block, fault))
+        check_payload(&header, payload).map_err(|fault| self.0.fault(block, fault))
     }
 }
 
@@ -138,7 +139,7 @@ impl Inner {
         let (header, payload) = self.payload(block)?;
         let read = || {
             check_readable(&header)?;
-            scan::check_payload(&header, payload)?;
+            check_payload(&header, payload)?;
             if header.raw_len > MESSAGES_RAW_LEN_MAX {
                 return Err(Fault::Corrupt("more bytes of messages than a block may have"));
             }
