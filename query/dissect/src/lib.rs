@@ -3,6 +3,7 @@
 //! - [`mod@decode`]: link to transport headers of one packet.
 //! - [`flow_id()`]: one number for both directions of a conversation.
 //! - [`attribute`]: which process a packet belongs to, and how that is known.
+//! - [`protocol`]: transactions of protocols.
 //! - [`duplicate`]: local traffic is recorded leaving and arriving; which arrival is the copy of which departure.
 //!
 //! Nothing here does I/O, panics on any bytes, or allocates what a length field asks for.
@@ -14,7 +15,13 @@ pub mod decode;
 mod direction;
 pub mod duplicate;
 mod flow_id;
+pub mod protocol;
 
 pub use decode::{Decoded, decode, decode_outer, decode_parts};
 pub use direction::Direction;
 pub use flow_id::{FlowKey, flow_id};
+
+/// The README's example is compiled and run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,0 +1,338 @@
+//! One conversation: finds out which protocol it speaks, and hands its bytes to the parser.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::flow::{Flow, Moment, Sender};
+use super::parser::{Chunk, Context, Datagram, DatagramParser, Detection, Sample, StreamParser};
+use super::registry::{Configured, Protocols};
+use super::transaction::Transaction;
+
+/// Bytes of each direction that detection looks at.
+pub const SAMPLE_LEN_MAX: usize = 4096;
+
+/// Bytes that are held back while it isn't known which protocol they are of.
+pub const HELD_LEN_MAX: usize = 64 * 1024;
+
+/// Parts that are held back.
+pub const HELD_PARTS_MAX: usize = 64;
+
+/// Chunks at whose begin a protocol is looked for again in a stream that was not recognised: it may have been joined late, or
+/// change to TLS.
+pub const LATER_TRIES_MAX: u8 = 16;
+
+/// Datagrams of a conversation that detection looks at.
+pub const DATAGRAM_TRIES_MAX: u8 = 4;
+
+/// One conversation, a connection of TCP or datagrams between two ends.
+pub struct Conversation {
+    flow: Arc<Flow>,
+    state: State,
+}
+
+enum State {
+    /// A stream: held back until there is enough.
+    Detecting(Held),
+    /// A stream whose protocol is known.
+    Stream { name: &'static str, parser: Box<dyn StreamParser> },
+    /// Datagrams whose protocol is known.
+    Datagrams { name: &'static str, parser: Box<dyn DatagramParser> },
+    /// No protocol was recognised; so many tries are left.
+    Unknown { tries: u8 },
+}
+
+/// What came before a decision, to be given to the parser then.
+#[derive(Default)]
+struct Held {
+    parts: Vec<Part>,
+    samples: [Vec<u8>; 2],
+    /// A direction with a gap in it: later bytes don't continue its sample.
+    closed: [bool; 2],
+    from_start: [bool; 2],
+    len: usize,
+}
+
+enum Part {
+    Data { sender: Sender, bytes: Vec<u8>, at: Moment },
+    Gap { sender: Sender, len: u64, at: Moment },
+    End { sender: Sender, at: Moment },
+}
+
+impl Conversation {
+    /// A conversation of which nothing was seen yet.
+    #[must_use]
+    pub fn new(flow: Arc<Flow>) -> Self {
+        let from_start = [flow.originator_known; 2];
+        Self { flow, state: State::Detecting(Held { from_start, ..Held::default() }) }
+    }
+
+    /// Name of the protocol, once it is known.
+    #[must_use]
+    pub fn protocol(&self) -> Option<&'static str> {
+        match &self.state {
+            State::Stream { name, .. } | State::Datagrams { name, .. } => Some(name),
+            _ => None,
+        }
+    }
+
+    /// True when nothing that follows will be looked at: the caller needs not reassemble it.
+    #[must_use]
+    pub fn is_ignored(&self) -> bool {
+        matches!(self.state, State::Unknown { tries: 0 })
+    }
+
+    /// The next bytes of one direction of a stream.
+    pub fn data(&mut self, protocols: &Protocols, chunk: Chunk<'_>, transactions: &mut Vec<Transaction>) {
+        match &mut self.state {
+            State::Stream { parser, .. } => {
+                let mut context = Context::new(&self.flow, transactions);
+                parser.data(chunk, &mut context);
+                if let Some(rest) = context.handed_over.take() {
+                    parser.finish(&mut context);
+                    self.detect_again(protocols, chunk, &rest, transactions);
+                }
+            }
+            State::Detecting(held) => {
+                held.push_data(chunk);
+                self.decide(protocols, false, transactions);
+            }
+            State::Unknown { tries } if *tries > 0 => {
+                *tries -= 1;
+                let mut samples: [&[u8]; 2] = [&[], &[]];
+                samples[chunk.sender.index()] = sample_of(chunk.bytes);
+                let sample =
+                    Sample { flow: &self.flow, bytes: samples, first: chunk.sender, from_start: [false; 2] };
+                if let Some(found) = best(protocols, &sample, |found, _| found == Detection::Certain)
+                    && let Some(parser) = found.dissector.stream(&self.flow)
+                {
+                    self.state = State::Stream { name: found.protocol.name, parser };
+                    self.data(protocols, chunk, transactions);
+                }
+            }
+            State::Unknown { .. } | State::Datagrams { .. } => {}
+        }
+    }
+
+    /// Bytes of one direction of a stream are missing.
+    pub fn gap(
+        &mut self,
+        protocols: &Protocols,
+        sender: Sender,
+        len: u64,
+        at: Moment,
+        transactions: &mut Vec<Transaction>,
+    ) {
+        match &mut self.state {
+            State::Stream { parser, .. } => {
+                parser.gap(sender, len, at, &mut Context::new(&self.flow, transactions));
+            }
+            State::Detecting(held) => {
+                held.push_gap(sender, len, at);
+                self.decide(protocols, false, transactions);
+            }
+            State::Unknown { .. } | State::Datagrams { .. } => {}
+        }
+    }
+
+    /// One direction of a stream was closed.
+    pub fn end(
+        &mut self,
+        protocols: &Protocols,
+        sender: Sender,
+        at: Moment,
+        transactions: &mut Vec<Transaction>,
+    ) {
+        match &mut self.state {
+            State::Stream { parser, .. } => {
+                parser.end(sender, at, &mut Context::new(&self.flow, transactions));
+            }
+            State::Detecting(held) => {
+                held.parts.push(Part::End { sender, at });
+                self.decide(protocols, false, transactions);
+            }
+            State::Unknown { .. } | State::Datagrams { .. } => {}
+        }
+    }
+
+    /// The next datagram.
+    pub fn datagram(
+        &mut self,
+        protocols: &Protocols,
+        datagram: Datagram<'_>,
+        transactions: &mut Vec<Transaction>,
+    ) {
+        let tries = match &mut self.state {
+            State::Datagrams { parser, .. } => {
+                parser.datagram(datagram, &mut Context::new(&self.flow, transactions));
+                return;
+            }
+            State::Detecting(_) => DATAGRAM_TRIES_MAX,
+            State::Unknown { tries } if *tries > 0 => *tries,
+            State::Unknown { .. } | State::Stream { .. } => return,
+        };
+        let mut bytes: [&[u8]; 2] = [&[], &[]];
+        bytes[datagram.sender.index()] = datagram.bytes;
+        let sample = Sample { flow: &self.flow, bytes, first: datagram.sender, from_start: [true; 2] };
+        // A datagram is whole: there will never be more of it.
+        let found = best(protocols, &sample, wanted)
+            .and_then(|found| Some((found.protocol.name, found.dissector.datagrams(&self.flow)?)));
+        self.state = match found {
+            Some((name, mut parser)) => {
+                parser.datagram(datagram, &mut Context::new(&self.flow, transactions));
+                State::Datagrams { name, parser }
+            }
+            None => State::Unknown { tries: tries - 1 },
+        };
+    }
+
+    /// The conversation is over, or the capture is. Nothing may follow.
+    pub fn finish(&mut self, protocols: &Protocols, transactions: &mut Vec<Transaction>) {
+        self.decide(protocols, true, transactions);
+        let mut context = Context::new(&self.flow, transactions);
+        match &mut self.state {
+            State::Stream { parser, .. } => parser.finish(&mut context),
+            State::Datagrams { parser, .. } => parser.finish(&mut context),
+            State::Detecting(_) | State::Unknown { .. } => {}
+        }
+        self.state = State::Unknown { tries: 0 };
+    }
+
+    /// Makes a parser when it is clear enough of which protocol, and gives it what was held back.
+    fn decide(&mut self, protocols: &Protocols, last: bool, transactions: &mut Vec<Transaction>) {
+        let State::Detecting(held) = &self.state else { return };
+        let Some(first) = held.first_sender() else {
+            if held.is_full() {
+                self.state = State::Unknown { tries: LATER_TRIES_MAX };
+            }
+            return;
+        };
+        let last = last || held.is_full() || held.closed == [true; 2];
+        let sample = Sample {
+            flow: &self.flow,
+            bytes: [&held.samples[0], &held.samples[1]],
+            first,
+            from_start: held.from_start,
+        };
+        if !last && best(protocols, &sample, |found, _| found == Detection::Certain).is_none() {
+            let more = candidates(protocols, &self.flow)
+                .any(|(configured, _)| configured.dissector.detect(&sample) == Detection::More);
+            if more {
+                return;
+            }
+        }
+        let found = best(protocols, &sample, wanted)
+            .and_then(|found| Some((found.protocol.name, found.dissector.stream(&self.flow)?)));
+        let state = match found {
+            Some((name, parser)) => State::Stream { name, parser },
+            None => State::Unknown { tries: LATER_TRIES_MAX },
+        };
+        let State::Detecting(held) = std::mem::replace(&mut self.state, state) else { return };
+        if self.protocol().is_none() {
+            return;
+        }
+        for part in held.parts {
+            match part {
+                Part::Data { sender, bytes, at } => {
+                    self.data(protocols, Chunk { sender, bytes: &bytes, at }, transactions);
+                }
+                Part::Gap { sender, len, at } => self.gap(protocols, sender, len, at, transactions),
+                Part::End { sender, at } => self.end(protocols, sender, at, transactions),
+            }
+        }
+    }
+
+    fn detect_again(
+        &mut self,
+        protocols: &Protocols,
+        chunk: Chunk<'_>,
+        rest: &[u8],
+        transactions: &mut Vec<Transaction>,
+    ) {
+        self.state = State::Detecting(Held { from_start: [true; 2], ..Held::default() });
+        // Each hand-over must use some bytes up, else two parsers could hand the same ones to and fro.
+        if !rest.is_empty() && rest.len() < chunk.bytes.len() {
+            self.data(protocols, Chunk { bytes: rest, ..chunk }, transactions);
+        }
+    }
+}
+
+impl Held {
+    fn push_data(&mut self, chunk: Chunk<'_>) {
+        let direction = chunk.sender.index();
+        if !self.closed[direction] {
+            let sample = &mut self.samples[direction];
+            let room = SAMPLE_LEN_MAX - sample.len();
+            sample.extend_from_slice(&chunk.bytes[..room.min(chunk.bytes.len())]);
+        }
+        self.len += chunk.bytes.len();
+        self.parts.push(Part::Data { sender: chunk.sender, bytes: chunk.bytes.to_vec(), at: chunk.at });
+    }
+
+    fn push_gap(&mut self, sender: Sender, len: u64, at: Moment) {
+        let direction = sender.index();
+        if self.samples[direction].is_empty() {
+            self.from_start[direction] = false;
+        } else {
+            self.closed[direction] = true;
+        }
+        self.parts.push(Part::Gap { sender, len, at });
+    }
+
+    fn first_sender(&self) -> Option<Sender> {
+        self.parts.iter().find_map(|part| match part {
+            Part::Data { sender, .. } => Some(*sender),
+            _ => None,
+        })
+    }
+
+    fn is_full(&self) -> bool {
+        self.len >= HELD_LEN_MAX
+            || self.parts.len() >= HELD_PARTS_MAX
+            || self.samples.iter().any(|sample| sample.len() >= SAMPLE_LEN_MAX)
+    }
+}
+
+/// Good enough to be followed, when there will be no more bytes to look at.
+fn wanted(found: Detection, on_port: bool) -> bool {
+    match found {
+        Detection::No => false,
+        Detection::Port | Detection::More => on_port,
+        Detection::Likely | Detection::Certain => true,
+    }
+}
+
+/// The surest of the protocols that are good enough; of equals one that has the port.
+fn best<'p>(
+    protocols: &'p Protocols,
+    sample: &'p Sample<'_>,
+    good_enough: impl Fn(Detection, bool) -> bool,
+) -> Option<&'p Configured> {
+    candidates(protocols, sample.flow)
+        .map(|(configured, on_port)| (configured.dissector.detect(sample), on_port, configured))
+        .filter(|(found, on_port, _)| good_enough(*found, *on_port))
+        .max_by_key(|(found, on_port, _)| (*found, *on_port))
+        .map(|(_, _, configured)| configured)
+}
+
+/// The protocols that are looked for in such a flow, and whether one of its ports is one of theirs.
+fn candidates<'p>(protocols: &'p Protocols, flow: &'p Flow) -> impl Iterator<Item = (&'p Configured, bool)> {
+    let ports = [flow.originator.port, flow.responder.port];
+    protocols
+        .enabled()
+        .filter(|configured| configured.protocol.ip_protocols.contains(&flow.ip_protocol))
+        .map(move |configured| (configured, ports.iter().any(|port| configured.common.ports.contains(port))))
+}
+
+fn sample_of(bytes: &[u8]) -> &[u8] {
+    &bytes[..bytes.len().min(SAMPLE_LEN_MAX)]
+}
+
+impl fmt::Debug for Conversation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Conversation")
+            .field("flow", &self.flow)
+            .field("protocol", &self.protocol())
+            .finish_non_exhaustive()
+    }
+}
