@@ -2,7 +2,8 @@
 
 use twox_hash::XxHash64;
 
-use crate::decode::{Decoded, Transport};
+use crate::decode::{Decoded, Icmp, Transport};
+use crate::flow::key::{icmp_counterpart, is_icmp_request};
 
 /// Seed of the hash. The result is stored and compared between runs, so that it never changes.
 const SEED: u64 = 0;
@@ -17,7 +18,8 @@ pub struct FlowKey {
     pub source: [u8; 16],
     /// Address of the other end.
     pub destination: [u8; 16],
-    /// Port of one end; for ICMP echo the identifier, at both ends; 0 where there is none.
+    /// Port of one end; for ICMP echo the identifier, at both ends; for other ICMP messages a number made of their type; 0
+    /// where there is none.
     pub source_port: u16,
     /// Port of the other end.
     pub destination_port: u16,
@@ -38,9 +40,7 @@ impl FlowKey {
         let ip = decoded.ip()?;
         let (source_port, destination_port) = match (decoded.ports, &decoded.transport) {
             (Some(ports), _) => (ports.source, ports.destination),
-            (None, Transport::Icmp(icmp)) => {
-                icmp.echo.map_or((0, 0), |(identifier, _)| (identifier, identifier))
-            }
+            (None, Transport::Icmp(icmp)) => icmp_ports(ip.protocol, icmp),
             _ => (0, 0),
         };
         Some(Self {
@@ -79,6 +79,29 @@ impl FlowKey {
         }
         put(&self.netns_cookie.to_be_bytes());
         XxHash64::oneshot(SEED, &canonical)
+    }
+}
+
+/// What takes the place of ports for ICMP. An echo's identifier stands at both ends. Other messages have their type and what
+/// answers it, or their type and code, at one end and its complement at the other: never equal, so that they are no echo.
+fn icmp_ports(protocol: u8, icmp: &Icmp) -> (u16, u16) {
+    if let Some((identifier, _)) = icmp.echo {
+        return (identifier, identifier);
+    }
+    let tag = |high, low| u16::from_be_bytes([high, low]);
+    match icmp_counterpart(protocol, icmp.kind) {
+        Some(answer) if is_icmp_request(protocol, icmp.kind) => {
+            let tag = tag(icmp.kind, answer);
+            (tag, !tag)
+        }
+        Some(request) => {
+            let tag = tag(request, icmp.kind);
+            (!tag, tag)
+        }
+        None => {
+            let tag = tag(icmp.kind, icmp.code);
+            (tag, !tag)
+        }
     }
 }
 
@@ -130,6 +153,20 @@ mod tests {
         let local = [127, 0, 0, 1];
         assert_eq!(flow(local, local, 1), flow(local, local, 1));
         assert_ne!(flow(local, local, 1), flow(local, local, 2));
+    }
+
+    #[test]
+    fn messages_of_icmp_are_one_flow_with_what_answers_them() {
+        let id = |source, destination, kind: u8, code: u8| {
+            let message = [kind, code, 0, 0, 3, 3, 0, 1];
+            flow_id(&decode(link_type::RAW, &ipv4(source, destination, 1, 1, &message), 28), 0).unwrap()
+        };
+        assert_eq!(id(CLIENT_V4, SERVER_V4, 8, 0), id(SERVER_V4, CLIENT_V4, 0, 0), "echo");
+        assert_eq!(id(CLIENT_V4, SERVER_V4, 13, 0), id(SERVER_V4, CLIENT_V4, 14, 0), "timestamp");
+        assert_ne!(id(CLIENT_V4, SERVER_V4, 13, 0), id(CLIENT_V4, SERVER_V4, 17, 0));
+        assert_ne!(id(CLIENT_V4, SERVER_V4, 3, 3), id(CLIENT_V4, SERVER_V4, 8, 0), "identifier 0x0303");
+        assert_ne!(id(CLIENT_V4, SERVER_V4, 3, 3), id(CLIENT_V4, SERVER_V4, 3, 1), "code");
+        assert_ne!(id(CLIENT_V4, SERVER_V4, 3, 3), id(SERVER_V4, CLIENT_V4, 3, 3), "errors are not answered");
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //!
 //! - [`mod@decode`]: link to transport headers of one packet.
 //! - [`flow_id()`]: one number for both directions of a conversation.
+//! - [`flow`]: conversations, with what each side sent and how they went.
+//! - [`stream`]: the bytes of a direction of a TCP connection, in order.
 //! - [`attribute`]: which process a packet belongs to, and how that is known.
 //! - [`protocol`]: transactions of protocols.
 //! - [`duplicate`]: local traffic is recorded leaving and arriving; which arrival is the copy of which departure.
@@ -14,8 +16,10 @@ mod bytes;
 pub mod decode;
 mod direction;
 pub mod duplicate;
+pub mod flow;
 mod flow_id;
 pub mod protocol;
+pub mod stream;
 
 pub use decode::{Decoded, decode, decode_outer, decode_parts};
 pub use direction::Direction;

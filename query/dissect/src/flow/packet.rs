@@ -1,0 +1,43 @@
+//! What the flow table wants to know of a packet.
+
+use crate::decode::Decoded;
+use crate::stream::PacketRef;
+
+/// A packet, decoded.
+#[derive(Clone, Copy, Debug)]
+pub struct PacketView<'a> {
+    /// Its id in its recording.
+    pub packet_id: u64,
+    /// When it was seen, in nanoseconds since 1970.
+    pub time_ns: i64,
+    /// Its headers.
+    pub decoded: &'a Decoded,
+    /// Captured bytes after the headers, with or without link padding. May be empty when nobody wants streams.
+    pub payload: &'a [u8],
+    /// Captured bytes after the headers, also when `payload` is left empty.
+    pub captured_payload_len: u32,
+    /// Bytes on the wire.
+    pub wire_len: u32,
+    /// Cookie of the network namespace; 0 when not known.
+    pub netns_cookie: u64,
+}
+
+impl<'a> PacketView<'a> {
+    /// Which packet it is.
+    #[must_use]
+    pub fn packet(&self) -> PacketRef {
+        PacketRef { packet_id: self.packet_id, time_ns: self.time_ns }
+    }
+
+    /// Bytes of transport payload that were on the wire and were not captured.
+    #[must_use]
+    pub fn truncated_len(&self) -> u32 {
+        self.decoded.payload_len.saturating_sub(self.captured_payload_len)
+    }
+
+    /// The payload without padding.
+    #[must_use]
+    pub fn transport_payload(&self) -> &'a [u8] {
+        &self.payload[..self.payload.len().min(self.decoded.payload_len as usize)]
+    }
+}
