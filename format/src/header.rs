@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::checksum;
 use crate::error::Fault;
 use crate::limits::{
     BLOCK_ALIGNMENT, BLOCK_HEADER_LEN_MAX, BLOCK_RAW_LEN_MAX, BLOCK_RECORD_COUNT_MAX, BLOCK_STORED_LEN_MAX,
@@ -181,7 +182,7 @@ impl BlockHeader {
         put(at::VERSION, &self.version.to_le_bytes());
         put(at::HEADER_LEN, &self.header_len.to_le_bytes());
         put(at::DIRECTORY_CRC, &self.directory_crc.to_le_bytes());
-        self.header_crc = crc32c::crc32c(&bytes[at::PAYLOAD_CRC..]);
+        self.header_crc = checksum::crc32c(&bytes[at::PAYLOAD_CRC..]);
         bytes[at::HEADER_CRC..at::PAYLOAD_CRC].copy_from_slice(&self.header_crc.to_le_bytes());
         bytes
     }
@@ -219,12 +220,12 @@ impl BlockHeader {
             header_len,
             directory_crc: u32_at(fixed, at::DIRECTORY_CRC),
         };
-        Some(header.check(crc32c::crc32c(covered), offset).map(|()| header))
+        Some(header.check(checksum::crc32c(covered), offset).map(|()| header))
     }
 
     fn check(&self, crc: u32, offset: u64) -> Result<(), Fault> {
         let wrong = [
-            (crc != self.header_crc, "the header's checksum is wrong"),
+            (!checksum::matches(crc, self.header_crc), "the header's checksum is wrong"),
             (self.offset != offset, "the block belongs at another offset"),
             (self.synced_offset > offset, "the synced offset lies behind the block"),
             (self.sequence >= SEGMENT_BLOCK_COUNT_MAX, "more blocks than a segment may have"),

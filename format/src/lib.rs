@@ -33,6 +33,7 @@
 mod batch;
 mod bytes;
 mod capture;
+mod checksum;
 mod clock;
 mod compression;
 mod encoder;

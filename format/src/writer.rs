@@ -1,5 +1,6 @@
 //! Blocks become a segment.
 
+use crate::checksum;
 use crate::encoder::{BlockEncoder, EncodedBlock};
 use crate::error::{Error, Result, check_limit};
 use crate::header::{BLOCK_HEADER_LEN, BlockHeader, BlockType, CIPHER_NONE, Codec, block_flags};
@@ -151,7 +152,7 @@ impl<S: Storage> SegmentWriter<S> {
     fn write(&mut self, block: &EncodedBlock) -> Result<BlockEntry> {
         let mut header = BlockHeader {
             header_crc: 0,
-            payload_crc: crc32c::crc32c(&block.payload),
+            payload_crc: checksum::crc32c(&block.payload),
             segment_id: self.segment_id,
             offset: self.len,
             synced_offset: self.synced_len,

@@ -1,6 +1,7 @@
 //! The directory at the beginning of a PACKETS payload.
 
 use crate::bytes::Reader;
+use crate::checksum;
 use crate::error::Fault;
 use crate::header::Codec;
 use crate::limits::{BLOCK_RAW_LEN_MAX, PACKET_ROW_RAW_LEN, SECTION_COUNT_MAX};
@@ -45,7 +46,7 @@ pub(super) fn join(sections: &[Section], row_count: usize, class_count: usize, b
             bytes.extend_from_slice(&value.to_le_bytes());
         }
     }
-    let crc = checksum(&bytes);
+    let crc = checksum_of(&bytes);
     bytes[DIRECTORY_CRC_AT..DIRECTORY_FIXED_LEN].copy_from_slice(&crc.to_le_bytes());
     bytes.extend_from_slice(body);
     bytes
@@ -56,8 +57,11 @@ pub(crate) fn directory_crc(payload: &[u8]) -> Option<u32> {
     Reader(payload.get(DIRECTORY_CRC_AT..)?).u32()
 }
 
-fn checksum(directory: &[u8]) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c(&directory[..DIRECTORY_CRC_AT]), &directory[DIRECTORY_FIXED_LEN..])
+fn checksum_of(directory: &[u8]) -> u32 {
+    checksum::crc32c_append(
+        checksum::crc32c(&directory[..DIRECTORY_CRC_AT]),
+        &directory[DIRECTORY_FIXED_LEN..],
+    )
 }
 
 /// A directory whose checksum and limits are right.
@@ -83,10 +87,10 @@ impl<'a> Directory<'a> {
         }
         let len = directory_len(section_count.into());
         let (directory, body) = payload.split_at_checked(len).ok_or(SHORT)?;
-        if checksum(directory) != crc {
+        if !checksum::matches(checksum_of(directory), crc) {
             return Err(Fault::Corrupt("the section directory's checksum is wrong"));
         }
-        if crc != expected_crc {
+        if !checksum::matches(crc, expected_crc) {
             return Err(Fault::Corrupt("the section directory belongs to another block"));
         }
         if row_count.saturating_mul(PACKET_ROW_RAW_LEN) > BLOCK_RAW_LEN_MAX as usize
@@ -121,7 +125,7 @@ impl<'a> Directory<'a> {
             .checked_add(section.stored_len as usize)
             .and_then(|end| self.body.get(begin..end))
             .ok_or(Fault::Corrupt("a section lies outside of its block"))?;
-        if crc32c::crc32c(stored) != section.crc {
+        if !checksum::matches(checksum::crc32c(stored), section.crc) {
             return Err(Fault::Corrupt("a section's checksum is wrong"));
         }
         let encoding =

@@ -1,5 +1,6 @@
 //! One block of a file: where it is, and whether it is whole.
 
+use crate::checksum;
 use crate::error::Fault;
 use crate::header::{BlockHeader, BlockType, block_flags};
 use crate::index::BlockEntry;
@@ -70,7 +71,7 @@ pub(super) fn checked_block(
 }
 
 pub(super) fn check_payload(header: &BlockHeader, payload: &[u8]) -> Result<(), Fault> {
-    if crc32c::crc32c(payload) == header.payload_crc {
+    if checksum::matches(checksum::crc32c(payload), header.payload_crc) {
         Ok(())
     } else {
         Err(Fault::Corrupt("the payload's checksum is wrong"))
