@@ -41,17 +41,27 @@ pub(super) enum Use {
     Forgotten,
 }
 
+/// Whether the current process was the last to use the socket, by the fast check alone: it may say no where
+/// [`note_use`] finds the same.
+#[inline(always)]
+pub(super) fn is_recent(cookie: u64) -> bool {
+    let Some(tag) = tag(cookie) else { return false };
+    let Some(recent) = RECENT.get_ptr(cookie as u32 & (RECENT_COUNT - 1)) else { return false };
+    // SAFETY: map values outlive the program; a word is read and written at once.
+    unsafe { ptr::read_volatile(recent) == tag }
+}
+
+/// Socket and current process in one word; `None` when the cookie is too large for that.
+#[inline(always)]
+fn tag(cookie: u64) -> Option<u64> {
+    let fits = cookie >> (u64::BITS - PID_BITS) == 0;
+    fits.then(|| cookie << PID_BITS | bpf_get_current_pid_tgid() >> 32)
+}
+
 /// The current process uses the socket.
 #[inline(always)]
 pub(super) fn note_use(cookie: u64, current_process: impl FnOnce() -> ProcessKey) -> Use {
-    let tag = cookie << PID_BITS | bpf_get_current_pid_tgid() >> 32;
-    let recent = RECENT.get_ptr_mut(cookie as u32 & (RECENT_COUNT - 1));
-    let taggable = cookie >> (u64::BITS - PID_BITS) == 0;
-    if let Some(recent) = recent
-        && taggable
-        // SAFETY: map values outlive the program; a word is read and written at once.
-        && unsafe { ptr::read_volatile(recent) } == tag
-    {
+    if is_recent(cookie) {
         return Use::Same;
     }
     let process = current_process();
@@ -61,10 +71,10 @@ pub(super) fn note_use(cookie: u64, current_process: impl FnOnce() -> ProcessKey
     if !known && OWNERS.insert(cookie, owner, 0).is_err() {
         return Use::Forgotten;
     }
-    if let Some(recent) = recent
-        && taggable
+    if let Some(tag) = tag(cookie)
+        && let Some(recent) = RECENT.get_ptr_mut(cookie as u32 & (RECENT_COUNT - 1))
     {
-        // SAFETY: as above.
+        // SAFETY: as in `is_recent`.
         unsafe { ptr::write_volatile(recent, tag) };
     }
     if known { Use::Same } else { Use::Changed(process) }
@@ -74,7 +84,7 @@ pub(super) fn note_use(cookie: u64, current_process: impl FnOnce() -> ProcessKey
 #[inline(always)]
 pub(super) fn take_back_use(cookie: u64) {
     if let Some(recent) = RECENT.get_ptr_mut(cookie as u32 & (RECENT_COUNT - 1)) {
-        // SAFETY: as in `note_use`. Another socket's word in this slot only costs it the fast check.
+        // SAFETY: as in `is_recent`. Another socket's word in this slot only costs it the fast check.
         unsafe { ptr::write_volatile(recent, 0) };
     }
     forget(cookie);

@@ -6,7 +6,7 @@ use kcap_recorder_ebpf::{EventKind, OFFSET_NONE, Program, SocketEvent, SocketEve
 
 use super::{
     count::{Fate, counted},
-    owner::{Use, note_use, take_back_use},
+    owner::{Use, is_recent, note_use, take_back_use},
     ring::{EVENTS, reserve, submit_event},
     settings::setting,
     task::{current_process, fill_head, read_field},
@@ -33,14 +33,18 @@ fn socket_receive(context: RawTracePointContext) -> i32 {
 
 #[inline(always)]
 fn use_socket(context: &RawTracePointContext, program: Program, kind: SocketEventKind) -> Fate {
-    let sock = context.arg::<u64>(0);
-    let family = read_field::<u16>(sock, setting!(offsets.sock_family));
-    if context.arg::<i32>(1) < 0 || family != AF_INET && family != AF_INET6 {
+    if context.arg::<i32>(1) < 0 {
         return Fate::Filtered;
     }
+    let sock = context.arg::<u64>(0);
     // Zero until someone asks for it, which the packet programs do at the first packet.
     let cookie = read_field::<u64>(sock, setting!(offsets.sock_cookie));
-    if cookie == 0 {
+    // First, since nearly all runs end here: reading kernel memory is most of what such a run costs.
+    if cookie == 0 || is_recent(cookie) {
+        return Fate::Filtered;
+    }
+    let family = read_field::<u16>(sock, setting!(offsets.sock_family));
+    if family != AF_INET && family != AF_INET6 {
         return Fate::Filtered;
     }
     let process = match note_use(cookie, current_process) {
