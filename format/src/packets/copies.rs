@@ -29,6 +29,10 @@ pub(super) struct CopyFinder {
     pub(super) of_row: Vec<u32>,
 }
 
+/// Equal payloads are left out of a block if they are at least one part in this many of its payload bytes. Leaving out
+/// fewer would cost copying all others; the compressor finds these as well.
+const PAYLOADS_WORTHWHILE_PART: usize = 4;
+
 /// Most slots of the table: more would not stay in the processor's cache.
 const SLOT_COUNT_MAX: usize = 1 << 15;
 
@@ -48,6 +52,27 @@ impl CopyFinder {
                 }
                 _ => 0,
             });
+        }
+        self.keep_few_payloads(batch);
+    }
+
+    /// Takes back that payloads are equal where leaving them out wouldn't be worth it.
+    fn keep_few_payloads(&mut self, batch: &PacketBatch) {
+        let is_equal = |copy: u32| copy & PAYLOAD_EQUAL != 0;
+        let equal_lens = self
+            .of_row
+            .iter()
+            .zip(batch.payload.lens())
+            .filter(|(copy, _)| is_equal(**copy))
+            .map(|(_, len)| len);
+        let equal_len: usize = equal_lens.map(|len| len as usize).sum();
+        if equal_len >= batch.payload.data_len() / PAYLOADS_WORTHWHILE_PART {
+            return;
+        }
+        for (copy, len) in self.of_row.iter_mut().zip(batch.payload.lens()) {
+            if len > 0 {
+                *copy &= !PAYLOAD_EQUAL;
+            }
         }
     }
 }
@@ -78,6 +103,21 @@ mod tests {
         finder.find(&batch);
         let same = |distance| encode_copy(distance, true);
         assert_eq!(finder.of_row, [0, 0, same(2), encode_copy(1, false), 0, 0, same(5)]);
+    }
+
+    #[test]
+    fn few_equal_payloads_are_kept() {
+        let mut batch = PacketBatch::default();
+        let row = PacketRow::default();
+        batch.push(&row, b"one", b"");
+        batch.push(&row, b"one", b"");
+        batch.push(&row, b"two", b"short");
+        batch.push(&row, b"two", b"short");
+        batch.push(&row, b"three", &[7; 100]);
+        let mut finder = CopyFinder::default();
+        finder.find(&batch);
+        let (whole, header) = (encode_copy(1, true), encode_copy(1, false));
+        assert_eq!(finder.of_row, [0, whole, 0, header, 0]);
     }
 
     #[test]

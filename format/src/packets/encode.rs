@@ -162,7 +162,9 @@ impl BytesEncoder {
                 self.own_classes.push(class);
             }
         }
-        let plain = if self.own_lens.len() == column.len() {
+        // Rows that are not kept are often empty: payloads that the kernel side left out.
+        let own_len: usize = self.own_lens.iter().map(|len| *len as usize).sum();
+        let plain = if own_len == column.data_len() {
             column.data()
         } else {
             self.own.clear();
