@@ -26,6 +26,9 @@ const PAUSE_BEFORE_DEARER: Duration = Duration::from_millis(400);
 const MEASUREMENT_LIFE: Duration = Duration::from_secs(20);
 /// Weight of a new block in the averages.
 const NEW_BLOCK_WEIGHT: f64 = 0.25;
+/// What storing a byte takes a compressor, roughly: a copy and a checksum. Only to decide whether storing is worth a
+/// try; it is measured once it was tried.
+const STORED_ENCODE_NS: f64 = 0.3;
 /// Levels of zstd below the one that was asked for, dearest first; "stored" comes after them.
 const CHEAPER_LEVELS: [i32; 2] = [1, -5];
 
@@ -157,7 +160,11 @@ impl Governor {
         let better = {
             let costs = self.costs.lock().unwrap_or_else(PoisonError::into_inner);
             let now_ns = costs.of(self.step.load(Ordering::Relaxed), now).unwrap_or(f64::INFINITY);
-            steps.into_iter().find(|step| costs.of(*step, now).is_none_or(|then_ns| then_ns < now_ns))
+            let expected_ns = |step: &u8| {
+                let is_stored = self.steps[usize::from(*step)] == Effort::Stored;
+                costs.of(*step, now).or_else(|| is_stored.then(|| costs.of_stored()))
+            };
+            steps.into_iter().find(|step| expected_ns(step).is_none_or(|then_ns| then_ns < now_ns))
         };
         if let Some(step) = better {
             self.change(observer, step, backlog, now);
@@ -184,6 +191,12 @@ impl Costs {
     fn of(&self, step: u8, now: Instant) -> Option<f64> {
         let cost = self.encode[usize::from(step)].filter(|cost| cost.is_fresh(now))?;
         Some(cost.encode_ns + cost.left * self.write_ns)
+    }
+
+    /// What a byte would cost if it were stored: unlike that of a level, it needs no try. Where payloads repeat, they
+    /// are compressed in less time than it takes to write them.
+    fn of_stored(&self) -> f64 {
+        STORED_ENCODE_NS + self.write_ns
     }
 }
 
