@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::Sender;
 use kcap_format::limits::PACKET_ROW_RAW_LEN;
 use kcap_format::proto::Event;
 use kcap_format::{Direction, PacketBatch, PacketRow, packet_flags};
@@ -16,7 +16,7 @@ use crate::clock;
 use crate::enrich;
 use crate::governor::{Backlog, Governor, Observer};
 use crate::pipeline::{
-    BATCH_RAW_LEN_MAX, BATCH_RAW_LEN_MIN, EVENTS_PER_BATCH, JobSender, PACKET_BATCHES, ToSink, Work,
+    BATCH_RAW_LEN_MAX, BATCH_RAW_LEN_MIN, EVENTS_PER_BATCH, JobSender, PACKET_BATCHES, Taker, ToSink, Work,
 };
 use crate::ring::{EventRecord, EventRing, PacketRing, Wakeups};
 
@@ -57,7 +57,7 @@ pub(crate) struct PacketDrainer {
     pub(crate) ring: PacketRing,
     /// Most bytes that the programs capture of a packet.
     pub(crate) record_len_max: usize,
-    pub(crate) pool: Receiver<Box<PacketBatch>>,
+    pub(crate) pool: Taker<Box<PacketBatch>>,
     pub(crate) governor: Arc<Governor>,
     pub(crate) outlet: Outlet,
 }
@@ -69,7 +69,7 @@ impl PacketDrainer {
         let mut observer = Observer::new(Instant::now());
         let mut target_len = BATCH_RAW_LEN_MIN;
         // Waits while everything is full.
-        while let Ok(mut batch) = self.pool.recv() {
+        while let Some(mut batch) = self.pool.take() {
             self.governor.observe(&mut observer, self.backlog(), Instant::now());
             let filled = self.fill(&mut batch, target_len, &wakeups)?;
             target_len = next_target_len(target_len, batch.raw_len(), filled.duration);
@@ -162,7 +162,7 @@ fn push(batch: &mut PacketBatch, head: &PacketHead, bytes: &[u8]) {
 /// Empties the ring of events.
 pub(crate) struct EventDrainer {
     pub(crate) ring: EventRing,
-    pub(crate) pool: Receiver<Vec<Event>>,
+    pub(crate) pool: Taker<Vec<Event>>,
     pub(crate) outlet: Outlet,
 }
 
@@ -170,7 +170,7 @@ impl EventDrainer {
     /// Drains until told to stop and the ring is empty.
     pub(crate) fn run(mut self) -> io::Result<()> {
         let wakeups = Wakeups::new(&[&self.ring])?;
-        while let Ok(mut events) = self.pool.recv() {
+        while let Some(mut events) = self.pool.take() {
             let begun = Instant::now();
             let (through_ns, ended) = loop {
                 let stop = self.outlet.stop.load(Ordering::Acquire);

@@ -4,8 +4,8 @@
 //! order of their sequence numbers and gives the batches back. The pools bound the memory: when everything is
 //! full, the drainers wait, the rings fill, and the kernel programs count what they can't hand over.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use kcap_format::proto::Event;
@@ -89,19 +89,71 @@ pub(crate) fn jobs() -> (JobSender, Receiver<Job>) {
 }
 
 /// Both ends of a pool of reusable buffers.
+///
+/// The buffer that came back last goes out first: while the pipeline keeps up, few buffers are in use, and these stay
+/// in the processors' caches.
 pub(crate) struct Pool<T> {
-    pub(crate) give: Sender<T>,
-    pub(crate) take: Receiver<T>,
+    pub(crate) give: Giver<T>,
+    pub(crate) take: Taker<T>,
+}
+
+/// Gives buffers back to a pool.
+pub(crate) struct Giver<T> {
+    buffers: Arc<Mutex<Vec<T>>>,
+    /// One for each buffer that there is.
+    count: Sender<()>,
+}
+
+/// Takes buffers out of a pool.
+pub(crate) struct Taker<T> {
+    buffers: Arc<Mutex<Vec<T>>>,
+    count: Receiver<()>,
 }
 
 impl<T: Default> Pool<T> {
     /// A pool of this many empty buffers.
     pub(crate) fn new(count: usize) -> Self {
+        let buffers = Arc::new(Mutex::new(Vec::with_capacity(count)));
         let (give, take) = bounded(count);
-        for _ in 0..count {
-            // There is a place for each.
-            let _ = give.send(T::default());
-        }
-        Self { give, take }
+        let pool = Self {
+            give: Giver { buffers: Arc::clone(&buffers), count: give },
+            take: Taker { buffers, count: take },
+        };
+        (0..count).for_each(|_| pool.give.give(T::default()));
+        pool
+    }
+}
+
+impl<T> Giver<T> {
+    /// Puts a buffer back.
+    pub(crate) fn give(&self, buffer: T) {
+        self.buffers.lock().unwrap_or_else(PoisonError::into_inner).push(buffer);
+        // There is a place for each; a taker that is gone needs none.
+        let _ = self.count.send(());
+    }
+}
+
+impl<T> Taker<T> {
+    /// Waits for a buffer; `None` when there won't be any more.
+    pub(crate) fn take(&self) -> Option<T> {
+        self.count.recv().ok()?;
+        self.buffers.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_buffer_that_came_back_last_goes_out_first() {
+        let Pool { give, take } = Pool::<Vec<u8>>::new(2);
+        let (first, second) = (take.take().unwrap(), take.take().unwrap());
+        assert!(take.count.is_empty());
+        give.give(first);
+        give.give([second, vec![1]].concat());
+        assert_eq!((take.take(), take.take()), (Some(vec![1]), Some(vec![])));
+        drop(give);
+        assert_eq!(take.take(), None);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 use kcap_format::PacketBatch;
 use kcap_format::proto::{Event, LossCause};
 
@@ -12,7 +12,7 @@ use crate::account::Totals;
 use crate::clock;
 use crate::folder::Store;
 use crate::governor::Governor;
-use crate::pipeline::{Done, ToSink, Work};
+use crate::pipeline::{Done, Giver, ToSink, Work};
 use crate::progress::Progress;
 use crate::recording::{Recording, Written};
 
@@ -21,8 +21,8 @@ const TICK: Duration = Duration::from_secs(1);
 
 /// Where emptied buffers go.
 pub(crate) struct Recycling {
-    pub(crate) packets: Sender<Box<PacketBatch>>,
-    pub(crate) events: Sender<Vec<Event>>,
+    pub(crate) packets: Giver<Box<PacketBatch>>,
+    pub(crate) events: Giver<Vec<Event>>,
 }
 
 /// How the recording ended.
@@ -127,15 +127,14 @@ impl<S: Store> Sink<S> {
         if let (Work::Packets(_), [tallied]) = (&done.job.work, done.blocks.as_slice()) {
             self.governor.written(tallied.block.payload.len(), begun.elapsed());
         }
-        // The pools have a place for each buffer; a drainer that is gone needs none.
         match done.job.work {
             Work::Packets(mut batch) => {
                 batch.clear();
-                let _ = self.recycling.packets.send(batch);
+                self.recycling.packets.give(batch);
             }
             Work::Events { mut events, through_ns } => {
                 self.recording.apply(&mut events, through_ns);
-                let _ = self.recycling.events.send(events);
+                self.recycling.events.give(events);
             }
         }
     }
