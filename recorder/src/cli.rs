@@ -85,6 +85,9 @@ pub(crate) struct RunArgs {
     /// Threads that compress [default: one for each processor, at most 4]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) threads: Option<u16>,
+    /// How far compressing and writing give way to the host's own work, as nice(1): 0 not at all, 19 most
+    #[arg(long, value_name = "N", default_value = "19", value_parser = clap::value_parser!(u8).range(0..=19))]
+    pub(crate) nice: u8,
     /// Sync to disk this often: what a crash of the host may cost
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = positive_duration)]
     pub(crate) sync_interval: Duration,

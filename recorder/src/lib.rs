@@ -20,6 +20,7 @@ mod governor;
 mod host;
 mod lockdown;
 mod pipeline;
+mod priority;
 mod progress;
 mod recording;
 mod run;

@@ -28,7 +28,7 @@ use crate::signals::Ends;
 use crate::sink::{Outcome, Recycling, Sink};
 use crate::summary::Summary;
 use crate::units::format_size;
-use crate::{clock, compress, enrich, host, lockdown};
+use crate::{clock, compress, enrich, host, lockdown, priority};
 
 /// Smallest `--segment-size`: about one block.
 pub(crate) const SEGMENT_LEN_MIN: u64 = 1 << 20;
@@ -186,11 +186,18 @@ fn start_threads(
 
     let recycling = Recycling { packets: packet_pool.give, events: event_pool.give };
     let sink = Sink::new(recording, recycling, Arc::clone(progress), Arc::clone(&governor));
-    let sink = spawn("sink", move || sink.run(&sink_messages))?;
+    let nice = args.nice;
+    let sink = spawn("sink", move || {
+        priority::give_way(nice);
+        sink.run(&sink_messages)
+    })?;
     let mut compressors = Vec::new();
     for _ in 0..compressor_count(args) {
         let (jobs, sink, governor) = (job_receiver.clone(), to_sink.clone(), Arc::clone(&governor));
-        compressors.push(spawn("compressor", move || compress::run(&jobs, &sink, &governor))?);
+        compressors.push(spawn("compressor", move || {
+            priority::give_way(nice);
+            compress::run(&jobs, &sink, &governor);
+        })?);
     }
     let packets = PacketDrainer {
         ring: packet_ring,
@@ -280,6 +287,7 @@ fn options(args: &RunArgs) -> BTreeMap<String, String> {
         ("event-buffer", args.event_buffer.to_string()),
         ("compression-level", governor::name(args.compression_level)),
         ("threads", compressor_count(args).to_string()),
+        ("nice", args.nice.to_string()),
         ("sync-interval", seconds(limits.sync_interval)),
         ("keep-local-copies", args.keep_local_copies.to_string()),
     ]);
