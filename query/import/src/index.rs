@@ -1,0 +1,296 @@
+//! Where the blocks of a file begin: found by walking from record to record, as far as somebody asks.
+//!
+//! Only a walk from the beginning knows where a record begins: bytes of a packet can look like one. To walk a long way on all
+//! processors, places further on are guessed ([`candidate`]) and walked from side by side; what was walked from a guess counts
+//! when the walk before it ends exactly there, and else it is thrown away and walked again. So a wrong guess costs time and
+//! never a wrong packet.
+
+mod candidate;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use crate::bytes::Bytes;
+use crate::error::Stop;
+use crate::format::{Format, Item, Position};
+use crate::interface::Interface;
+use crate::limits::{CHUNK_COUNT_MAX, CHUNK_LEN};
+use crate::window::Window;
+
+/// How far ahead somebody must ask for the file to be walked on several processors.
+const FAR_CHUNKS: usize = 32;
+/// Bytes that each of them walks before the walks are joined.
+const SPAN_LEN: u64 = 16 * CHUNK_LEN;
+/// Most of them: more do not read faster.
+const WALKERS_MAX: usize = 16;
+
+/// Packets whose records begin in one range of the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Chunk {
+    /// Where the first record begins.
+    pub(crate) start: Position,
+    /// Where the last one ends.
+    pub(crate) end: u64,
+    /// How many are packets; never 0.
+    pub(crate) packets: u32,
+    /// The earliest time of a packet.
+    pub(crate) first_ns: u64,
+    /// The latest one.
+    pub(crate) last_ns: u64,
+}
+
+/// How a file ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Behind a whole record.
+    Whole,
+    /// Within the record that begins here.
+    Torn(u64),
+    /// At something that is no record.
+    Corrupt(u64, &'static str),
+}
+
+/// The blocks of a file, as far as they were found.
+#[derive(Debug)]
+pub(crate) struct Index {
+    chunks: RwLock<Vec<Chunk>>,
+    /// All interfaces before the frontier.
+    interfaces: RwLock<Arc<Vec<Interface>>>,
+    frontier: Mutex<Frontier>,
+}
+
+/// Up to where the file was walked.
+#[derive(Debug)]
+struct Frontier {
+    position: Position,
+    interfaces: Vec<Interface>,
+    bad_packets: u64,
+    end: Option<End>,
+    /// Whether the last guesses were wrong, so that the next stretch is walked without.
+    guesses_failed: bool,
+}
+
+/// What a walk found.
+#[derive(Debug, Default)]
+struct Walk {
+    chunks: Vec<Chunk>,
+    /// Interfaces that were described.
+    described: Vec<Interface>,
+    /// Whether a section began, an interface was described, or one told what it counted: a walk behind this one has not known
+    /// of it.
+    has_descriptions: bool,
+    bad_packets: u64,
+    end: Option<End>,
+}
+
+impl Index {
+    /// An index of a file whose first record is at a position, with the interfaces that its header describes.
+    pub(crate) fn new(position: Position, interfaces: Vec<Interface>) -> Self {
+        Self {
+            chunks: RwLock::default(),
+            interfaces: RwLock::new(Arc::new(interfaces.clone())),
+            frontier: Mutex::new(Frontier {
+                position,
+                interfaces,
+                bad_packets: 0,
+                end: None,
+                guesses_failed: false,
+            }),
+        }
+    }
+
+    /// A chunk by its number, which is `None` behind the last, and when `goes_on` says no more while it is looked for.
+    pub(crate) fn chunk(
+        &self,
+        format: &Format,
+        bytes: &Bytes,
+        number: usize,
+        goes_on: &dyn Fn() -> bool,
+    ) -> std::io::Result<Option<Chunk>> {
+        loop {
+            let found = {
+                let chunks = self.chunks.read().unwrap_or_else(PoisonError::into_inner);
+                (chunks.get(number).copied(), chunks.len())
+            };
+            if found.0.is_some() || !goes_on() {
+                return Ok(found.0);
+            }
+            let mut frontier = self.frontier();
+            if self.found_count() != found.1 {
+                // Somebody else walked meanwhile.
+                continue;
+            }
+            if frontier.end.is_some() {
+                return Ok(None);
+            }
+            let is_far = number - found.1 >= FAR_CHUNKS;
+            self.advance(format, bytes, &mut frontier, is_far)?;
+        }
+    }
+
+    /// Walks to the end; gives all chunks and how the file ends.
+    pub(crate) fn all(&self, format: &Format, bytes: &Bytes) -> std::io::Result<(Vec<Chunk>, End)> {
+        loop {
+            let mut frontier = self.frontier();
+            if let Some(end) = frontier.end {
+                let chunks = self.chunks.read().unwrap_or_else(PoisonError::into_inner);
+                return Ok((chunks.clone(), end));
+            }
+            self.advance(format, bytes, &mut frontier, true)?;
+        }
+    }
+
+    /// The interfaces before the frontier: all that the chunks found so far refer to.
+    pub(crate) fn interfaces(&self) -> Arc<Vec<Interface>> {
+        Arc::clone(&self.interfaces.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Packets before the frontier that could not be read, and how the file ends, if its end was reached.
+    pub(crate) fn bad_packets_and_end(&self) -> (u64, Option<End>) {
+        let frontier = self.frontier();
+        (frontier.bad_packets, frontier.end)
+    }
+
+    fn frontier(&self) -> MutexGuard<'_, Frontier> {
+        self.frontier.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn found_count(&self) -> usize {
+        self.chunks.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Walks a little further: a chunk, or when `is_far` as much as all processors do at once.
+    fn advance(
+        &self,
+        format: &Format,
+        bytes: &Bytes,
+        frontier: &mut Frontier,
+        is_far: bool,
+    ) -> std::io::Result<()> {
+        let offset = frontier.position.offset;
+        let rest = bytes.known_len().map_or(0, |len| len.saturating_sub(offset));
+        let walkers = std::thread::available_parallelism().map_or(1, usize::from).min(WALKERS_MAX);
+        let spans = usize::try_from(rest / SPAN_LEN).unwrap_or(usize::MAX).min(walkers);
+        if !is_far || spans < 2 || std::mem::take(&mut frontier.guesses_failed) {
+            let until = offset + if is_far { SPAN_LEN } else { 1 };
+            let mut position = frontier.position;
+            let walk = walk(format, bytes, &mut position, &frontier.interfaces, until)?;
+            self.take(frontier, walk, position);
+            return Ok(());
+        }
+        let (known, first) = (frontier.interfaces.clone(), frontier.position);
+        let walk_span = |span: usize| {
+            let start = offset + span as u64 * SPAN_LEN;
+            let guess = if span == 0 { Some(first) } else { candidate::find(format, bytes, start, first)? };
+            let Some(start_position) = guess else { return Ok(None) };
+            let mut position = start_position;
+            let until = start + SPAN_LEN;
+            let walk = walk(format, bytes, &mut position, &known, until)?;
+            Ok(Some((start_position, walk, position)))
+        };
+        let walks: Vec<std::io::Result<_>> = std::thread::scope(|scope| {
+            let walk_span = &walk_span;
+            let threads: Vec<_> = (0..spans).map(|span| scope.spawn(move || walk_span(span))).collect();
+            let panicked = || std::io::Error::other("a thread that walks the file ended");
+            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(panicked()))).collect()
+        });
+        for walk in walks {
+            let Some((start, walk, position)) = walk? else {
+                frontier.guesses_failed = true;
+                break;
+            };
+            if start != frontier.position {
+                frontier.guesses_failed = true;
+                break;
+            }
+            let goes_on = walk.end.is_none() && !walk.has_descriptions;
+            self.take(frontier, walk, position);
+            if !goes_on {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what was walked from the frontier to a position.
+    fn take(&self, frontier: &mut Frontier, walk: Walk, position: Position) {
+        frontier.position = position;
+        frontier.bad_packets += walk.bad_packets;
+        frontier.end = walk.end;
+        if walk.has_descriptions {
+            frontier.interfaces = walk.described;
+            *self.interfaces.write().unwrap_or_else(PoisonError::into_inner) =
+                Arc::new(frontier.interfaces.clone());
+        }
+        let mut chunks = self.chunks.write().unwrap_or_else(PoisonError::into_inner);
+        let room = CHUNK_COUNT_MAX.saturating_sub(chunks.len());
+        if walk.chunks.len() > room {
+            frontier.end = Some(End::Corrupt(walk.chunks[room].start.offset, "longer than any file"));
+        }
+        chunks.extend(walk.chunks.iter().take(room));
+    }
+}
+
+/// Walks from a position to the first record that begins at `until` or behind it, or to the end.
+fn walk(
+    format: &Format,
+    bytes: &Bytes,
+    position: &mut Position,
+    known: &[Interface],
+    until: u64,
+) -> std::io::Result<Walk> {
+    let mut window = Window::new(bytes);
+    let mut found = Walk::default();
+    let mut interfaces = std::borrow::Cow::Borrowed(known);
+    while found.end.is_none() && position.offset < until {
+        let mut chunk =
+            Chunk { start: *position, end: position.offset, packets: 0, first_ns: u64::MAX, last_ns: 0 };
+        let chunk_end = (position.offset / CHUNK_LEN + 1) * CHUNK_LEN;
+        while position.offset < chunk_end {
+            match format.next(&mut window, position, &interfaces) {
+                Ok(Item::Packet(packet)) => {
+                    chunk.packets += 1;
+                    chunk.first_ns = chunk.first_ns.min(packet.time_ns);
+                    chunk.last_ns = chunk.last_ns.max(packet.time_ns);
+                }
+                Ok(Item::BadPacket) => found.bad_packets += 1,
+                Ok(Item::Interface(interface)) => {
+                    interfaces.to_mut().push(interface);
+                    found.has_descriptions = true;
+                }
+                Ok(Item::Statistics(number, statistics)) => {
+                    if let Some(interface) = interfaces.to_mut().get_mut(number as usize) {
+                        interface.statistics = Some(statistics);
+                    }
+                    found.has_descriptions = true;
+                }
+                Ok(Item::Section(_)) => found.has_descriptions = true,
+                Ok(Item::Other) => {}
+                Err(Stop::End) => found.end = Some(ended(bytes, End::Whole, position.offset)),
+                Err(Stop::Torn(offset)) => found.end = Some(ended(bytes, End::Torn(offset), offset)),
+                Err(Stop::Corrupt(offset, what)) => found.end = Some(End::Corrupt(offset, what)),
+                Err(Stop::Io(error)) => return Err(error),
+            }
+            if found.end.is_some() {
+                break;
+            }
+        }
+        chunk.end = position.offset;
+        if chunk.packets > 0 {
+            found.chunks.push(chunk);
+        }
+    }
+    if found.has_descriptions {
+        found.described = interfaces.into_owned();
+    }
+    Ok(found)
+}
+
+/// How a file ends where no more bytes come: where a decompressor failed, that is why.
+fn ended(bytes: &Bytes, end: End, offset: u64) -> End {
+    let Bytes::Spool(spool) = bytes else { return end };
+    match spool.take_failure() {
+        None => end,
+        Some(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => End::Torn(offset),
+        Some(_) => End::Corrupt(offset, "the compressed data are damaged"),
+    }
+}

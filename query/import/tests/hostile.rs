@@ -1,0 +1,131 @@
+//! Files that are cut, damaged, or made to hurt.
+
+mod support;
+
+use kcap_format::{PacketColumns, SegmentState};
+use support::{Order, START_S, frame, open, packets, pcap, pcap_header, pcap_record, pcapng, stream};
+
+/// Whatever is cut off, all whole packets before are there, and the state says where it was cut.
+#[test]
+fn every_place_to_cut_a_file() {
+    let order = Order::Little;
+    for (whole, ends) in [
+        (pcap(order, 5, 10), record_ends(&pcap(order, 0, 0), |count| pcap(order, count, 10))),
+        (pcapng(order, 5, 10), record_ends(&pcapng(order, 0, 0), |count| pcapng(order, count, 10))),
+    ] {
+        let expected = packets(&open(&whole).unwrap());
+        for len in ends[0]..=whole.len() {
+            for capture in [open(&whole[..len]).unwrap(), stream(&whole[..len]).unwrap()] {
+                let cut = packets(&capture);
+                let count = ends.iter().filter(|end| **end <= len).count() - 1;
+                assert_eq!(cut.len, count, "cut to {len}");
+                assert_eq!(cut.time_ns[..], expected.time_ns[..count]);
+                let state = if ends.contains(&len) {
+                    SegmentState::Sealed
+                } else {
+                    SegmentState::Torn { offset: ends[count] as u64 }
+                };
+                assert_eq!(capture.state(), state, "cut to {len}");
+                let lost = capture.losses().unwrap().map_or(0, |losses| losses.lost[0].count);
+                assert_eq!(lost, u64::from(state != SegmentState::Sealed));
+            }
+        }
+    }
+}
+
+/// Where the header of a file ends, and then each packet.
+fn record_ends(header: &[u8], of: impl Fn(usize) -> Vec<u8>) -> Vec<usize> {
+    std::iter::once(header.len()).chain((1..=5).map(|count| of(count).len())).collect()
+}
+
+#[test]
+fn a_length_that_lies_ends_the_file_there() {
+    let mut bytes = pcap(Order::Little, 3, 10);
+    let second = bytes.len();
+    bytes.extend(pcap_record(Order::Little, START_S, 0, 60, &frame(1, 1)));
+    bytes[second + 8..second + 12].copy_from_slice(&u32::MAX.to_le_bytes());
+    let capture = open(&bytes).unwrap();
+    assert_eq!(packets(&capture).len, 3);
+    assert!(matches!(capture.state(), SegmentState::Corrupt { offset, .. } if offset == second as u64));
+
+    let mut bytes = pcapng(Order::Little, 3, 10);
+    let last = bytes.len() - 4;
+    bytes[last] ^= 1;
+    let capture = open(&bytes).unwrap();
+    assert_eq!(packets(&capture).len, 2);
+    assert!(matches!(capture.state(), SegmentState::Corrupt { .. }));
+}
+
+/// Packets that hold a capture file of their own, so that guesses in the middle of the file go wrong.
+#[test]
+fn captures_within_packets_are_never_taken_for_the_file() {
+    const COUNT: usize = 3000;
+    let inner = pcap(Order::Little, 200, 40);
+    let columns = PacketColumns::TIME;
+    let mut bytes = pcap_header(Order::Little, 0xa1b2_c3d4, 1);
+    for number in 0..COUNT {
+        // From a different byte on in each, so that they begin everywhere.
+        let data = [&frame(number as u16, number % 13)[..], &inner[24..]].concat();
+        bytes.extend(pcap_record(Order::Little, START_S + number as u32, 0, data.len() as u32, &data));
+    }
+    assert!(bytes.len() > 48 << 20, "long enough for several spans: {}", bytes.len());
+    let capture = open(&bytes).unwrap();
+    // The end is asked for first, and the whole afterwards.
+    let far = capture.chunk(45, &|| true).unwrap().unwrap();
+    let blocks = capture.blocks().unwrap();
+    assert!(blocks.contains(&far));
+    let all: u64 = blocks.iter().skip(1).map(|block| u64::from(block.record_count)).sum();
+    assert_eq!(all, COUNT as u64);
+    let times: Vec<u64> =
+        blocks[1..].iter().flat_map(|block| capture.packets(block, columns).unwrap().batch.time_ns).collect();
+    let expected = (0..COUNT as u64).map(|number| (u64::from(START_S) + number) * 1_000_000_000);
+    assert!(times.into_iter().eq(expected));
+}
+
+#[test]
+fn a_chunk_is_the_same_whoever_asks_first() {
+    for bytes in [pcap(Order::Big, 50_000, 1400), pcapng(Order::Little, 50_000, 1400)] {
+        let in_order = open(&bytes).unwrap();
+        let mut expected = Vec::new();
+        while let Some(block) = in_order.chunk(expected.len(), &|| true).unwrap() {
+            expected.push(block);
+        }
+        assert!(expected.len() > 60);
+        let far = open(&bytes).unwrap();
+        for number in (0..expected.len()).rev() {
+            assert_eq!(far.chunk(number, &|| true).unwrap(), Some(expected[number]));
+        }
+        assert_eq!(far.chunk(expected.len(), &|| true).unwrap(), None);
+        let all: Vec<_> = open(&bytes).unwrap().blocks().unwrap()[1..].to_vec();
+        assert_eq!(all, expected);
+        let stopped = open(&bytes).unwrap();
+        assert_eq!(stopped.chunk(expected.len() - 1, &|| false).unwrap(), None);
+        assert_eq!(stopped.state(), SegmentState::Unsealed);
+    }
+}
+
+/// Damage of every kind never panics, and never gives more than there is.
+#[test]
+fn any_bytes_at_all() {
+    const ROUNDS: u64 = 3000;
+    let originals = [pcap(Order::Little, 20, 30), pcapng(Order::Little, 20, 30), pcapng(Order::Big, 20, 30)];
+    for round in 0..ROUNDS {
+        let mut random = round.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let mut next = |limit: usize| {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            (random % limit as u64) as usize
+        };
+        let mut bytes = originals[next(originals.len())].clone();
+        for _ in 0..1 + next(8) {
+            let at = 12 + next(bytes.len() - 12);
+            bytes[at] = next(256) as u8;
+        }
+        bytes.truncate(1 + next(bytes.len()));
+        let Ok(capture) = stream(&bytes) else { continue };
+        let packets = packets(&capture);
+        assert!(packets.header.data_len() + packets.payload.data_len() <= bytes.len());
+        assert!(packets.len <= 20 + bytes.len() / 16);
+    }
+}
