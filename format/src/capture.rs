@@ -68,7 +68,7 @@ impl Capture {
 }
 
 /// The files of a folder that are named as segments, sorted by name.
-fn segment_files(folder: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn segment_files(folder: &Path) -> Result<Vec<PathBuf>> {
     let read = || -> std::io::Result<Vec<PathBuf>> {
         let mut files = Vec::new();
         for entry in std::fs::read_dir(folder)? {

@@ -45,10 +45,12 @@ pub mod limits;
 mod messages;
 mod mmap;
 mod packets;
+mod repair;
 mod segment;
 mod storage;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod verify;
 mod writer;
 
 /// The messages of `spec/events.proto`, generated at build time.
@@ -68,6 +70,10 @@ pub use id::PacketId;
 pub use index::{BlockEntry, Seal, TypeCount};
 pub use messages::split_events;
 pub use packets::PacketColumns;
+pub use repair::{Outcome, RepairReport, RepairedFile, repair};
 pub use segment::{DamagedRange, ReadMode, ReadOptions, Segment, SegmentState};
 pub use storage::{FileStorage, Storage};
+pub use verify::{
+    BlockReport, ChainFault, ChainFaultKind, FileReport, FileState, Report, VerifyOptions, verify,
+};
 pub use writer::SegmentWriter;

@@ -66,3 +66,6 @@ pub const IDENTITY_CANDIDATE_COUNT_MAX: usize = 64;
 
 /// Blocks, spread over the segment, that must be where the SEAL says for it to be trusted without a look at the rest.
 pub const SEAL_SAMPLE_COUNT: usize = 16;
+
+/// Losses that a repaired segment lists, so that they fit into its FILE block; how many more there were is counted.
+pub const REPAIR_LOST_COUNT_MAX: usize = 1_000;

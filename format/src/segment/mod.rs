@@ -5,6 +5,7 @@ mod read;
 mod scan;
 mod sealed;
 mod search;
+mod told;
 mod walk;
 
 use std::fs::File;
@@ -85,6 +86,7 @@ struct Inner {
     state: SegmentState,
     synced_offset: u64,
     damage: Vec<DamagedRange>,
+    sealed_len: u64,
 }
 
 impl Segment {
@@ -133,6 +135,7 @@ impl Segment {
             state: scan.state,
             synced_offset: scan.synced_offset,
             damage: scan.damage,
+            sealed_len: scan.sealed_len,
         };
         match inner.read_file_info() {
             Ok(file_info) => inner.file_info = file_info,
@@ -184,6 +187,16 @@ impl Segment {
     #[must_use]
     pub fn synced_offset(&self) -> u64 {
         self.0.synced_offset
+    }
+
+    /// The bytes of the file when it was opened.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.0.bytes.bytes()
+    }
+
+    /// Where the SEAL begins, or would begin behind the last whole block.
+    pub(crate) fn sealed_len(&self) -> u64 {
+        self.0.sealed_len
     }
 
     /// All blocks before the SEAL, in their order in the file.

@@ -8,6 +8,7 @@ use super::block::check_payload;
 use super::{Inner, Segment};
 use crate::batch::PacketBatch;
 use crate::compression::decompress;
+use crate::encoder::EncodedBlock;
 use crate::error::{Error, Fault, Result};
 use crate::header::{BlockHeader, BlockType, CIPHER_NONE, Codec};
 use crate::index::BlockEntry;
@@ -121,6 +122,28 @@ impl Segment {
     /// As [`Self::packets`].
     pub fn all_losses(&self) -> Result<Vec<proto::LossReport>> {
         concat(self.blocks_of(BlockType::LOSS).map(|block| self.losses(block)))
+    }
+
+    /// The block as it is stored, to be written to another segment. Its payload's checksum is checked, its records are
+    /// not looked at.
+    pub(crate) fn encoded_block(&self, block: &BlockEntry) -> Result<EncodedBlock> {
+        let (header, payload) = self.0.payload(block)?;
+        check_payload(&header, payload)
+            .and_then(|()| check_readable(&header))
+            .and_then(|()| Codec::from_u8(header.codec))
+            .map_err(|fault| self.0.fault(block, fault))
+            .map(|codec| EncodedBlock {
+                block_type: header.block_type,
+                payload: payload.to_vec(),
+                raw_len: header.raw_len,
+                record_count: header.record_count,
+                first_time_ns: header.first_time_ns,
+                last_time_ns: header.last_time_ns,
+                flags: header.flags,
+                codec,
+                directory_crc: header.directory_crc,
+                message_len_max: 0,
+            })
     }
 
     /// Checks a block whole: its header, and its payload's checksum.

@@ -19,6 +19,8 @@ pub(super) struct Scan {
     pub(super) state: SegmentState,
     pub(super) synced_offset: u64,
     pub(super) damage: Vec<DamagedRange>,
+    /// Where the SEAL begins, or would begin behind the last whole block.
+    pub(super) sealed_len: u64,
 }
 
 /// Finds the blocks, and decides what the mode makes of damage.
@@ -31,6 +33,7 @@ pub(super) fn scan(path: &Path, bytes: &[u8], mode: ReadMode) -> Result<Scan> {
             seal: Some(sealed.seal),
             state: SegmentState::Sealed,
             damage: Vec::new(),
+            sealed_len: sealed.offset,
         });
     }
     let walk = walk(path, bytes, mode)?;
@@ -53,10 +56,12 @@ pub(super) fn scan(path: &Path, bytes: &[u8], mode: ReadMode) -> Result<Scan> {
     if mode == ReadMode::Strict {
         check_indexes(bytes, &walk.blocks).map_err(|(offset, fault)| Error::at(path, offset, fault))?;
     }
+    let sealed = sealed::of_segment(bytes, walk.segment_id);
     Ok(Scan {
         segment_id: walk.segment_id,
         blocks: walk.blocks,
-        seal: sealed::of_segment(bytes, walk.segment_id).map(|sealed| sealed.seal),
+        sealed_len: sealed.as_ref().map_or(walk.end, |sealed| sealed.offset),
+        seal: sealed.map(|sealed| sealed.seal),
         state,
         synced_offset: walk.synced_offset,
         damage: walk.damage,

@@ -11,6 +11,8 @@ pub(super) struct Sealed {
     pub(super) segment_id: [u8; 16],
     pub(super) seal: Seal,
     pub(super) blocks: Vec<BlockEntry>,
+    /// Where the SEAL begins.
+    pub(super) offset: u64,
 }
 
 /// The SEAL that the end of the file leads to, if it can be trusted to be that of this file.
@@ -46,7 +48,7 @@ pub(super) fn at_end(bytes: &[u8]) -> Option<Sealed> {
     }
     let complete = next <= offset && header.sequence as usize == blocks.len();
     let known = !blocks.iter().any(|block| is_refused(block.block_type, block.flags));
-    (complete && known).then_some(Sealed { segment_id: header.segment_id, seal, blocks })
+    (complete && known).then_some(Sealed { segment_id: header.segment_id, seal, blocks, offset })
 }
 
 /// The SEAL at the end of the file, if it is of this segment and lies at this offset.

@@ -16,6 +16,8 @@ pub(super) struct Walk {
     /// Up to where some whole block says that the file was synced: damage before is corruption, and damage behind is
     /// what a crash leaves.
     pub(super) synced_offset: u64,
+    /// Where the last of them ends, its padding included.
+    pub(super) end: u64,
     /// What belongs to no whole block, in the order of the file.
     pub(super) damage: Vec<DamagedRange>,
     /// Where the first damage begins, and what it is.
@@ -31,6 +33,7 @@ impl Walk {
             segment_id,
             blocks: Vec::new(),
             synced_offset: 0,
+            end: 0,
             damage: Vec::new(),
             first_fault: None,
             met_foreign: false,
@@ -109,6 +112,7 @@ impl Walk {
             if !is_trusted && let Err(refusal) = checked_block(bytes, header.offset, None) {
                 self.note(header.offset, header.next_offset().min(len), refusal.fault());
             } else if header.block_type != BlockType::SEAL {
+                self.end = header.next_offset();
                 self.blocks.push(BlockEntry::of(header));
             }
         }
