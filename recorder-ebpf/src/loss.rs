@@ -28,7 +28,7 @@ pub enum Program {
 impl Counters {
     /// Runs whose record was given up, whatever the cause.
     pub const fn lost(&self) -> u64 {
-        self.lost_ring_full + self.lost_copy_failed + self.lost_state_full
+        self.lost_ring_full + self.lost_copy_failed + self.lost_state_full + self.lost_overload
     }
 
     /// Runs whose fate isn't known yet; 0 when no run is under way.
@@ -124,4 +124,6 @@ pub struct Counters {
     pub lost_copy_failed: u64,
     /// Owners that a full map could not take.
     pub lost_state_full: u64,
+    /// Packets that were only counted, because user space said so ([`CAPTURE_COUNTS`](crate::CAPTURE_COUNTS)).
+    pub lost_overload: u64,
 }

@@ -28,6 +28,16 @@ pub struct Settings {
     pub offsets: Offsets,
 }
 
+/// What is captured of packets, in the lowest bits of the one word of the map `CAPTURE`, which user space may change at
+/// any time. The bits above count its changes: what was remembered of packets before a change is not used after it.
+pub const CAPTURE_MODE_MASK: u32 = 3;
+/// Packets as the settings ask.
+pub const CAPTURE_FULL: u32 = 0;
+/// Headers, and nothing of the payload.
+pub const CAPTURE_HEADERS: u32 = 1;
+/// Nothing: packets are counted as lost.
+pub const CAPTURE_COUNTS: u32 = 2;
+
 /// An offset that the running kernel doesn't have.
 pub const OFFSET_NONE: u32 = u32::MAX;
 

@@ -141,6 +141,7 @@ impl Account {
                 (LossCause::RingFull, now.lost_ring_full, before.lost_ring_full),
                 (LossCause::CopyFailed, now.lost_copy_failed, before.lost_copy_failed),
                 (LossCause::StateFull, now.lost_state_full, before.lost_state_full),
+                (LossCause::Overload, now.lost_overload, before.lost_overload),
             ] {
                 let count = now.saturating_sub(before);
                 entry.lose(cause, count);

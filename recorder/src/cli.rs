@@ -6,11 +6,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use kcap_format::Effort;
 use kcap_recorder_ebpf::SNAPLEN_MAX;
 use tracing::level_filters::LevelFilter;
 
+use crate::capture_switch::CaptureMode;
 use crate::units::{parse_duration, parse_size};
 use crate::{probe, run};
 
@@ -29,6 +31,20 @@ const COMPRESSION_LEVELS: std::ops::RangeInclusive<i32> = -7..=19;
 struct Cli {
     #[command(subcommand)]
     command: Command,
+}
+
+impl Cli {
+    /// What the declarations can't say.
+    fn check(&self) -> Result<(), clap::Error> {
+        match &self.command {
+            Command::Run(args) if args.sync_interval.is_some() && args.fsync != Fsync::Interval => {
+                let message =
+                    format!("--sync-interval goes with --fsync interval, not with --fsync {}", args.fsync);
+                Err(Self::command().error(ErrorKind::ArgumentConflict, message))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -88,9 +104,17 @@ pub(crate) struct RunArgs {
     /// How far compressing and writing give way to the host's own work, as nice(1): 0 not at all, 19 most
     #[arg(long, value_name = "N", default_value = "19", value_parser = clap::value_parser!(u8).range(0..=19))]
     pub(crate) nice: u8,
-    /// Sync to disk this often: what a crash of the host may cost
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = positive_duration)]
-    pub(crate) sync_interval: Duration,
+    /// How little may be kept of packets while the recorder can't keep up. Each step is recorded, and lost packets are
+    /// counted
+    #[arg(long, value_name = "LEAST", default_value = "counts")]
+    pub(crate) degrade_to: DegradeTo,
+    /// When to sync to disk: what a crash of the host may cost. A crash of the recorder costs what it has not yet
+    /// written, at most the last second
+    #[arg(long, value_name = "WHEN", default_value = "interval")]
+    pub(crate) fsync: Fsync,
+    /// With --fsync interval: sync this often [default: 1s]
+    #[arg(long, value_name = "TIME", value_parser = positive_duration)]
+    pub(crate) sync_interval: Option<Duration>,
     /// Keep the payload of loopback packets twice, with the leaving and with the arriving copy
     #[arg(long)]
     pub(crate) keep_local_copies: bool,
@@ -103,6 +127,52 @@ pub(crate) struct RunArgs {
     /// How to log to standard error
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) log_format: LogFormat,
+}
+
+/// How little is kept of packets under pressure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DegradeTo {
+    /// What was asked for, or nothing: the ring overflows, which costs whole packets at random
+    Full,
+    /// Headers
+    Headers,
+    /// Headers first, then only the number of packets, until what waits is written
+    Counts,
+}
+
+impl DegradeTo {
+    pub(crate) fn mode(self) -> CaptureMode {
+        match self {
+            Self::Full => CaptureMode::Full,
+            Self::Headers => CaptureMode::Headers,
+            Self::Counts => CaptureMode::Counts,
+        }
+    }
+}
+
+impl std::fmt::Display for DegradeTo {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let value = self.to_possible_value().unwrap_or_default();
+        formatter.write_str(value.get_name())
+    }
+}
+
+/// When the open segment is synced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Fsync {
+    /// Only when a segment ends: a crash of the host may cost what the system had not yet written back
+    Never,
+    /// Each block before the next: a crash of the host costs what was not yet written. Slow
+    Block,
+    /// Every --sync-interval
+    Interval,
+}
+
+impl std::fmt::Display for Fsync {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let value = self.to_possible_value().unwrap_or_default();
+        formatter.write_str(value.get_name())
+    }
 }
 
 /// How log lines look.
@@ -132,7 +202,11 @@ impl std::fmt::Display for Snaplen {
 
 /// Runs `kcap-record` with the arguments of the process.
 pub fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let cli = Cli::parse();
+    if let Err(error) = cli.check() {
+        error.exit();
+    }
+    let result = match cli.command {
         Command::Run(args) => {
             start_log(&args);
             run::run(&args)
@@ -236,11 +310,11 @@ fn parse_effort(text: &str) -> Result<Effort, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     fn args(line: &str) -> Result<RunArgs, clap::Error> {
         let words = ["kcap-record", "run"].into_iter().chain(line.split_whitespace());
-        Cli::try_parse_from(words).map(|cli| match cli.command {
+        let cli = Cli::try_parse_from(words)?;
+        cli.check().map(|()| match cli.command {
             Command::Run(args) => *args,
             Command::Doctor => panic!("not doctor"),
         })
@@ -258,6 +332,7 @@ mod tests {
         assert_eq!((args.packet_buffer, args.event_buffer), (64 << 20, 16 << 20));
         assert_eq!((args.duration, args.max_disk), (None, None));
         assert!(matches!(args.compression_level, Effort::Zstd { level: 3 }));
+        assert_eq!((args.fsync, args.sync_interval), (Fsync::Interval, None));
     }
 
     #[test]
@@ -282,6 +357,9 @@ mod tests {
             "-o out --threads 0",
             "-o out --no-such-option",
             "-o out -q -v",
+            "-o out --degrade-to nothing",
+            "-o out --fsync sometimes",
+            "-o out --fsync never --sync-interval 2s",
         ] {
             assert_eq!(args(bad).err().map(|error| error.exit_code()), Some(2), "{bad}");
         }

@@ -14,9 +14,8 @@ use kcap_recorder_ebpf::{self as ebpf, PacketHead};
 use crate::account::{Source, Tally};
 use crate::clock;
 use crate::enrich;
-use crate::governor::{Backlog, Governor, Observer};
 use crate::pipeline::{
-    BATCH_RAW_LEN_MAX, BATCH_RAW_LEN_MIN, EVENTS_PER_BATCH, JobSender, PACKET_BATCHES, Taker, ToSink, Work,
+    BATCH_RAW_LEN_MAX, BATCH_RAW_LEN_MIN, EVENTS_PER_BATCH, JobSender, Taker, ToSink, Work,
 };
 use crate::ring::{EventRecord, EventRing, PacketRing, Wakeups};
 
@@ -58,7 +57,6 @@ pub(crate) struct PacketDrainer {
     /// Most bytes that the programs capture of a packet.
     pub(crate) record_len_max: usize,
     pub(crate) pool: Taker<Box<PacketBatch>>,
-    pub(crate) governor: Arc<Governor>,
     pub(crate) outlet: Outlet,
 }
 
@@ -66,11 +64,9 @@ impl PacketDrainer {
     /// Drains until told to stop and the ring is empty.
     pub(crate) fn run(mut self) -> io::Result<()> {
         let wakeups = Wakeups::new(&[&self.ring])?;
-        let mut observer = Observer::new(Instant::now());
         let mut target_len = BATCH_RAW_LEN_MIN;
         // Waits while everything is full.
         while let Some(mut batch) = self.pool.take() {
-            self.governor.observe(&mut observer, self.backlog(), Instant::now());
             let filled = self.fill(&mut batch, target_len, &wakeups)?;
             target_len = next_target_len(target_len, batch.raw_len(), filled.duration);
             if !batch.is_empty() {
@@ -105,11 +101,6 @@ impl PacketDrainer {
                 wakeups.wait(PACKET_WAIT)?;
             }
         }
-    }
-
-    fn backlog(&self) -> Backlog {
-        let part = |count: usize| count as f64 / PACKET_BATCHES as f64;
-        Backlog { compress: part(self.outlet.jobs.waiting()), write: part(self.outlet.sink.len()) }
     }
 }
 

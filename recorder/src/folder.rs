@@ -1,4 +1,4 @@
-//! The folder that is recorded into: names, the lock, and the oldest segments going first.
+//! The folder that is recorded into: names, the lock, what was there before, and the oldest segments going first.
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
@@ -8,11 +8,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use kcap_format::limits::SYNC_MARKER;
-use kcap_format::{FileStorage, SEGMENT_EXTENSION, Storage};
+use kcap_format::proto::Predecessor;
+use kcap_format::{SEGMENT_EXTENSION, Storage};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use tracing::{info, warn};
 
+use crate::predecessor;
+use crate::segment_file::SegmentFile;
 use crate::syncer::Sync;
 use crate::units::format_utc_compact;
 
@@ -54,6 +57,8 @@ pub(crate) struct Folder {
     next_number: u64,
     /// Segments that grow no more, oldest first, with their lengths.
     closed: VecDeque<(PathBuf, u64)>,
+    /// The newest segment that was there when the folder was opened.
+    predecessor: Option<Predecessor>,
     _lock: Flock<File>,
 }
 
@@ -72,30 +77,34 @@ impl Folder {
             Err(error) => return Err(error).with_context(|| format!("cannot use {}", path.display())),
         }
         let lock = lock(path)?;
-        let mut segments =
-            segments(path).with_context(|| format!("cannot read the folder {}", path.display()))?;
-        segments.sort_by(|a, b| (a.number, &a.path).cmp(&(b.number, &b.path)));
-        let next_number = segments.last().map_or(1, |last| last.number + 1);
-        let closed = segments.into_iter().map(|segment| (segment.path, segment.len)).collect();
-        Ok(Self { path: path.to_owned(), next_number, closed, _lock: lock })
+        let mut found = found(path).with_context(|| format!("cannot read the folder {}", path.display()))?;
+        found.sort_by(|a, b| (a.number, &a.path).cmp(&(b.number, &b.path)));
+        let next_number = found.last().map_or(1, |last| last.number + 1);
+        found.retain(|file| !remove_if_empty(file) && is_segment(&file.path));
+        let predecessor = found.last().map(|newest| predecessor::examine(&newest.path));
+        let closed = found.into_iter().map(|segment| (segment.path, segment.len)).collect();
+        Ok(Self { path: path.to_owned(), next_number, closed, predecessor, _lock: lock })
+    }
+
+    /// The newest segment that was there when the folder was opened, as it was found.
+    pub(crate) fn predecessor(&self) -> Option<&Predecessor> {
+        self.predecessor.as_ref()
     }
 }
 
 impl Store for Folder {
-    type Storage = FileStorage;
+    type Storage = SegmentFile;
 
-    fn create(&mut self, realtime_ns: u64) -> kcap_format::Result<FileStorage> {
+    fn create(&mut self, realtime_ns: u64) -> kcap_format::Result<SegmentFile> {
         let time = format_utc_compact(realtime_ns);
         let name = format!("{:0NUMBER_DIGITS$}-{time}.{SEGMENT_EXTENSION}", self.next_number);
-        let storage = FileStorage::create(self.path.join(name))?;
+        let file = SegmentFile::create(&self.path, &name)?;
         self.next_number += 1;
-        Ok(storage)
+        Ok(file)
     }
 
-    fn sync_later(&self, storage: &FileStorage) -> Sync {
-        let path = storage.path().to_owned();
-        // fdatasync(2) is for the file, whichever descriptor names it.
-        Box::new(move || File::open(path)?.sync_data())
+    fn sync_later(&self, file: &SegmentFile) -> Sync {
+        file.sync_later()
     }
 
     fn close(&mut self, path: &Path, len: u64) {
@@ -103,10 +112,10 @@ impl Store for Folder {
     }
 
     fn discard(&mut self, path: &Path) {
-        // It was the newest, and its number is free again.
-        self.next_number -= 1;
-        if let Err(error) = fs::remove_file(path) {
-            warn!(path = %path.display(), %error, "an empty segment could not be removed");
+        match fs::remove_file(path) {
+            // It was the newest, and its number is free again.
+            Ok(()) => self.next_number -= 1,
+            Err(error) => warn!(path = %path.display(), %error, "an empty segment could not be removed"),
         }
     }
 
@@ -145,19 +154,27 @@ struct Found {
     len: u64,
 }
 
-/// Segments that a recorder wrote: by name and by their first bytes. Nothing else is ever touched.
-fn segments(folder: &Path) -> io::Result<Vec<Found>> {
+/// Files that are named as a recorder names its segments.
+fn found(folder: &Path) -> io::Result<Vec<Found>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let name = entry.file_name();
         let Some(number) = name.to_str().and_then(number_of) else { continue };
-        let path = entry.path();
-        if entry.file_type()?.is_file() && is_segment(&path) {
-            found.push(Found { number, len: entry.metadata()?.len(), path });
+        if entry.file_type()?.is_file() {
+            found.push(Found { number, len: entry.metadata()?.len(), path: entry.path() });
         }
     }
     Ok(found)
+}
+
+/// A crash right after a segment was begun leaves a file without a byte, which readers would complain of.
+fn remove_if_empty(file: &Found) -> bool {
+    let removed = file.len == 0 && fs::remove_file(&file.path).is_ok();
+    if removed {
+        info!(path = %file.path.display(), "an empty file of the recording before was removed");
+    }
+    removed
 }
 
 /// The number in `NNNNNN-YYYYMMDDTHHMMSSZ.kcap`.
@@ -168,6 +185,7 @@ fn number_of(name: &str) -> Option<u64> {
     (is_number && is_time).then(|| number.parse().ok()).flatten()
 }
 
+/// By its first bytes: nothing else is ever counted or removed.
 fn is_segment(path: &Path) -> bool {
     let mut marker = [0; SYNC_MARKER.len()];
     File::open(path).and_then(|mut file| file.read_exact(&mut marker)).is_ok() && marker == SYNC_MARKER
@@ -195,9 +213,23 @@ mod tests {
         assert_eq!(fs::metadata(storage.path()).unwrap().permissions().mode() & 0o777, FILE_MODE);
         drop(folder);
         segment(&path, "000041-20260101T000000Z.kcap", 100);
+        fs::write(path.join("000042-20260101T000000Z.kcap"), [0; 10]).unwrap();
         let mut again = Folder::open(&path).unwrap();
-        assert_eq!(again.closed_len(), 100, "the empty file is no segment");
-        assert!(again.create(0).unwrap().path().ends_with("000042-19700101T000000Z.kcap"));
+        assert!(!storage.path().exists(), "a file without a byte is of no use");
+        assert_eq!(again.closed_len(), 100, "zeros are no segment");
+        assert!(again.create(0).unwrap().path().ends_with("000043-19700101T000000Z.kcap"));
+    }
+
+    #[test]
+    fn the_newest_segment_is_looked_at_and_left_as_it_is() {
+        let temporary = tempfile::tempdir().unwrap();
+        assert!(Folder::open(temporary.path()).unwrap().predecessor().is_none());
+        segment(temporary.path(), "000001-20260101T000000Z.kcap", 100);
+        segment(temporary.path(), "000002-20260101T000000Z.kcap", 200);
+        let folder = Folder::open(temporary.path()).unwrap();
+        let found = folder.predecessor().unwrap();
+        assert_eq!((&found.name[..], found.len), (&b"000002-20260101T000000Z.kcap"[..], 200));
+        assert_eq!(fs::metadata(temporary.path().join("000002-20260101T000000Z.kcap")).unwrap().len(), 200);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use kcap_format::Effort;
+use kcap_format::proto::governor_step::Reason;
 use tracing::info;
 
 /// The backlog, as part of all batches, that asks for a step at once.
@@ -41,7 +42,7 @@ pub(crate) struct Backlog {
     pub(crate) write: f64,
 }
 
-/// Decides on the effort of compression. The drainer observes, the compressors read.
+/// Decides on the effort of compression. The watch observes, the compressors read.
 pub(crate) struct Governor {
     /// Efforts to choose from, dearest first.
     steps: Vec<Effort>,
@@ -73,7 +74,7 @@ pub(crate) struct Choice {
     pub(crate) effort: Effort,
 }
 
-/// The drainer's side: when the steps were taken.
+/// The observer's side: when the steps were taken.
 pub(crate) struct Observer {
     changed: Instant,
     calm_since: Option<Instant>,
@@ -128,35 +129,41 @@ impl Governor {
         costs.write_ns = average(costs.write_ns, write_ns);
     }
 
-    /// Takes a step if the backlog asks for it.
-    pub(crate) fn observe(&self, observer: &mut Observer, backlog: Backlog, now: Instant) {
+    /// Takes a step if the backlog asks for it, and says why.
+    pub(crate) fn observe(&self, observer: &mut Observer, backlog: Backlog, now: Instant) -> Option<Reason> {
         let step = self.step.load(Ordering::Relaxed);
         let since_change = now.duration_since(observer.changed);
         let is_calm = backlog.compress < BACKLOG_LOW && backlog.write < BACKLOG_LOW;
         let calm_since = if is_calm { Some(*observer.calm_since.get_or_insert(now)) } else { None };
         observer.calm_since = calm_since;
         if backlog.compress > BACKLOG_HIGH {
-            if since_change >= PAUSE_BEFORE_CHEAPER {
-                self.try_steps(observer, step + 1..self.steps.len() as u8, backlog, now);
-            }
-        } else if step > 0 {
-            let disk_asks = backlog.write > BACKLOG_HIGH && backlog.compress < BACKLOG_LOW;
-            if calm_since.is_some_and(|since| now.duration_since(since) >= CALM_BEFORE_STEP) {
-                self.change(observer, step - 1, backlog, now);
-            } else if disk_asks && since_change >= PAUSE_BEFORE_DEARER {
-                self.try_steps(observer, (0..step).rev(), backlog, now);
-            }
+            let cheaper = step + 1..self.steps.len() as u8;
+            let changed =
+                since_change >= PAUSE_BEFORE_CHEAPER && self.try_steps(observer, cheaper, backlog, now);
+            return changed.then_some(Reason::ProcessorsBusy);
         }
+        if step == 0 {
+            return None;
+        }
+        if calm_since.is_some_and(|since| now.duration_since(since) >= CALM_BEFORE_STEP) {
+            self.change(observer, step - 1, backlog, now);
+            return Some(Reason::Calm);
+        }
+        let disk_asks = backlog.write > BACKLOG_HIGH && backlog.compress < BACKLOG_LOW;
+        let changed = disk_asks
+            && since_change >= PAUSE_BEFORE_DEARER
+            && self.try_steps(observer, (0..step).rev(), backlog, now);
+        changed.then_some(Reason::DiskSlow)
     }
 
-    /// Goes to the first of these steps at which a byte is not known to cost more than now.
+    /// Goes to the first of these steps at which a byte is not known to cost more than now; true if there is one.
     fn try_steps(
         &self,
         observer: &mut Observer,
         steps: impl IntoIterator<Item = u8>,
         backlog: Backlog,
         now: Instant,
-    ) {
+    ) -> bool {
         let better = {
             let costs = self.costs.lock().unwrap_or_else(PoisonError::into_inner);
             let now_ns = costs.of(self.step.load(Ordering::Relaxed), now).unwrap_or(f64::INFINITY);
@@ -169,6 +176,7 @@ impl Governor {
         if let Some(step) = better {
             self.change(observer, step, backlog, now);
         }
+        better.is_some()
     }
 
     fn change(&self, observer: &mut Observer, step: u8, backlog: Backlog, now: Instant) {

@@ -5,12 +5,14 @@
 //! the segments of a `recording`. Beside it, `enrich` knows what is alive, and `account` what became of every
 //! event.
 
+pub mod capture_switch;
 pub mod cli;
 pub mod losses;
 pub mod probe;
 pub mod ring;
 
 mod account;
+mod capture_governor;
 mod clock;
 mod compress;
 mod drain;
@@ -20,12 +22,15 @@ mod governor;
 mod host;
 mod lockdown;
 mod pipeline;
+mod predecessor;
 mod priority;
 mod progress;
 mod recording;
 mod run;
+mod segment_file;
 mod signals;
 mod sink;
 mod summary;
 mod syncer;
 mod units;
+mod watch;

@@ -59,6 +59,11 @@ pub(crate) enum ToSink {
     Enumerated(Vec<Event>),
     /// Records of a ring that made no sense.
     Bad(Tally),
+    /// A governor took a step; `in_force` is false when it led back to what was asked for.
+    Stepped {
+        event: Event,
+        in_force: bool,
+    },
 }
 
 /// Hands out sequence numbers along with the jobs that bear them.

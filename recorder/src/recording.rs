@@ -1,12 +1,15 @@
 //! The segments of a recording: begun, written, rotated, sealed, and given up when a write fails.
 
+mod disk;
+
+use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
 use kcap_format::limits::SEGMENT_BLOCK_COUNT_MAX;
-use kcap_format::proto::{Event, FileInfo, LossCause, LossReport};
+use kcap_format::proto::{Event, FileInfo, LossCause, LossReport, Predecessor};
 use kcap_format::{BlockEncoder, BlockType, Effort, EncodedBlock, SegmentWriter, Storage, split_events};
 use kcap_recorder_ebpf::Counters;
 use tracing::{debug, info, warn};
@@ -16,10 +19,11 @@ use crate::clock;
 use crate::enrich::State;
 use crate::folder::Store;
 use crate::pipeline::TalliedBlock;
-use crate::syncer::{Order, Reply, Syncer};
+use crate::syncer::{Order, Syncer};
 
-/// How long to wait after a segment could not be begun before trying again.
-const RETRY_NS: u64 = 1_000_000_000;
+/// How long to wait after a segment could not be begun before trying again: recording goes on within a second of
+/// space returning.
+const RETRY_NS: u64 = 200_000_000;
 /// Longest wait for the events that belong to the packets of a segment that is due to end.
 const ROTATION_WAIT_NS: u64 = 1_000_000_000;
 /// A segment ends when there is room left for only this many blocks: snapshot, losses, clock and the held
@@ -30,6 +34,8 @@ const SEAL_LEN_BASE: u64 = 1024;
 const SEAL_LEN_PER_BLOCK: u64 = 64;
 /// Snapshots are written while packets wait.
 const SNAPSHOT_EFFORT: Effort = Effort::Zstd { level: 1 };
+/// Steps of the governor that wait for a segment; beyond that the oldest are forgotten.
+const STEPS_WAITING_MAX: usize = 1024;
 
 /// Reads the kernel's counters.
 pub(crate) type CounterReader = Box<dyn FnMut() -> Result<Vec<(Source, Counters)>> + Send>;
@@ -41,8 +47,19 @@ pub(crate) struct Limits {
     pub(crate) segment_time: Duration,
     /// Bytes of all segments together; the oldest make room.
     pub(crate) disk_len_max: Option<u64>,
-    /// How much recording a crash of the host may cost.
-    pub(crate) sync_interval: Duration,
+    pub(crate) sync: SyncPolicy,
+}
+
+/// When what was written is made to survive a crash of the host (fdatasync(2)). What was written survives the end of the
+/// recorder, kill -9 included, without that. A segment that ends is always synced before it is sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SyncPolicy {
+    /// Not while a segment is open.
+    Never,
+    /// Each block, before the next one is written.
+    Block,
+    /// All that was written, so often.
+    Interval(Duration),
 }
 
 /// What was written so far.
@@ -63,10 +80,14 @@ pub(crate) struct Recording<S: Store> {
     store: S,
     limits: Limits,
     file: FileInfo,
+    /// For the recording's first segment.
+    predecessor: Option<Predecessor>,
     open: Option<Open<S::Storage>>,
     /// Without an open segment: when to try again, and why there is none.
     retry_at_ns: u64,
     broken_by: LossCause,
+    /// It was said that recording pauses.
+    pause_told: bool,
     events_through_ns: u64,
     encoder: BlockEncoder,
     account: Account,
@@ -77,6 +98,10 @@ pub(crate) struct Recording<S: Store> {
     /// Bytes that segments will have that ended but have no SEAL yet.
     sealing_len: u64,
     seal_failed: bool,
+    /// Steps of the governor that are not yet in a segment.
+    steps_waiting: VecDeque<Event>,
+    /// The last step, for the snapshots of segments that begin while it is in force.
+    step_in_force: Option<Event>,
     written: Written,
 }
 
@@ -85,7 +110,7 @@ struct Open<T: Storage> {
     begun_ns: u64,
     synced_ns: u64,
     last_packet_ns: u64,
-    /// Packets and events in it.
+    /// Packets, events and steps of the governor in it.
     records: u64,
     /// Reports that lie in it while it has no record: it may yet be discarded.
     reports: Vec<LossReport>,
@@ -100,17 +125,19 @@ impl<S: Store> Recording<S> {
     pub(crate) fn begin(
         store: S,
         limits: Limits,
-        file: FileInfo,
+        mut file: FileInfo,
         begin_ns: u64,
         read_counters: CounterReader,
     ) -> Result<Self> {
         let mut recording = Self {
             store,
             limits,
+            predecessor: file.predecessor.take(),
             file,
             open: None,
             retry_at_ns: 0,
             broken_by: LossCause::WriteFailed,
+            pause_told: false,
             events_through_ns: 0,
             encoder: BlockEncoder::new(),
             account: Account::new(begin_ns),
@@ -120,6 +147,8 @@ impl<S: Store> Recording<S> {
             is_syncing: false,
             sealing_len: 0,
             seal_failed: false,
+            steps_waiting: VecDeque::new(),
+            step_in_force: None,
             written: Written::default(),
         };
         recording.open_segment(begin_ns)?;
@@ -129,11 +158,11 @@ impl<S: Store> Recording<S> {
     /// Writes a block of packets or events, or books its records as lost.
     pub(crate) fn write(&mut self, tallied: &TalliedBlock, now_ns: u64) {
         let block = &tallied.block;
-        self.reopen_if_due(now_ns);
+        self.resume_if_due(now_ns);
         if self.open.is_none() {
             return self.account.lost(&tallied.tally, self.broken_by);
         }
-        if !self.make_room(block.payload.len() as u64) {
+        if !self.make_room(block.payload.len() as u64, now_ns) {
             return self.account.lost(&tallied.tally, LossCause::DiskFull);
         }
         if let Err(error) = self.append(block, now_ns) {
@@ -141,6 +170,7 @@ impl<S: Store> Recording<S> {
         }
         self.account.stored(&tallied.tally);
         self.count(block, &tallied.tally);
+        self.sync_block(now_ns);
     }
 
     /// Books records that never became part of a block.
@@ -165,10 +195,37 @@ impl<S: Store> Recording<S> {
         self.state.add_enumerated(events);
     }
 
+    /// Writes that the governor took a step, when there is a segment to write to. `in_force` is false when it is back
+    /// at what was asked for.
+    pub(crate) fn note_step(&mut self, step: Event, in_force: bool, now_ns: u64) {
+        self.step_in_force = in_force.then(|| step.clone());
+        if self.steps_waiting.len() >= STEPS_WAITING_MAX {
+            self.steps_waiting.pop_front();
+        }
+        self.steps_waiting.push_back(step);
+        self.write_steps(now_ns);
+    }
+
+    /// True while there is no segment to write to.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.open.is_none()
+    }
+
+    /// Begins a segment if there is none, and it is time to try again.
+    pub(crate) fn resume_if_due(&mut self, now_ns: u64) {
+        if self.open.is_some() || now_ns < self.retry_at_ns {
+            return;
+        }
+        if self.open_segment(now_ns).is_ok() && self.open.is_some() {
+            self.read_counters();
+            let _ = self.report(now_ns, Account::report_changes);
+        }
+    }
+
     /// What is done each second: counters, clock, losses, sync.
     pub(crate) fn tick(&mut self, now_ns: u64) {
-        self.hear_syncer();
-        self.reopen_if_due(now_ns);
+        self.hear_syncer(now_ns);
+        self.resume_if_due(now_ns);
         self.read_counters();
         self.state.expire(now_ns);
         // A segment that never gets its end tells what became of all events but those of its last second.
@@ -203,18 +260,17 @@ impl<S: Store> Recording<S> {
             return false;
         }
         self.end_segment(now_ns);
-        if self.open_segment(now_ns).is_err() {
-            warn!("recording pauses: no segment could be begun; trying again");
-        }
+        // A failure is told there, and tried again.
+        let _ = self.open_segment(now_ns);
         true
     }
 
     /// Ends the recording: last counters, last segment. True when all that ended orderly could be sealed.
     pub(crate) fn finish(&mut self, now_ns: u64) -> bool {
         self.retry_at_ns = self.retry_at_ns.min(now_ns);
-        self.reopen_if_due(now_ns);
+        self.resume_if_due(now_ns);
         let ended = self.open.is_some() && self.end_segment(now_ns);
-        self.settle();
+        self.settle(now_ns);
         ended && !self.seal_failed
     }
 
@@ -233,6 +289,9 @@ impl<S: Store> Recording<S> {
         let records = tally.total();
         self.written.raw_bytes += u64::from(block.raw_len);
         if let Some(open) = &mut self.open {
+            if std::mem::take(&mut self.pause_told) {
+                warn!(path = %open.writer.storage().path().display(), "recording goes on in a new segment");
+            }
             open.records += records;
             open.reports.clear();
             if block.block_type == BlockType::PACKETS {
@@ -252,32 +311,12 @@ impl<S: Store> Recording<S> {
         }
     }
 
-    fn reopen_if_due(&mut self, now_ns: u64) {
-        if self.open.is_some() || now_ns < self.retry_at_ns {
-            return;
-        }
-        if self.open_segment(now_ns).is_ok() {
-            info!("recording goes on in a new segment");
-            let _ = self.report(now_ns, Account::report_changes);
-        }
-    }
-
     fn open_segment(&mut self, now_ns: u64) -> kcap_format::Result<()> {
-        let clock = clock::sample();
         self.retry_at_ns = now_ns + RETRY_NS;
-        let storage =
-            self.store.create(clock.realtime_ns).inspect_err(|error| self.broken_by = cause_of(error))?;
-        let path = storage.path().to_owned();
-        self.file.segment_sequence += 1;
-        self.file.clock = Some(clock);
-        let writer = SegmentWriter::create(storage, &self.file).inspect_err(|error| {
-            self.broken_by = cause_of(error);
-            self.file.segment_sequence -= 1;
-            self.store.discard(&path);
-        })?;
-        let previous_digest = std::mem::take(&mut self.file.previous_digest);
+        let begun = self.create_segment();
+        let writer = begun.inspect_err(|error| self.pause(error))?;
+        info!(path = %writer.storage().path().display(), "segment begun");
         self.written.segments += 1;
-        info!(path = %path.display(), "segment begun");
         self.open = Some(Open {
             writer,
             begun_ns: now_ns,
@@ -286,10 +325,37 @@ impl<S: Store> Recording<S> {
             records: 0,
             reports: Vec::new(),
             rotation_due_ns: None,
-            previous_digest,
+            previous_digest: std::mem::take(&mut self.file.previous_digest),
         });
-        let snapshot = self.state.snapshot();
-        self.write_snapshot(&snapshot, now_ns)
+        let mut snapshot = self.state.snapshot();
+        // Those that wait are told right after it.
+        let step = self.step_in_force.as_ref().filter(|_| self.steps_waiting.is_empty());
+        snapshot.extend(step.map(|step| Event { snapshot: true, ..step.clone() }));
+        self.write_snapshot(&snapshot, now_ns)?;
+        self.write_steps(now_ns);
+        Ok(())
+    }
+
+    /// Makes the next file, with its FILE block.
+    fn create_segment(&mut self) -> kcap_format::Result<SegmentWriter<S::Storage>> {
+        let clock = clock::sample();
+        let storage = self.store.create(clock.realtime_ns)?;
+        let path = storage.path().to_owned();
+        self.file.segment_sequence += 1;
+        self.file.predecessor = self.predecessor.clone().filter(|_| self.file.segment_sequence == 1);
+        self.file.clock = Some(clock);
+        SegmentWriter::create(storage, &self.file).inspect_err(|_| {
+            self.file.segment_sequence -= 1;
+            self.store.discard(&path);
+        })
+    }
+
+    /// Takes note that there is no segment to write to.
+    fn pause(&mut self, error: &kcap_format::Error) {
+        self.broken_by = cause_of(error);
+        if !std::mem::replace(&mut self.pause_told, true) {
+            warn!(%error, "recording pauses, and goes on when a segment can be begun; losses are counted");
+        }
     }
 
     /// Writes the last reports, and has the segment sealed; false when the reports could not be written.
@@ -306,56 +372,6 @@ impl<S: Store> Recording<S> {
         self.written.bytes += len;
         self.syncer.order(Order::Seal { path, reserved_len, writer: Box::new(open.writer) });
         true
-    }
-
-    /// Hears what the disk said meanwhile.
-    fn hear_syncer(&mut self) {
-        while let Some(reply) = self.syncer.reply() {
-            self.hear(reply);
-        }
-    }
-
-    /// Waits until the disk has said everything.
-    fn settle(&mut self) {
-        while let Some(reply) = self.syncer.wait_for_reply() {
-            self.hear(reply);
-        }
-    }
-
-    fn hear(&mut self, reply: Reply) {
-        match reply {
-            Reply::Synced { segment_id, len, result } => {
-                self.is_syncing = false;
-                // The segment may have ended since; its SEAL then syncs it again. Its number may be that of the
-                // open one, when it was discarded.
-                let Some(open) = self.open.as_mut().filter(|open| open.writer.id() == segment_id) else {
-                    return;
-                };
-                match result {
-                    Ok(()) => open.writer.mark_synced(len),
-                    Err(source) => {
-                        let path = open.writer.storage().path().to_owned();
-                        self.give_up_segment(&kcap_format::Error::Io { path, source }, clock::boot_ns());
-                    }
-                }
-            }
-            Reply::Sealed { path, len, reserved_len, result } => {
-                self.sealing_len -= reserved_len;
-                match result {
-                    Ok(seal) => {
-                        info!(path = %path.display(), bytes = seal.len, "segment sealed");
-                        self.written.bytes += seal.len - len;
-                        self.store.close(&path, seal.len);
-                    }
-                    Err(error) => {
-                        warn!(%error, "a segment could not be sealed; what was synced before stays readable");
-                        self.written.segments_broken += 1;
-                        self.seal_failed = true;
-                        self.store.close(&path, len);
-                    }
-                }
-            }
-        }
     }
 
     fn append(&mut self, block: &EncodedBlock, now_ns: u64) -> kcap_format::Result<()> {
@@ -376,8 +392,12 @@ impl<S: Store> Recording<S> {
 
     fn give_up_segment(&mut self, error: &kcap_format::Error, now_ns: u64) {
         let Some(open) = self.open.take() else { return };
-        warn!(%error, "writing failed: the segment ends here, another is tried");
-        self.broken_by = cause_of(error);
+        if open.records > 0 {
+            warn!(%error, "writing failed: the segment ends here, and another is tried");
+            self.broken_by = cause_of(error);
+        } else {
+            self.pause(error);
+        }
         self.account.segment_broke();
         let (path, len) = place(&open);
         if open.records == 0 {
@@ -400,27 +420,11 @@ impl<S: Store> Recording<S> {
         self.store.close(path, len);
     }
 
-    /// Removes the oldest segments until `len` more bytes may be written; false when nothing is left to
-    /// remove.
-    fn make_room(&mut self, len: u64) -> bool {
-        let Some(limit) = self.limits.disk_len_max else { return true };
-        let open_len = self.open.as_ref().map_or(0, |open| open.writer.len());
-        while self.store.closed_len() + self.sealing_len + open_len + len > limit {
-            if self.store.remove_oldest() {
-                continue;
-            }
-            // Segments that are being sealed can be removed afterwards.
-            match self.syncer.wait_for_reply() {
-                Some(reply) => self.hear(reply),
-                None => return false,
-            }
-        }
-        true
-    }
-
     fn write_clock(&mut self, now_ns: u64) -> kcap_format::Result<()> {
         let block = self.encoder.clock(&[clock::sample()]);
-        self.append(&block, now_ns)
+        self.append(&block, now_ns)?;
+        self.sync_block(now_ns);
+        Ok(())
     }
 
     fn write_snapshot(&mut self, events: &[Event], now_ns: u64) -> kcap_format::Result<()> {
@@ -428,7 +432,24 @@ impl<S: Store> Recording<S> {
             let block = self.encoder.snapshot(part, SNAPSHOT_EFFORT);
             self.append(&block, now_ns)?;
         }
+        self.sync_block(now_ns);
         Ok(())
+    }
+
+    fn write_steps(&mut self, now_ns: u64) {
+        if self.open.is_none() || self.steps_waiting.is_empty() {
+            return;
+        }
+        let block = self.encoder.events(self.steps_waiting.make_contiguous(), SNAPSHOT_EFFORT);
+        if self.append(&block, now_ns).is_err() {
+            return;
+        }
+        let steps = self.steps_waiting.drain(..).len() as u64;
+        if let Some(open) = &mut self.open {
+            open.records += steps;
+            open.reports.clear();
+        }
+        self.sync_block(now_ns);
     }
 
     fn report(
@@ -451,23 +472,8 @@ impl<S: Store> Recording<S> {
         if let Some(open) = self.open.as_mut().filter(|open| open.records == 0) {
             open.reports.extend(reports);
         }
+        self.sync_block(now_ns);
         Ok(())
-    }
-
-    fn sync_if_due(&mut self, now_ns: u64) {
-        let interval_ns = self.limits.sync_interval.as_nanos();
-        let Some(open) = &mut self.open else { return };
-        if u128::from(now_ns.saturating_sub(open.synced_ns)) < interval_ns {
-            return;
-        }
-        if self.is_syncing {
-            return;
-        }
-        open.synced_ns = now_ns;
-        self.is_syncing = true;
-        let sync = self.store.sync_later(open.writer.storage());
-        let (segment_id, len) = (open.writer.id(), open.writer.len());
-        self.syncer.order(Order::Sync { segment_id, len, sync });
     }
 }
 
@@ -488,5 +494,4 @@ fn cause_of(error: &kcap_format::Error) -> LossCause {
 }
 
 #[cfg(test)]
-#[path = "recording_tests.rs"]
 mod tests;

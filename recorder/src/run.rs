@@ -16,18 +16,22 @@ use kcap_format::proto::{FileInfo, Recorder, file_info::Origin};
 use tracing::{info, warn};
 
 use crate::account::Source;
-use crate::cli::{RunArgs, Snaplen};
+use crate::capture_governor::CaptureGovernor;
+use crate::capture_switch::CaptureSwitch;
+use crate::cli::{Fsync, RunArgs, Snaplen};
 use crate::drain::{EventDrainer, Outlet, PacketDrainer};
 use crate::folder::Folder;
 use crate::governor::{self, Governor};
 use crate::pipeline::{EVENT_BATCHES, PACKET_BATCHES, Pool, ToSink, jobs};
 use crate::probe::{Kernel, LoadOptions, Loaded};
 use crate::progress::{Progress, ProgressLine};
-use crate::recording::{CounterReader, Limits, Recording};
+use crate::recording::{CounterReader, Limits, Recording, SyncPolicy};
+use crate::ring::{EventRing, PacketRing};
 use crate::signals::Ends;
 use crate::sink::{Outcome, Recycling, Sink};
 use crate::summary::Summary;
 use crate::units::format_size;
+use crate::watch::{Reduced, Watch};
 use crate::{clock, compress, enrich, host, lockdown, priority};
 
 /// Smallest `--segment-size`: about one block.
@@ -40,6 +44,8 @@ pub(crate) const RING_LENS: RangeInclusive<u32> = (256 << 10)..=(1 << 30);
 const SEGMENTS_ON_DISK_MIN: u64 = 4;
 /// Most compressor threads unless `--threads` asks for more.
 const COMPRESSORS_MAX: usize = 4;
+/// Time between syncs unless `--sync-interval` says otherwise.
+const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 /// The progress line changes this often.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -50,6 +56,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     let folder = Folder::open(&args.output)?;
     let ends = Ends::new()?;
     let mut loaded = kernel.load_with(&load_options(args))?;
+    let switch = loaded.take_capture_switch().context("the capture switch was taken already")?;
     let packet_ring = loaded.take_packet_ring().context("the packet ring was taken already")?;
     let event_ring = loaded.take_event_ring().context("the event ring was taken already")?;
     let begin_ns = clock::boot_ns();
@@ -74,13 +81,14 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
         let segment_size = format_size(limits.segment_len);
         info!(segment_size, "segments are smaller than asked for, because of --max-disk");
     }
-    let file = file_info(args, &loaded);
+    let mut file = file_info(args, &loaded);
+    file.predecessor = folder.predecessor().cloned();
     let loaded = Arc::new(Mutex::new(loaded));
     let recording = Recording::begin(folder, limits, file, begin_ns, counter_reader(&loaded))?;
     let progress = Arc::new(Progress::default());
     let stop = Arc::new(AtomicBool::new(false));
-    let rings = (packet_ring, event_ring);
-    let mut threads = start_threads(args, recording, &progress, &stop, &to_sink, sink_messages, rings)?;
+    let taken = Taken { packet_ring, event_ring, switch };
+    let mut threads = start_threads(args, recording, &progress, &stop, &to_sink, sink_messages, taken)?;
     // The sink ends when all that send to it have.
     drop(to_sink);
     info!("recording");
@@ -93,9 +101,9 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     stop.store(true, Ordering::Release);
     let drained = threads.join_drainers();
     join(enumerator);
-    let outcome = threads.join_rest();
+    let (outcome, reduced) = threads.join_rest();
     if !args.quiet {
-        let summary = Summary { outcome: &outcome, folder: &args.output, duration };
+        let summary = Summary { outcome: &outcome, folder: &args.output, duration, reduced };
         let _ = write!(io::stderr(), "{summary}");
     }
     detached?;
@@ -150,6 +158,7 @@ fn wait_for_end(
 /// Everything that runs beside the main thread.
 struct Threads {
     drainers: Vec<JoinHandle<io::Result<()>>>,
+    watch: JoinHandle<Reduced>,
     compressors: Vec<JoinHandle<()>>,
     sink: JoinHandle<Outcome>,
 }
@@ -163,10 +172,18 @@ impl Threads {
         self.drainers.drain(..).try_for_each(|drainer| join(drainer).context("reading a ring failed"))
     }
 
-    fn join_rest(self) -> Outcome {
+    fn join_rest(self) -> (Outcome, Reduced) {
+        let reduced = join(self.watch);
         self.compressors.into_iter().for_each(join);
-        join(self.sink)
+        (join(self.sink), reduced)
     }
+}
+
+/// What was taken out of the loaded programs.
+struct Taken {
+    packet_ring: PacketRing,
+    event_ring: EventRing,
+    switch: CaptureSwitch,
 }
 
 fn start_threads(
@@ -176,7 +193,7 @@ fn start_threads(
     stop: &Arc<AtomicBool>,
     to_sink: &Sender<ToSink>,
     sink_messages: Receiver<ToSink>,
-    (packet_ring, event_ring): (crate::ring::PacketRing, crate::ring::EventRing),
+    Taken { packet_ring, event_ring, switch }: Taken,
 ) -> Result<Threads> {
     let governor = Arc::new(Governor::new(args.compression_level));
     let packet_pool = Pool::new(PACKET_BATCHES);
@@ -199,16 +216,25 @@ fn start_threads(
             compress::run(&jobs, &sink, &governor);
         })?);
     }
+    let watch = Watch {
+        ring: packet_ring.gauge().context("cannot watch the packet ring")?,
+        jobs: job_sender.clone(),
+        sink: to_sink.clone(),
+        governor,
+        capture: CaptureGovernor::new(args.degrade_to.mode(), args.snaplen == Snaplen::Headers),
+        switch,
+        stop: Arc::clone(stop),
+    };
+    let watch = spawn("watch", move || watch.run())?;
     let packets = PacketDrainer {
         ring: packet_ring,
         record_len_max: load_options(args).snaplen as usize,
         pool: packet_pool.take,
-        governor,
         outlet: outlet(),
     };
     let events = EventDrainer { ring: event_ring, pool: event_pool.take, outlet: outlet() };
     let drainers = vec![spawn("packets", move || packets.run())?, spawn("events", move || events.run())?];
-    Ok(Threads { drainers, compressors, sink })
+    Ok(Threads { drainers, watch, compressors, sink })
 }
 
 fn compressor_count(args: &RunArgs) -> usize {
@@ -254,7 +280,15 @@ fn limits(args: &RunArgs) -> Limits {
         segment_len: args.segment_size.min(most),
         segment_time: args.segment_time,
         disk_len_max: args.max_disk,
-        sync_interval: args.sync_interval,
+        sync: sync_policy(args),
+    }
+}
+
+fn sync_policy(args: &RunArgs) -> SyncPolicy {
+    match args.fsync {
+        Fsync::Never => SyncPolicy::Never,
+        Fsync::Block => SyncPolicy::Block,
+        Fsync::Interval => SyncPolicy::Interval(args.sync_interval.unwrap_or(SYNC_INTERVAL)),
     }
 }
 
@@ -288,10 +322,14 @@ fn options(args: &RunArgs) -> BTreeMap<String, String> {
         ("compression-level", governor::name(args.compression_level)),
         ("threads", compressor_count(args).to_string()),
         ("nice", args.nice.to_string()),
-        ("sync-interval", seconds(limits.sync_interval)),
+        ("degrade-to", args.degrade_to.to_string()),
+        ("fsync", args.fsync.to_string()),
         ("keep-local-copies", args.keep_local_copies.to_string()),
     ]);
     options.extend(args.duration.map(|duration| ("duration", seconds(duration))));
+    if let SyncPolicy::Interval(interval) = limits.sync {
+        options.insert("sync-interval", seconds(interval));
+    }
     options.extend(args.max_disk.map(|len| ("max-disk", len.to_string())));
     options.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }

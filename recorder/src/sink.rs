@@ -18,6 +18,8 @@ use crate::recording::{Recording, Written};
 
 /// Clock samples, counters, losses and syncs are this far apart.
 const TICK: Duration = Duration::from_secs(1);
+/// How often is looked whether recording can go on while it pauses.
+const PAUSED_TICK: Duration = Duration::from_millis(100);
 
 /// Where emptied buffers go.
 pub(crate) struct Recycling {
@@ -69,14 +71,19 @@ impl<S: Store> Sink<S> {
     pub(crate) fn run(mut self, messages: &Receiver<ToSink>) -> Outcome {
         let mut next_tick = Instant::now() + TICK;
         loop {
-            match messages.recv_deadline(next_tick) {
+            let paused_tick = self.recording.is_paused().then(|| Instant::now() + PAUSED_TICK);
+            match messages.recv_deadline(paused_tick.map_or(next_tick, |paused| paused.min(next_tick))) {
                 Ok(ToSink::Done(done)) => self.in_order(done),
                 Ok(ToSink::Enumerated(events)) => self.recording.add_enumerated(events, clock::boot_ns()),
+                Ok(ToSink::Stepped { event, in_force }) => {
+                    self.recording.note_step(event, in_force, clock::boot_ns());
+                }
                 Ok(ToSink::Bad(tally)) => self.recording.lose(&tally, LossCause::BadRecord),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
             let now_ns = clock::boot_ns();
+            self.recording.resume_if_due(now_ns);
             self.rotate(now_ns);
             if Instant::now() >= next_tick {
                 next_tick = Instant::now() + TICK;

@@ -8,12 +8,14 @@ use kcap_format::proto::LossCause;
 
 use crate::sink::Outcome;
 use crate::units::{format_count, format_size};
+use crate::watch::Reduced;
 
 /// Prints itself as the summary.
 pub(crate) struct Summary<'a> {
     pub(crate) outcome: &'a Outcome,
     pub(crate) folder: &'a Path,
     pub(crate) duration: Duration,
+    pub(crate) reduced: Reduced,
 }
 
 impl fmt::Display for Summary<'_> {
@@ -61,6 +63,15 @@ impl fmt::Display for Summary<'_> {
             let part = 100.0 * *count as f64 / seen.max(1) as f64;
             writeln!(formatter, "lost     {} {} ({part:.2}%)", format_count(*count), explain(*cause))?;
         }
+        for (time, what) in [(self.reduced.headers, "headers"), (self.reduced.counts, "counts")] {
+            if !time.is_zero() {
+                let seconds = time.as_secs_f64();
+                writeln!(
+                    formatter,
+                    "reduced  to {what} for {seconds:.1} s, because the recorder could not keep up"
+                )?;
+            }
+        }
         Ok(())
     }
 }
@@ -78,7 +89,10 @@ fn explain(cause: LossCause) -> &'static str {
             "because the disk was full, or --max-disk reached: make room, or lower --max-disk"
         }
         LossCause::StateFull => "because a table in the kernel was full",
-        LossCause::Overload => "given up under overload",
+        LossCause::Overload => {
+            "because packets were only counted while the recorder could not keep up: try a faster disk, a smaller \
+             --snaplen, or a larger --packet-buffer"
+        }
         LossCause::Unspecified => "for an unknown cause",
     }
 }
@@ -106,9 +120,14 @@ mod tests {
         let lost = [(LossCause::RingFull, 30), (LossCause::DiskFull, 10)].into();
         let totals = Totals { filtered: 440, stored: 1520, lost };
         let outcome = Outcome { written, totals, sealed: true };
-        let text =
-            Summary { outcome: &outcome, folder: Path::new("cap"), duration: Duration::from_millis(2500) }
-                .to_string();
+        let text = Summary {
+            outcome: &outcome,
+            folder: Path::new("cap"),
+            duration: Duration::from_millis(2500),
+            reduced: Reduced { headers: Duration::from_millis(1250), counts: Duration::ZERO },
+        }
+        .to_string();
+        assert!(text.contains("reduced  to headers for 1.2 s") && !text.contains("to counts"), "{text}");
         assert!(text.contains("recorded 1,500 packets and 20 events in 2.5 s"), "{text}");
         assert!(text.contains("1.0 MiB in 2 segments to cap (5.0 MiB before compression, 5.0x)"), "{text}");
         assert!(text.contains("2,000 seen = 440 filtered + 1,520 stored + 40 lost"), "{text}");
@@ -120,8 +139,14 @@ mod tests {
     fn what_did_not_shrink_has_no_ratio() {
         let written = Written { segments: 1, bytes: 9000, raw_bytes: 244, ..Written::default() };
         let outcome = Outcome { written, totals: Totals::default(), sealed: true };
-        let text = Summary { outcome: &outcome, folder: Path::new("cap"), duration: Duration::from_secs(1) }
-            .to_string();
+        let text = Summary {
+            outcome: &outcome,
+            folder: Path::new("cap"),
+            duration: Duration::from_secs(1),
+            reduced: Reduced::default(),
+        }
+        .to_string();
+        assert!(!text.contains("reduced"), "{text}");
         assert!(text.contains("in 1 segment to cap\n"), "{text}");
     }
 }

@@ -14,6 +14,7 @@ pub(super) enum Fate {
     RingFull,
     CopyFailed,
     StateFull,
+    Overload,
 }
 
 /// Runs `body` and counts the run and its fate, once each.
@@ -29,6 +30,7 @@ pub(super) fn counted(program: Program, body: impl FnOnce() -> Fate) {
             Fate::RingFull => add(&raw mut (*counters).lost_ring_full),
             Fate::CopyFailed => add(&raw mut (*counters).lost_copy_failed),
             Fate::StateFull => add(&raw mut (*counters).lost_state_full),
+            Fate::Overload => add(&raw mut (*counters).lost_overload),
         }
     }
 }

@@ -3,7 +3,8 @@
 //! A packet on `lo` leaves and arrives on one processor, nearly at once and unchanged. Each processor remembers the
 //! headers of those that it stored whole; an arriving packet with the same header bytes and length, IP identification
 //! and sequence numbers among them, is that packet. What was remembered serves once, and is forgotten when a packet
-//! with the same headers could not be stored: a payload is never left out unless it was stored.
+//! with the same headers could not be stored, and when user space changes what is captured: a payload is never left out
+//! unless it was stored.
 
 use aya_ebpf::{bindings::__sk_buff, helpers::bpf_skb_load_bytes, macros::map, maps::PerCpuArray};
 
@@ -31,6 +32,8 @@ struct Slot {
     wire_len: u32,
     /// 0: nothing is remembered here.
     header_len: u32,
+    /// What was to be captured then.
+    switch: u64,
     header: [u64; WORD_COUNT],
 }
 
@@ -38,18 +41,19 @@ struct Slot {
 pub(super) struct Fingerprint {
     wire_len: u32,
     header_len: u32,
+    switch: u32,
     header: [u64; BUFFER_WORD_COUNT],
 }
 
 impl Fingerprint {
     /// `None`: not worth it, or not possible.
     #[inline(always)]
-    pub(super) fn of(packet: *mut __sk_buff, wire_len: u32, header_len: u32) -> Option<Self> {
+    pub(super) fn of(packet: *mut __sk_buff, wire_len: u32, header_len: u32, switch: u32) -> Option<Self> {
         if !(HEADER_LEN_MIN..=HEADER_LEN_MAX).contains(&header_len) || wire_len < header_len + PAYLOAD_LEN_MIN
         {
             return None;
         }
-        let mut fingerprint = Self { wire_len, header_len, header: [0; BUFFER_WORD_COUNT] };
+        let mut fingerprint = Self { wire_len, header_len, switch, header: [0; BUFFER_WORD_COUNT] };
         let len = masked(header_len - 1, BUFFER_WORD_COUNT as u32 * 8 - 1) + 1;
         // SAFETY: `len` is at most as long as the array.
         let failed =
@@ -64,6 +68,7 @@ impl Fingerprint {
             slot.header_len = 0;
             if stored {
                 slot.wire_len = self.wire_len;
+                slot.switch = u64::from(self.switch);
                 slot.header.copy_from_slice(&self.header[..WORD_COUNT]);
                 slot.header_len = self.header_len;
             }
@@ -75,8 +80,9 @@ impl Fingerprint {
     pub(super) fn was_stored(&self) -> bool {
         let mut same = false;
         self.with_slot(|slot| {
-            let mut difference =
-                u64::from(slot.header_len ^ self.header_len) | u64::from(slot.wire_len ^ self.wire_len);
+            let mut difference = u64::from(slot.header_len ^ self.header_len)
+                | u64::from(slot.wire_len ^ self.wire_len)
+                | (slot.switch ^ u64::from(self.switch));
             for (theirs, ours) in slot.header.iter().zip(&self.header) {
                 difference |= theirs ^ ours;
             }

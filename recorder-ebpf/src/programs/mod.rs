@@ -11,5 +11,6 @@ mod process;
 mod ring;
 mod settings;
 mod socket;
+mod switch;
 mod task;
 mod traffic;

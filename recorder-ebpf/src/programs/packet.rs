@@ -8,8 +8,8 @@ use aya_ebpf::{
     programs::SkBuffContext,
 };
 use kcap_recorder_ebpf::{
-    DIRECTION_EGRESS, DIRECTION_INGRESS, PACKET_FLAG_HEADERS_INCOMPLETE, PACKET_FLAG_PAYLOAD_ELIDED,
-    PacketHead, Program,
+    CAPTURE_COUNTS, CAPTURE_HEADERS, CAPTURE_MODE_MASK, DIRECTION_EGRESS, DIRECTION_INGRESS,
+    PACKET_FLAG_HEADERS_INCOMPLETE, PACKET_FLAG_PAYLOAD_ELIDED, PacketHead, Program,
 };
 
 use super::{
@@ -18,6 +18,7 @@ use super::{
     elide::Fingerprint,
     headers::measure,
     settings::setting,
+    switch::capture_switch,
 };
 
 /// What the programs return: let the packet pass.
@@ -45,14 +46,21 @@ fn record<const DIRECTION: u8>(packet: *mut __sk_buff, program: Program) -> Fate
     if wire_len == 0 {
         return Fate::Filtered;
     }
+    let switch = capture_switch();
+    let mode = switch & CAPTURE_MODE_MASK;
+    if mode == CAPTURE_COUNTS {
+        return Fate::Overload;
+    }
     let headers = measure(packet);
-    let limit = if setting!(headers_only) != 0 && headers.len != 0 { headers.len } else { setting!(snaplen) };
+    let headers_only = (setting!(headers_only) != 0 || mode == CAPTURE_HEADERS) && headers.len != 0;
+    let snaplen = setting!(snaplen);
+    let limit = if headers_only { headers.len.min(snaplen) } else { snaplen };
     let mut captured_len = wire_len.min(limit);
     let mut flags = if headers.complete { 0 } else { PACKET_FLAG_HEADERS_INCOMPLETE };
 
     let local = setting!(elide_local_copies) != 0 && skb.ifindex == setting!(loopback_index);
     let fingerprint = if local && captured_len > headers.len {
-        Fingerprint::of(packet, wire_len, headers.len)
+        Fingerprint::of(packet, wire_len, headers.len, switch)
     } else {
         None
     };

@@ -21,6 +21,7 @@ use super::{
     offsets, system,
 };
 use crate::{
+    capture_switch::CaptureSwitch,
     losses::KernelCounters,
     ring::{EventRing, PacketRing},
 };
@@ -123,6 +124,7 @@ impl Kernel {
         let mut loaded = Loaded {
             packets: Some(PacketRing::take(&mut ebpf)?),
             events: Some(EventRing::take(&mut ebpf)?),
+            capture_switch: Some(CaptureSwitch::take(&mut ebpf)?),
             counters,
             ebpf: Some(ebpf),
             cgroup: self.cgroup,
@@ -216,6 +218,7 @@ pub struct Loaded {
     pending: Vec<&'static Hook>,
     packets: Option<PacketRing>,
     events: Option<EventRing>,
+    capture_switch: Option<CaptureSwitch>,
     counters: KernelCounters,
     /// What is attached: program name and hook.
     pub hooks: BTreeMap<String, String>,
@@ -277,6 +280,11 @@ impl Loaded {
     /// The ring of the events, once.
     pub fn take_event_ring(&mut self) -> Option<EventRing> {
         self.events.take()
+    }
+
+    /// What changes how much is captured of packets, once.
+    pub fn take_capture_switch(&mut self) -> Option<CaptureSwitch> {
+        self.capture_switch.take()
     }
 
     /// What the programs counted; also after [`Loaded::detach`].

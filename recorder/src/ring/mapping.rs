@@ -10,6 +10,7 @@ use std::{
 
 use aya::{Ebpf, maps::Map};
 
+use super::RingGauge;
 use crate::probe::Error;
 
 /// Flags in a record's length word, and the bytes before its data.
@@ -45,8 +46,7 @@ impl Mapping {
             .as_fd()
             .try_clone_to_owned()
             .map_err(|source| Error::Map { what: "keeping a ring", source })?;
-        // SAFETY: a plain question.
-        let page_len = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096);
+        let page_len = page_len();
         let writable = libc::PROT_READ | libc::PROT_WRITE;
         let mapped = |source| Error::Map { what: "mapping a ring", source };
         let consumer = Pages::map(&fd, 0, page_len, writable).map_err(mapped)?;
@@ -95,6 +95,11 @@ impl Mapping {
         self.producer.position().load(Ordering::Acquire).wrapping_sub(self.position)
     }
 
+    /// What tells others how full the ring is.
+    pub(super) fn gauge(&self) -> io::Result<RingGauge> {
+        RingGauge::of(&self.fd, page_len(), self.data_len)
+    }
+
     /// Bytes of the ring.
     pub(super) fn len(&self) -> usize {
         self.data_len
@@ -136,8 +141,13 @@ impl fmt::Debug for Mapping {
     }
 }
 
+fn page_len() -> usize {
+    // SAFETY: a plain question.
+    usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
+}
+
 /// Pages of the ring's memory.
-struct Pages {
+pub(super) struct Pages {
     start: NonNull<u8>,
     len: usize,
 }
@@ -146,7 +156,7 @@ struct Pages {
 unsafe impl Send for Pages {}
 
 impl Pages {
-    fn map(fd: &OwnedFd, offset: usize, len: usize, protection: libc::c_int) -> io::Result<Self> {
+    pub(super) fn map(fd: &OwnedFd, offset: usize, len: usize, protection: libc::c_int) -> io::Result<Self> {
         let offset = libc::off_t::try_from(offset).map_err(io::Error::other)?;
         // SAFETY: a new mapping at an address of the kernel's choice.
         let start = unsafe {
@@ -160,7 +170,7 @@ impl Pages {
     }
 
     /// The position that these pages begin with (`consumer_pos` and `producer_pos` of `struct bpf_ringbuf`).
-    fn position(&self) -> &AtomicUsize {
+    pub(super) fn position(&self) -> &AtomicUsize {
         // SAFETY: the first page is always mapped, and begins with an `unsigned long`.
         unsafe { self.start.cast().as_ref() }
     }

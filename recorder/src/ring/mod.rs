@@ -4,11 +4,13 @@
 //! copied or allocated. [`Wakeups`] waits for either.
 
 mod events;
+mod gauge;
 mod mapping;
 mod packets;
 mod wakeups;
 
 pub use events::{EventRecord, EventRing};
+pub use gauge::RingGauge;
 pub use packets::PacketRing;
 pub use wakeups::Wakeups;
 

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use aya::Ebpf;
 use kcap_recorder_ebpf::{PACKET_HEAD_LEN, PacketHead};
 
-use super::{Drained, mapping::Mapping};
+use super::{Drained, RingGauge, mapping::Mapping};
 use crate::probe::Error;
 
 /// The ring of the packet programs.
@@ -34,6 +34,14 @@ impl PacketRing {
     /// Bytes that wait in the ring.
     pub fn backlog_len(&self) -> usize {
         self.0.backlog_len()
+    }
+
+    /// What tells others how full the ring is.
+    ///
+    /// # Errors
+    /// When the kernel refuses to map its positions.
+    pub fn gauge(&self) -> std::io::Result<RingGauge> {
+        self.0.gauge()
     }
 
     /// Bytes that the ring holds.

@@ -11,6 +11,7 @@ use std::{
 };
 
 use kcap_recorder::{
+    capture_switch::CaptureSwitch,
     losses::ProgramCounters,
     probe::{Kernel, LoadOptions, Loaded},
     ring::{EventRecord, EventRing, PacketRing, Wakeups},
@@ -111,6 +112,11 @@ impl Session {
     /// What is attached and what isn't.
     pub fn loaded(&self) -> &Loaded {
         &self.loaded
+    }
+
+    /// What changes how much is captured, once.
+    pub fn capture_switch(&mut self) -> CaptureSwitch {
+        self.loaded.take_capture_switch().unwrap()
     }
 
     fn drain(&mut self) {

@@ -5,10 +5,12 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use kcap_format::proto::{GovernorStep, Predecessor};
 use kcap_format::proto::{LossReport, ProcessExit, ProcessId, event};
-use kcap_format::{Capture, FileStorage, PacketBatch, PacketColumns, PacketRow};
+use kcap_format::{Capture, PacketBatch, PacketColumns, PacketRow, SegmentState};
 
 use super::*;
+use crate::segment_file::SegmentFile;
 
 const SECOND_NS: u64 = 1_000_000_000;
 const EGRESS: Source = Source { program: 2, cpu: 0 };
@@ -21,24 +23,47 @@ struct Disk {
     broken: Arc<AtomicBool>,
     /// Syncs wait while the test holds it.
     sync_gate: Arc<Mutex<()>>,
+    /// Files made, writes and syncs so far.
+    operations: Arc<AtomicU64>,
+    fault: Option<Fault>,
+}
+
+/// The operation with this number fails, counted from 0.
+#[derive(Clone, Copy, Debug)]
+struct Fault {
+    at: u64,
+    /// And all that follow.
+    lasts: bool,
+    /// A write that fails has written half.
+    is_torn: bool,
 }
 
 impl Disk {
     fn set_broken(&self, broken: bool) {
         self.broken.store(broken, Ordering::Relaxed);
     }
+
+    /// Counts an operation, and says whether it works.
+    fn operation(&self) -> io::Result<()> {
+        let number = self.operations.fetch_add(1, Ordering::Relaxed);
+        let faulty = self.fault.is_some_and(|fault| number == fault.at || fault.lasts && number > fault.at);
+        let broken = faulty || self.broken.load(Ordering::Relaxed);
+        if broken { Err(io::Error::from_raw_os_error(libc::EIO)) } else { Ok(()) }
+    }
 }
 
 struct DiskFile {
-    file: FileStorage,
+    file: SegmentFile,
     disk: Disk,
 }
 
 impl Storage for DiskFile {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if self.disk.broken.load(Ordering::Relaxed) {
-            return Err(io::Error::from_raw_os_error(libc::EIO));
-        }
+        self.disk.operation().inspect_err(|_| {
+            if self.disk.fault.is_some_and(|fault| fault.is_torn) {
+                self.file.append(&bytes[..bytes.len() / 2]).unwrap();
+            }
+        })?;
         let free = self.disk.free.load(Ordering::Relaxed);
         let fits = (free as usize).min(bytes.len());
         self.disk.free.fetch_sub(fits as u64, Ordering::Relaxed);
@@ -47,11 +72,7 @@ impl Storage for DiskFile {
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        if self.disk.broken.load(Ordering::Relaxed) {
-            Err(io::Error::from_raw_os_error(libc::EIO))
-        } else {
-            Ok(())
-        }
+        self.disk.operation()
     }
 
     fn path(&self) -> &Path {
@@ -68,6 +89,8 @@ impl Store for DiskStore {
     type Storage = DiskFile;
 
     fn create(&mut self, realtime_ns: u64) -> kcap_format::Result<DiskFile> {
+        let path = || std::path::PathBuf::from("new segment");
+        self.disk.operation().map_err(|source| kcap_format::Error::Io { path: path(), source })?;
         Ok(DiskFile { file: self.folder.create(realtime_ns)?, disk: self.disk.clone() })
     }
 
@@ -75,8 +98,7 @@ impl Store for DiskStore {
         let disk = self.disk.clone();
         Box::new(move || {
             let _open = disk.sync_gate.lock().unwrap();
-            let broken = disk.broken.load(Ordering::Relaxed);
-            if broken { Err(io::Error::from_raw_os_error(libc::EIO)) } else { Ok(()) }
+            disk.operation()
         })
     }
 
@@ -111,8 +133,12 @@ struct Fixture {
 
 impl Fixture {
     fn new(limits: Limits) -> Self {
+        Self::with(limits, FileInfo::default(), None).unwrap()
+    }
+
+    fn with(limits: Limits, file: FileInfo, fault: Option<Fault>) -> Result<Self> {
         let folder = tempfile::tempdir().unwrap();
-        let disk = Disk::default();
+        let disk = Disk { fault, ..Disk::default() };
         disk.free.store(u64::from(u32::MAX), Ordering::Relaxed);
         let store =
             DiskStore { folder: crate::folder::Folder::open(folder.path()).unwrap(), disk: disk.clone() };
@@ -122,8 +148,8 @@ impl Fixture {
             let seen = seen.load(Ordering::Relaxed);
             Ok(vec![(EGRESS, Counters { seen, stored: seen, ..Counters::default() })])
         });
-        let recording = Recording::begin(store, limits, FileInfo::default(), 0, read_counters).unwrap();
-        Self { folder, disk, kernel_seen, recording, encoder: BlockEncoder::new(), pushed: 0 }
+        let recording = Recording::begin(store, limits, file, 0, read_counters)?;
+        Ok(Self { folder, disk, kernel_seen, recording, encoder: BlockEncoder::new(), pushed: 0 })
     }
 
     fn block(&mut self, count: u64, now_ns: u64) -> TalliedBlock {
@@ -159,7 +185,7 @@ impl Fixture {
 
 fn limits() -> Limits {
     let hour = Duration::from_secs(3600);
-    Limits { segment_len: 1 << 30, segment_time: hour, disk_len_max: None, sync_interval: hour }
+    Limits { segment_len: 1 << 30, segment_time: hour, disk_len_max: None, sync: SyncPolicy::Interval(hour) }
 }
 
 /// Packets that lie in a segment.
@@ -240,11 +266,11 @@ fn a_full_disk_is_survived_and_its_losses_are_counted() {
 
 #[test]
 fn a_disk_that_breaks_ends_the_segment_and_another_follows() {
-    let mut fixture = Fixture::new(Limits { sync_interval: Duration::from_secs(1), ..limits() });
+    let mut fixture = Fixture::new(Limits { sync: SyncPolicy::Interval(Duration::from_secs(1)), ..limits() });
     fixture.push(10, SECOND_NS);
     fixture.disk.set_broken(true);
     fixture.recording.tick(2 * SECOND_NS);
-    fixture.recording.settle();
+    fixture.recording.settle(2 * SECOND_NS);
     fixture.push(7, 2 * SECOND_NS + 1);
     fixture.disk.set_broken(false);
     fixture.push(3, 4 * SECOND_NS);
@@ -261,7 +287,7 @@ fn a_disk_that_breaks_ends_the_segment_and_another_follows() {
 /// next, which was then given up, or counted as synced.
 #[test]
 fn the_sync_of_a_discarded_segment_says_nothing_about_the_next() {
-    let mut fixture = Fixture::new(Limits { sync_interval: Duration::from_secs(1), ..limits() });
+    let mut fixture = Fixture::new(Limits { sync: SyncPolicy::Interval(Duration::from_secs(1)), ..limits() });
     let gate = Arc::clone(&fixture.disk.sync_gate);
     let waiting = gate.lock().unwrap();
     fixture.recording.tick(2 * SECOND_NS);
@@ -271,7 +297,7 @@ fn the_sync_of_a_discarded_segment_says_nothing_about_the_next() {
     fixture.push(10, 5 * SECOND_NS);
     fixture.disk.set_broken(true);
     drop(waiting);
-    fixture.recording.settle();
+    fixture.recording.settle(2 * SECOND_NS);
     fixture.disk.set_broken(false);
     fixture.push(5, 6 * SECOND_NS);
     assert!(fixture.recording.finish(7 * SECOND_NS));
@@ -287,7 +313,7 @@ fn a_discarded_segment_does_not_break_the_chain_of_digests() {
     fixture.push(10, SECOND_NS);
     fixture.recording.apply(&mut Vec::new(), SECOND_NS);
     assert!(fixture.recording.rotation_pending(SECOND_NS) && fixture.recording.rotate_if_ready(SECOND_NS));
-    fixture.recording.settle();
+    fixture.recording.settle(2 * SECOND_NS);
     fixture.disk.set_broken(true);
     fixture.recording.tick(2 * SECOND_NS);
     fixture.disk.set_broken(false);
@@ -321,6 +347,214 @@ fn the_oldest_segments_make_room() {
         capture.segments.iter().map(|segment| segment.file_info().segment_sequence).collect();
     assert_eq!(*sequences.last().unwrap(), fixture.recording.written().segments);
     assert!(sequences.is_sorted() && sequences[0] > 1);
+}
+
+/// Six seconds of recording in small segments, whatever the disk does.
+fn record(fixture: &mut Fixture) {
+    for half_second in 2..14 {
+        let now_ns = half_second * SECOND_NS / 2;
+        fixture.push(3, now_ns);
+        fixture.recording.apply(&mut Vec::new(), now_ns);
+        if half_second % 2 == 0 {
+            fixture.recording.tick(now_ns);
+        }
+        // What the other thread does has its place in the order of the operations.
+        fixture.recording.settle(now_ns);
+        if fixture.recording.rotation_pending(now_ns) {
+            fixture.recording.rotate_if_ready(now_ns);
+        }
+        fixture.recording.settle(now_ns);
+    }
+}
+
+/// Every record is readable in one segment or counted as lost, and never both; the reports of each segment claim what
+/// lies in it and no more.
+fn check_books(fixture: &Fixture, what: &str) -> Capture {
+    let capture = fixture.capture();
+    assert!(capture.problems.is_empty(), "{what}: {:?}", capture.problems);
+    let (mut stored, mut lost) = (0, 0);
+    for segment in &capture.segments {
+        let (there, (_, told, lost_here)) = (packets(segment), sums(&reports(segment)));
+        match segment.state() {
+            SegmentState::Sealed => assert_eq!(told, there, "{what}"),
+            state => assert!(told <= there, "{what}: {told} told of {there}, {state:?}"),
+        }
+        stored += there;
+        lost += lost_here;
+    }
+    let lost_total = fixture.recording.totals().lost_total();
+    assert_eq!(stored + lost_total, fixture.pushed, "{what}");
+    assert!(lost <= lost_total, "{what}");
+    let sequences = capture.segments.iter().map(|segment| segment.file_info().segment_sequence);
+    assert!(sequences.eq(1..=capture.segments.len() as u64), "{what}: no number twice, none left out");
+    capture
+}
+
+/// A write or sync that fails ends its segment, and no other record is lost than those that were to be written.
+#[test]
+fn an_error_at_any_operation_costs_one_segment_its_end_and_nobody_his_count() {
+    for sync in [SyncPolicy::Interval(Duration::from_secs(1)), SyncPolicy::Block, SyncPolicy::Never] {
+        let limits = || Limits { segment_len: 8_000, sync, ..limits() };
+        let mut sound = Fixture::new(limits());
+        record(&mut sound);
+        assert!(sound.recording.finish(8 * SECOND_NS));
+        let segments_of_sound = check_books(&sound, "sound").segments.len();
+        assert!(segments_of_sound >= 3);
+        let operations = sound.disk.operations.load(Ordering::Relaxed);
+        let mut failed_to_begin = 0;
+        for (at, is_torn) in (0..operations).flat_map(|at| [(at, false), (at, true)]) {
+            let fault = Fault { at, is_torn, lasts: false };
+            let what = format!("{sync:?}, {fault:?} of {operations}");
+            let Ok(mut fixture) = Fixture::with(limits(), FileInfo::default(), Some(fault)) else {
+                failed_to_begin += 1;
+                continue;
+            };
+            record(&mut fixture);
+            let sealed = fixture.recording.finish(8 * SECOND_NS);
+            let capture = check_books(&fixture, &what);
+            let totals = fixture.recording.totals();
+            let told: u64 = capture.segments.iter().map(|segment| sums(&reports(segment)).2).sum();
+            let last = capture.segments.last().unwrap();
+            // Only where the very end of the recording was hit is nobody left to tell.
+            let hit_at_the_end = last.seal().is_none();
+            assert!(told == totals.lost_total() || hit_at_the_end, "{what}: {told} of {totals:?}");
+            assert!(totals.lost_total() <= 3, "{what}: one block at most: {totals:?}");
+            let unsealed = capture.segments.iter().filter(|segment| segment.seal().is_none()).count();
+            assert!(
+                unsealed <= 1 && (unsealed == 0 || segments_of_sound <= capture.segments.len()),
+                "{what}"
+            );
+            assert!(!sealed || last.seal().is_some(), "{what}: an end without a seal is said");
+        }
+        // The folder may refuse the first file, and the file its FILE block, of a header and a payload.
+        assert!((2..=8).contains(&failed_to_begin), "{sync:?}: {failed_to_begin}");
+    }
+}
+
+#[test]
+fn a_disk_that_breaks_for_good_costs_everything_behind_and_no_count() {
+    for sync in [SyncPolicy::Interval(Duration::from_secs(1)), SyncPolicy::Block, SyncPolicy::Never] {
+        let limits = || Limits { segment_len: 8_000, sync, ..limits() };
+        let mut sound = Fixture::new(limits());
+        record(&mut sound);
+        sound.recording.finish(8 * SECOND_NS);
+        for at in 0..sound.disk.operations.load(Ordering::Relaxed) {
+            let fault = Fault { at, is_torn: at % 2 == 1, lasts: true };
+            let Ok(mut fixture) = Fixture::with(limits(), FileInfo::default(), Some(fault)) else { continue };
+            record(&mut fixture);
+            assert!(!fixture.recording.finish(8 * SECOND_NS), "{fault:?}: an end without a seal is said");
+            if std::fs::read_dir(fixture.folder.path()).unwrap().count() > 1 {
+                check_books(&fixture, &format!("{sync:?}, {fault:?}"));
+            } else {
+                assert_eq!(fixture.recording.totals().lost_total(), fixture.pushed);
+            }
+        }
+    }
+}
+
+#[test]
+fn recording_goes_on_within_a_second_of_space_returning() {
+    let mut fixture = Fixture::new(limits());
+    fixture.push(1, SECOND_NS);
+    fixture.disk.free.store(100, Ordering::Relaxed);
+    fixture.push(1, 2 * SECOND_NS);
+    let tick_ns = SECOND_NS / 10;
+    for tick in 1..40 {
+        fixture.recording.resume_if_due(2 * SECOND_NS + tick * tick_ns);
+    }
+    assert!(fixture.recording.is_paused());
+    fixture.disk.free.store(1 << 20, Ordering::Relaxed);
+    let resumed = (40..50).find(|tick| {
+        fixture.recording.resume_if_due(2 * SECOND_NS + tick * tick_ns);
+        !fixture.recording.is_paused()
+    });
+    assert!(resumed.is_some(), "nothing came, and it went on all the same");
+    assert!(fixture.recording.finish(8 * SECOND_NS));
+    assert_eq!(
+        sums(&reports(&fixture.capture().segments[1])),
+        (1, 0, 1),
+        "the loss is told where it goes on"
+    );
+}
+
+#[test]
+fn each_block_is_synced_before_the_next_if_so_asked() {
+    for (sync, synced) in [(SyncPolicy::Block, true), (SyncPolicy::Never, false)] {
+        let mut fixture = Fixture::new(Limits { sync, ..limits() });
+        for second in 1..5 {
+            fixture.push(2, second * SECOND_NS);
+            fixture.recording.tick(second * SECOND_NS);
+            let writer = &fixture.recording.open.as_ref().unwrap().writer;
+            assert_eq!(writer.synced_len() == writer.len(), synced, "{sync:?}");
+        }
+        assert!(fixture.recording.finish(6 * SECOND_NS));
+    }
+}
+
+#[test]
+fn only_the_first_segment_tells_what_was_there_before() {
+    let predecessor = Some(Predecessor { name: b"before".to_vec(), ..Predecessor::default() });
+    let file = FileInfo { predecessor: predecessor.clone(), ..FileInfo::default() };
+    // The first attempt fails at the end of its FILE block, or with its first record: the next one is the first then.
+    for at in [2, 3] {
+        let fault = Fault { at, lasts: false, is_torn: true };
+        let limits = Limits { segment_len: 1, ..limits() };
+        let Ok(mut fixture) = Fixture::with(limits, file.clone(), Some(fault)) else { continue };
+        for second in 1..4 {
+            fixture.push(1, second * SECOND_NS);
+            fixture.recording.apply(&mut Vec::new(), second * SECOND_NS);
+            if fixture.recording.rotation_pending(second * SECOND_NS) {
+                fixture.recording.rotate_if_ready(second * SECOND_NS);
+            }
+        }
+        fixture.recording.finish(5 * SECOND_NS);
+        let capture = check_books(&fixture, "with a predecessor");
+        let told: Vec<_> =
+            capture.segments.iter().map(|segment| segment.file_info().predecessor.clone()).collect();
+        assert!(
+            told.len() > 1 && told[0] == predecessor && told[1..].iter().all(Option::is_none),
+            "{told:?}"
+        );
+    }
+}
+
+#[test]
+fn steps_of_the_governor_are_written_once_and_known_to_each_segment() {
+    let step = |time_ns| Event {
+        time_ns,
+        event: Some(event::Event::Governor(GovernorStep::default())),
+        ..Event::default()
+    };
+    let mut fixture = Fixture::new(Limits { segment_len: 1, ..limits() });
+    fixture.recording.note_step(step(1), true, SECOND_NS);
+    fixture.disk.free.store(0, Ordering::Relaxed);
+    fixture.push(1, SECOND_NS);
+    fixture.recording.note_step(step(2), true, SECOND_NS);
+    fixture.disk.free.store(1 << 20, Ordering::Relaxed);
+    for second in 2..5 {
+        fixture.push(1, second * SECOND_NS);
+        fixture.recording.apply(&mut Vec::new(), second * SECOND_NS);
+        assert!(fixture.recording.rotation_pending(second * SECOND_NS));
+        assert!(fixture.recording.rotate_if_ready(second * SECOND_NS));
+    }
+    fixture.recording.note_step(step(3), false, 5 * SECOND_NS);
+    fixture.push(1, 5 * SECOND_NS);
+    fixture.recording.apply(&mut Vec::new(), 5 * SECOND_NS);
+    assert!(
+        fixture.recording.rotation_pending(5 * SECOND_NS) && fixture.recording.rotate_if_ready(5 * SECOND_NS)
+    );
+    assert!(fixture.recording.finish(6 * SECOND_NS));
+    let capture = check_books(&fixture, "with steps");
+    let steps = |segment: &kcap_format::Segment| {
+        let events = segment.all_events().unwrap();
+        events.iter().map(|event| (event.time_ns, event.snapshot)).collect::<Vec<_>>()
+    };
+    let told: Vec<_> = capture.segments.iter().map(steps).collect();
+    let in_force = || vec![(2, true)];
+    assert_eq!(
+        told,
+        [vec![(1, false)], vec![(2, false)], in_force(), in_force(), vec![(2, true), (3, false)], vec![]]
+    );
 }
 
 #[test]
