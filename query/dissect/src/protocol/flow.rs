@@ -66,6 +66,8 @@ pub struct Flow {
     pub ip_protocol: u8,
     /// VLAN ids, outermost first; 0 for none.
     pub vlan_ids: [u16; 2],
+    /// [`crate::FlowKey::netns_cookie`].
+    pub netns_cookie: u64,
     /// True when the beginning was seen: a handshake of TCP. False for streams that were joined late; the originator is then
     /// only the sender of the first packet seen.
     pub originator_known: bool,

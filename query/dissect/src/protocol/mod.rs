@@ -9,8 +9,10 @@
 
 pub mod column;
 pub mod conversation;
+pub mod dhcpv4;
 pub mod dns;
 pub mod flow;
+pub mod icmp;
 pub mod matcher;
 pub mod options;
 pub mod parser;

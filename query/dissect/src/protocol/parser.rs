@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::flow::{Flow, Moment, Sender};
 use super::transaction::Transaction;
+use crate::decode::Icmp;
 
 /// A protocol with its options: recognises its bytes and makes parsers for conversations.
 pub trait Dissector: Send + Sync {
@@ -96,10 +97,12 @@ pub trait StreamParser: Send {
 pub struct Datagram<'a> {
     /// Whose it is.
     pub sender: Sender,
-    /// What was captured of it: above UDP's header; of ICMP with its header.
+    /// What was captured of it, after the header of UDP or ICMP.
     pub bytes: &'a [u8],
     /// Its length on the wire, in bytes: more than `bytes` has when the capture cut it.
     pub wire_len: usize,
+    /// The header of ICMP.
+    pub icmp: Option<Icmp>,
     /// Its packet.
     pub at: Moment,
 }

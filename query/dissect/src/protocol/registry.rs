@@ -6,12 +6,12 @@ use std::sync::Arc;
 use toml::Table;
 
 use super::column::Column;
-use super::dns;
 use super::options::{CommonOptions, OptionError, OptionTable};
 use super::parser::Dissector;
+use super::{dhcpv4, dns, icmp};
 
 /// All protocols, in the order of their tables' names in documentation. A new protocol is a folder and a line here.
-pub static PROTOCOLS: &[&Protocol] = &[&dns::PROTOCOL];
+pub static PROTOCOLS: &[&Protocol] = &[&icmp::PROTOCOL, &dhcpv4::PROTOCOL, &dns::PROTOCOL];
 
 /// A protocol: its folder has one of these.
 #[derive(Debug)]

@@ -14,9 +14,11 @@ pub struct Transaction {
     pub flow: Arc<Flow>,
     /// Which end of the flow is the client, the one that asks.
     pub client: Sender,
-    /// The request; of protocols with single messages, the message, whichever end sent it.
+    /// Which end is the source in documents: the client, save for protocols of single messages, where it is the sender.
+    pub source: Sender,
+    /// The request; of protocols of single messages, one of the client.
     pub request: Option<Message>,
-    /// The response.
+    /// The response; of protocols of single messages, one of the server.
     pub response: Option<Message>,
     /// The verb: `GET`, `SELECT`, `QUERY`.
     pub method: Option<String>,
@@ -47,6 +49,7 @@ impl Transaction {
             protocol,
             flow: Arc::clone(flow),
             client,
+            source: client,
             request: None,
             response: None,
             method: None,
@@ -85,8 +88,7 @@ impl Transaction {
         self.response.or(self.request).map(|message| message.last)
     }
 
-    /// Nanoseconds from the end of the request to the begin of the response would hide slow bodies: this is from the
-    /// request's first byte to the response's last one, as Packetbeat has it. `None` without both.
+    /// From the request's first byte to the response's last one, in nanoseconds. `None` without both.
     #[must_use]
     pub fn duration_ns(&self) -> Option<i64> {
         let (request, response) = (self.request?, self.response?);

@@ -33,7 +33,7 @@ fn over_udp(config: &str, port: u16, datagrams: &[(Sender, i64, &[u8])]) -> Vec<
     let mut conversation = Conversation::new(flow(ip_protocol::UDP, port));
     let mut transactions = Vec::new();
     for (sender, ts_ns, bytes) in datagrams {
-        let datagram = Datagram { sender: *sender, bytes, wire_len: bytes.len(), at: at(*ts_ns) };
+        let datagram = Datagram { sender: *sender, bytes, wire_len: bytes.len(), icmp: None, at: at(*ts_ns) };
         conversation.datagram(&protocols, datagram, &mut transactions);
     }
     conversation.finish(&protocols, &mut transactions);

@@ -1,0 +1,35 @@
+//! Columns of table `dhcpv4`.
+
+use crate::protocol::column::Column;
+
+pub(super) const COLUMNS: &[Column] = &[
+    Column::text("dhcpv4.transaction_id", "Number that the messages of one exchange have in common"),
+    Column::text("dhcpv4.option.message_type", "Type of the message: `discover`, `offer`, `request`, `ack`"),
+    Column::text("dhcpv4.op_code", "`bootrequest` from clients, `bootreply` from servers"),
+    Column::text("dhcpv4.client_mac", "Hardware address of the client"),
+    Column::ip("dhcpv4.client_ip", "Address that the client has"),
+    Column::ip("dhcpv4.assigned_ip", "Address that the server gives"),
+    Column::ip("dhcpv4.server_ip", "Address of the server to boot from"),
+    Column::ip("dhcpv4.relay_ip", "Address of the relay"),
+    Column::text("dhcpv4.server_name", "Name of the server"),
+    Column::text("dhcpv4.boot_file_name", "File to boot"),
+    Column::text("dhcpv4.hardware_type", "Kind of hardware address"),
+    Column::uint("dhcpv4.hops", "Relays on the way"),
+    Column::uint("dhcpv4.seconds", "Seconds since the client began to ask"),
+    Column::text("dhcpv4.flags", "`broadcast` when the client can't take unicast yet, else `unicast`"),
+    Column::text("dhcpv4.option.hostname", "Name of the client"),
+    Column::text("dhcpv4.option.requested_ip_address", "Address that the client asks for"),
+    Column::text("dhcpv4.option.server_identifier", "Address of the DHCP server"),
+    Column::uint("dhcpv4.option.ip_address_lease_time_sec", "Time of the lease, in seconds"),
+    Column::uint("dhcpv4.option.renewal_time_sec", "Time until the client asks again (T1), in seconds"),
+    Column::uint("dhcpv4.option.rebinding_time_sec", "Time until it asks any server (T2), in seconds"),
+    Column::text("dhcpv4.option.subnet_mask", "Mask of the subnet"),
+    Column::texts("dhcpv4.option.router", "Routers"),
+    Column::texts("dhcpv4.option.dns_servers", "DNS servers"),
+    Column::text("dhcpv4.option.domain_name", "Domain of the client"),
+    Column::texts("dhcpv4.option.parameter_request_list", "Options that the client asks for"),
+    Column::text("dhcpv4.option.class_identifier", "Class of the client, as its vendor calls it"),
+    Column::text("dhcpv4.option.client_identifier", "Identifier of the client"),
+    Column::text("dhcpv4.option.message", "Why a server refused, or a client declined"),
+    Column::json("dhcpv4.option", "All options by name"),
+];
