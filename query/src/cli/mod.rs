@@ -8,9 +8,11 @@ mod output;
 mod progress;
 mod prompt;
 mod record;
+mod repair;
 mod script;
 mod size;
 mod sql;
+mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -39,6 +41,10 @@ enum Command {
     Info(info::InfoArguments),
     /// Write recordings as pcapng, pcap or Parquet
     Convert(convert::ConvertArguments),
+    /// Check every byte of recordings, and that no segment is missing
+    Verify(verify::VerifyArguments),
+    /// Make a clean recording of what is whole of a damaged one
+    Repair(repair::RepairArguments),
     /// Record this host (runs kcap-record, which must be installed beside kcap)
     Record(record::RecordArguments),
 }
@@ -54,6 +60,8 @@ pub fn main() -> ExitCode {
         Command::Sql(arguments) => sql::run(&arguments),
         Command::Info(arguments) => info::run(&arguments),
         Command::Convert(arguments) => convert::run(&arguments),
+        Command::Verify(arguments) => verify::run(&arguments),
+        Command::Repair(arguments) => repair::run(&arguments),
         Command::Record(arguments) => record::run(&arguments),
     };
     exit::code(result)
