@@ -12,6 +12,9 @@ pub struct PacketView<'a> {
     pub time_ns: i64,
     /// Its headers.
     pub decoded: &'a Decoded,
+    /// Of a packet in tunnels, the headers of the packets around it, outermost first; see
+    /// [`decode_outer`](crate::decode::decode_outer).
+    pub outer: &'a [Decoded],
     /// Captured bytes after the headers, with or without link padding. May be empty when nobody wants streams.
     pub payload: &'a [u8],
     /// Captured bytes after the headers, also when `payload` is left empty.

@@ -13,7 +13,7 @@ use super::report::ReportState;
 use super::role::sender_is_server;
 use super::streams::Streams;
 use crate::decode::{Ip, ip_protocol, tcp_flag};
-use crate::flow_id::FlowKey;
+use crate::flow_id::{FlowKey, flow_id};
 use crate::stream::{StreamBudget, StreamEvent};
 
 /// Follows flows; see the [module](super).
@@ -40,7 +40,7 @@ use crate::stream::{StreamBudget, StreamEvent};
 /// for (packet_id, time_ns) in [(1, 1_000), (2, 2_000)] {
 ///     let payload = &bytes[decoded.header_len as usize..];
 ///     table.packet(&PacketView {
-///         packet_id, time_ns, decoded: &decoded, payload, captured_payload_len: 1, wire_len: 29, netns_cookie: 0,
+///         packet_id, time_ns, decoded: &decoded, outer: &[], payload, captured_payload_len: 1, wire_len: 29, netns_cookie: 0,
 ///     });
 /// }
 /// assert_eq!(table.finish().0, ["2 packets, end_of_capture"]);
@@ -102,26 +102,43 @@ impl<C: FlowConsumer> FlowTable<C> {
     }
 
     /// Takes a packet. Packets come in the order of time, or nearly so. Those without an IP header have no flow: false then.
+    ///
+    /// A packet in tunnels is one of its own flow, and of the flow of each tunnel; nobody is told of it as a datagram of
+    /// these.
     pub fn packet(&mut self, view: &PacketView<'_>) -> bool {
-        self.packet_in(view, None)
-    }
-
-    /// Takes a packet that came in the tunnel whose flow is `parent_flow_id`.
-    pub fn packet_in(&mut self, view: &PacketView<'_>, parent_flow_id: Option<u64>) -> bool {
-        let Some(key) = FlowKey::of(view.decoded, view.netns_cookie) else { return false };
-        let Some(ip) = view.decoded.ip() else { return false };
         self.now_ns = self.now_ns.max(view.time_ns);
         self.expire();
+        let mut parent_flow_id = None;
+        for decoded in view.outer {
+            let inner_len = decoded.payload_len;
+            let outer = PacketView {
+                decoded,
+                outer: &[],
+                payload: &[],
+                captured_payload_len: inner_len.saturating_sub(view.truncated_len()),
+                ..*view
+            };
+            self.one(&outer, parent_flow_id, true);
+            parent_flow_id = flow_id(decoded, view.netns_cookie).or(parent_flow_id);
+        }
+        self.one(view, parent_flow_id, false)
+    }
+
+    fn one(&mut self, view: &PacketView<'_>, parent_flow_id: Option<u64>, is_tunnel: bool) -> bool {
+        let Some(key) = FlowKey::of(view.decoded, view.netns_cookie) else { return false };
+        let Some(ip) = view.decoded.ip() else { return false };
         let (canonical_key, source_is_second) = canonical(&key);
         let found = self.by_key.get(&canonical_key).copied();
-        let found = found.filter(|slot| !self.begins_another(*slot, source_is_second, view));
-        let slot = found.unwrap_or_else(|| {
-            if let Some(slot) = self.by_key.get(&canonical_key).copied() {
-                self.close(slot, CloseReason::Reused);
+        let slot = match found {
+            Some(slot) if !self.begins_another(slot, source_is_second, view) => slot,
+            before => {
+                if let Some(slot) = before {
+                    self.close(slot, CloseReason::Reused);
+                }
+                self.open(&key, canonical_key, source_is_second, ip, view, parent_flow_id)
             }
-            self.open(&key, canonical_key, source_is_second, ip, view, parent_flow_id)
-        });
-        self.count(slot, source_is_second, ip, view);
+        };
+        self.count(slot, source_is_second, ip, view, is_tunnel);
         true
     }
 
@@ -202,7 +219,7 @@ impl<C: FlowConsumer> FlowTable<C> {
         slot
     }
 
-    fn count(&mut self, slot: u32, source_is_second: bool, ip: &Ip, view: &PacketView<'_>) {
+    fn count(&mut self, slot: u32, source_is_second: bool, ip: &Ip, view: &PacketView<'_>, is_tunnel: bool) {
         let Self { options, consumer, entries, recency, budget, .. } = self;
         let Some(Entry { flow, client_is_second, state, streams, reports }) =
             entries.get_mut(slot as usize).and_then(Option::as_mut)
@@ -241,7 +258,7 @@ impl<C: FlowConsumer> FlowTable<C> {
         recency.touch(slot, class);
         let packet = view.packet();
         consumer.packet(flow, state, side, packet);
-        if !options.streams {
+        if !options.streams || is_tunnel {
             return;
         }
         let Some(tcp) = tcp else {

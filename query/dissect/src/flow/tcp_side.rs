@@ -165,7 +165,7 @@ impl TcpSide {
         self.count_acknowledgement(header);
         let next = header.sequence.wrapping_add(header.sequence_len());
         let advances = self.next_sequence.is_none_or(|before| is_before(before, next));
-        if advances && kind != Kind::ZeroWindowProbe {
+        if advances && kind != Kind::ZeroWindowProbe && !header.rst {
             self.next_sequence = Some(next);
             self.next_sequence_ns = header.time_ns;
         }
@@ -176,23 +176,23 @@ impl TcpSide {
     }
 
     fn classify(&self, header: &Header, peer: &Self, round_trip_ns: Option<i64>) -> Kind {
-        let Some(next_sequence) = self.next_sequence else { return Kind::Ordinary };
         let (sequence, len) = (header.sequence, header.payload_len);
         let flagged = header.syn || header.fin;
-        let one_before = sequence == next_sequence.wrapping_sub(1);
+        let one_before = self.next_sequence == Some(sequence.wrapping_add(1));
         if len <= 1 && one_before && !flagged && !header.rst {
             return Kind::KeepAlive;
         }
-        if len == 1 && sequence == next_sequence && peer.window == 0 && peer.last_acknowledgement.is_some() {
+        let acknowledged = peer.last_acknowledgement;
+        if len == 1 && self.next_sequence == Some(sequence) && peer.window == 0 && acknowledged.is_some() {
             return Kind::ZeroWindowProbe;
         }
-        if (len == 0 && !flagged) || !is_before(sequence, next_sequence) {
-            return Kind::Ordinary;
-        }
-        let acknowledged = peer.last_acknowledgement;
         let end = sequence.wrapping_add(len);
         if len > 0 && acknowledged.is_some_and(|acknowledged| !is_before(acknowledged, end)) {
             return Kind::Retransmission;
+        }
+        let Some(next_sequence) = self.next_sequence else { return Kind::Ordinary };
+        if (len == 0 && !flagged) || !is_before(sequence, next_sequence) {
+            return Kind::Ordinary;
         }
         // More than a zero window probe, and it adds data.
         if len > 1 && one_before {
@@ -206,9 +206,9 @@ impl TcpSide {
             return Kind::Retransmission;
         }
         let limit_ns = round_trip_ns.filter(|round_trip| *round_trip != 0).unwrap_or(OUT_OF_ORDER_DEFAULT_NS);
-        let is_late = header.time_ns - self.next_sequence_ns < limit_ns
-            && next_sequence != sequence.wrapping_add(header.sequence_len())
-            && !self.has_seen(header);
+        // Packets that are older than those before them are never "late" in Wireshark.
+        let is_late = (0..limit_ns).contains(&(header.time_ns - self.next_sequence_ns))
+            && next_sequence != sequence.wrapping_add(header.sequence_len());
         if is_late { Kind::OutOfOrder } else { Kind::Retransmission }
     }
 
@@ -239,9 +239,15 @@ impl TcpSide {
     fn start_at(&mut self, header: &Header) -> u32 {
         let sequence = header.sequence;
         if header.syn {
-            self.initial_sequence.get_or_insert(sequence);
+            let start = sequence.wrapping_add(1);
+            if self.start.is_some_and(|before| before != start) {
+                // What came before belonged to an earlier connection: the answer to a SYN tells so.
+                self.forget_sequences();
+            }
+            self.initial_sequence = Some(sequence);
             self.start_is_expected = false;
-            return *self.start.get_or_insert(sequence.wrapping_add(1));
+            self.start = Some(start);
+            return start;
         }
         let untouched = self.contiguous == 0 && self.acknowledged == 0 && self.runs.is_empty();
         if let Some(expected) = self.start.filter(|_| self.start_is_expected && untouched && !header.rst) {
@@ -252,16 +258,22 @@ impl TcpSide {
         *self.start.get_or_insert(sequence)
     }
 
+    fn forget_sequences(&mut self) {
+        let counters = self.counters();
+        *self = Self {
+            counters,
+            zeek_retransmissions: self.zeek_retransmissions,
+            window: self.window,
+            last_syn: self.last_syn,
+            last_fin: self.last_fin,
+            last_rst: self.last_rst,
+            ..Self::default()
+        };
+    }
+
     fn range(&self, header: &Header, start: u32) -> (i64, i64) {
         let first = offset_of(header.sequence.wrapping_add(u32::from(header.syn)), start, self.contiguous);
         (first, first + i64::from(header.payload_len))
-    }
-
-    fn has_seen(&self, header: &Header) -> bool {
-        let Some(start) = self.start else { return false };
-        let (first, end) = self.range(header, start);
-        end <= self.contiguous as i64
-            || self.runs.iter().any(|run| run.0 as i64 <= first && end <= run.1 as i64)
     }
 
     /// Notes which bytes were seen.
