@@ -1,0 +1,185 @@
+//! Undoing content and transfer codings of bodies (RFC 9110, section 8.4; RFC 9112, section 7).
+//!
+//! A few bytes can become very many: every step gives no more than a limit.
+
+use std::io::Read;
+
+use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
+
+/// The most codings of one body that are undone. More than one is rare.
+const CODINGS_MAX: usize = 4;
+
+/// A body with its codings undone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Decoded {
+    pub(super) body: Vec<u8>,
+    /// Why the body is not, or not all of, what was encoded.
+    pub(super) problem: Option<String>,
+}
+
+/// Undoes codings, the last one first, to no more than `len_max` bytes each.
+pub(super) fn decode(body: &[u8], codings: &[String], len_max: usize) -> Decoded {
+    let codings: Vec<_> = codings.iter().filter(|coding| !matches!(coding.as_str(), "identity" | "chunked")).collect();
+    let mut decoded = Decoded { body: body.to_vec(), problem: None };
+    if codings.len() > CODINGS_MAX {
+        decoded.problem = Some(format!("Body not decoded: it has {} codings", codings.len()));
+        return decoded;
+    }
+    for coding in codings.into_iter().rev() {
+        let (out, result) = match undo(&decoded.body, coding, len_max) {
+            Some(undone) => undone,
+            None => {
+                decoded.problem = Some(format!("Body not decoded: unknown coding {coding:?}"));
+                return decoded;
+            }
+        };
+        if let Err(error) = result {
+            decoded.problem = Some(format!("Body not decoded to its end: {coding}: {error}"));
+            if out.is_empty() {
+                return decoded;
+            }
+        }
+        decoded.body = out;
+    }
+    decoded
+}
+
+/// What could be undone, and what stopped it. `None` for codings that aren't known.
+fn undo(body: &[u8], coding: &str, len_max: usize) -> Option<(Vec<u8>, std::io::Result<()>)> {
+    /// RFC 9659: encoders for HTTP keep to windows of 8 MiB.
+    const ZSTD_WINDOW_LOG_MAX: u32 = 23;
+    const BROTLI_BUFFER_LEN: usize = 4096;
+    Some(match coding {
+        "gzip" | "x-gzip" => read(MultiGzDecoder::new(body), len_max),
+        // RFC 9110, section 8.4.1.2, means zlib by it; some servers send what is inside without the wrapping.
+        "deflate" if is_zlib(body) => read(ZlibDecoder::new(body), len_max),
+        "deflate" => read(DeflateDecoder::new(body), len_max),
+        "br" => read(brotli_decompressor::Decompressor::new(body, BROTLI_BUFFER_LEN), len_max),
+        "zstd" => {
+            let decoder = zstd::stream::read::Decoder::with_buffer(body).and_then(|mut decoder| {
+                decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
+                Ok(decoder)
+            });
+            match decoder {
+                Ok(decoder) => read(decoder, len_max),
+                Err(error) => (Vec::new(), Err(error)),
+            }
+        }
+        _ => return None,
+    })
+}
+
+/// RFC 1950, section 2.2.
+fn is_zlib(body: &[u8]) -> bool {
+    matches!(*body, [method, flags, ..] if method & 0xf == 8 && u16::from_be_bytes([method, flags]) % 31 == 0)
+}
+
+fn read(decoder: impl Read, len_max: usize) -> (Vec<u8>, std::io::Result<()>) {
+    let mut out = Vec::new();
+    let result = decoder.take(len_max as u64).read_to_end(&mut out);
+    (out, result.map(|_| ()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use flate2::Compression;
+    use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
+
+    use super::*;
+
+    const LEN_MAX: usize = 1 << 20;
+
+    fn codings(names: &[&str]) -> Vec<String> {
+        names.iter().map(|&name| name.to_owned()).collect()
+    }
+
+    fn gzip(data: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(data).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn deflate(data: &[u8]) -> Vec<u8> {
+        let mut encoder = DeflateEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(data).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn zlib(data: &[u8]) -> Vec<u8> {
+        let mut encoder = ZlibEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(data).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn brotli(data: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        brotli::BrotliCompress(&mut &data[..], &mut out, &brotli::enc::BrotliEncoderParams::default()).unwrap();
+        out
+    }
+
+    #[test]
+    fn every_coding() {
+        let text = b"hello hello hello hello\n";
+        for (name, body) in [
+            ("gzip", gzip(text)),
+            ("deflate", zlib(text)),
+            ("deflate", deflate(text)),
+            ("zstd", zstd::encode_all(&text[..], 1).unwrap()),
+            ("br", brotli(text)),
+            ("identity", text.to_vec()),
+        ] {
+            let decoded = decode(&body, &codings(&[name]), LEN_MAX);
+            assert_eq!((decoded.body.as_slice(), decoded.problem), (&text[..], None), "{name}");
+        }
+        let twice = decode(&gzip(&zlib(text)), &codings(&["deflate", "gzip", "chunked"]), LEN_MAX);
+        assert_eq!(twice.body, text);
+    }
+
+    #[test]
+    fn bombs() {
+        let zeros = vec![0; 50 << 20];
+        for (name, body) in
+            [("gzip", gzip(&zeros)), ("zstd", zstd::encode_all(&zeros[..], 1).unwrap()), ("br", brotli(&zeros[..10 << 20]))]
+        {
+            let decoded = decode(&body, &codings(&[name]), LEN_MAX);
+            assert_eq!(decoded.body.len(), LEN_MAX, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_decoded() {
+        let unknown = decode(b"x", &codings(&["compress"]), LEN_MAX);
+        assert_eq!(unknown.problem.as_deref(), Some("Body not decoded: unknown coding \"compress\""));
+        assert_eq!(unknown.body, b"x");
+        let whole = gzip(&b"0123456789".repeat(1000));
+        let cut = decode(&whole[..whole.len() / 2], &codings(&["gzip"]), LEN_MAX);
+        assert!(cut.problem.unwrap().starts_with("Body not decoded to its end: gzip: "));
+        assert!(!cut.body.is_empty() && cut.body.starts_with(b"01"), "what was there is kept");
+        let plain = decode(b"not gzip", &codings(&["gzip"]), LEN_MAX);
+        assert!(plain.problem.is_some());
+        assert_eq!(plain.body, b"not gzip");
+    }
+
+    #[test]
+    fn every_truncation_and_many_changes() {
+        let text: Vec<u8> = (0..2000_u32).flat_map(|number| (number * number % 251).to_le_bytes()).collect();
+        for (name, body) in [
+            ("gzip", gzip(&text)),
+            ("deflate", zlib(&text)),
+            ("zstd", zstd::encode_all(&text[..], 3).unwrap()),
+            ("br", brotli(&text)),
+        ] {
+            let names = codings(&[name]);
+            for len in 0..body.len() {
+                assert!(decode(&body[..len], &names, LEN_MAX).body.len() <= LEN_MAX);
+            }
+            for at in 0..body.len() {
+                let mut changed = body.clone();
+                changed[at] ^= 0x55;
+                assert!(decode(&changed, &names, LEN_MAX).body.len() <= LEN_MAX);
+            }
+        }
+    }
+}
