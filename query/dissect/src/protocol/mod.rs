@@ -12,12 +12,14 @@ pub mod conversation;
 pub mod dhcpv4;
 pub mod dns;
 pub mod flow;
+pub mod http;
 pub mod icmp;
 pub mod matcher;
 pub mod options;
 pub mod parser;
 pub mod registry;
 pub mod time;
+pub mod tls;
 pub mod transaction;
 pub mod value;
 

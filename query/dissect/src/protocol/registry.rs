@@ -8,10 +8,11 @@ use toml::Table;
 use super::column::Column;
 use super::options::{CommonOptions, OptionError, OptionTable};
 use super::parser::Dissector;
-use super::{dhcpv4, dns, icmp};
+use super::{dhcpv4, dns, http, icmp, tls};
 
 /// All protocols, in the order of their tables' names in documentation. A new protocol is a folder and a line here.
-pub static PROTOCOLS: &[&Protocol] = &[&icmp::PROTOCOL, &dhcpv4::PROTOCOL, &dns::PROTOCOL];
+pub static PROTOCOLS: &[&Protocol] =
+    &[&icmp::PROTOCOL, &dhcpv4::PROTOCOL, &dns::PROTOCOL, &http::PROTOCOL, &tls::PROTOCOL];
 
 /// A protocol: its folder has one of these.
 #[derive(Debug)]

@@ -21,7 +21,9 @@ enum State {
     /// The line's end behind a chunk's data.
     DataEnd,
     /// Trailer fields; whether the present line is empty so far.
-    Trailer { is_empty: bool },
+    Trailer {
+        is_empty: bool,
+    },
 }
 
 /// What is next.
@@ -88,7 +90,8 @@ impl Chunked {
 
     /// One byte outside of data: whether the body is over, or nothing when the byte can't be here.
     fn step(&mut self, byte: u8) -> Option<bool> {
-        let after_size_line = |size| if size == 0 { State::Trailer { is_empty: true } } else { State::Data(size) };
+        let after_size_line =
+            |size| if size == 0 { State::Trailer { is_empty: true } } else { State::Data(size) };
         match self.state {
             State::Size(size) => match (byte, size) {
                 (b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F', _) => {
@@ -145,7 +148,8 @@ mod tests {
 
     #[test]
     fn the_same_however_the_bytes_come() {
-        let bytes = b"4\r\nWiki\r\n5;name=value\r\npedia\r\nE \n in\r\n\r\nchunks.\r\n0\r\nTrailer: x\r\n\r\nnext";
+        let bytes =
+            b"4\r\nWiki\r\n5;name=value\r\npedia\r\nE \n in\r\n\r\nchunks.\r\n0\r\nTrailer: x\r\n\r\nnext";
         for size in 1..bytes.len() {
             let (mut chunked, mut body, mut end) = (Chunked::new(), Vec::new(), None);
             for (number, part) in bytes.chunks(size).enumerate() {

@@ -19,19 +19,17 @@ pub(super) struct Decoded {
 
 /// Undoes codings, the last one first, to no more than `len_max` bytes each.
 pub(super) fn decode(body: &[u8], codings: &[String], len_max: usize) -> Decoded {
-    let codings: Vec<_> = codings.iter().filter(|coding| !matches!(coding.as_str(), "identity" | "chunked")).collect();
+    let codings: Vec<_> =
+        codings.iter().filter(|coding| !matches!(coding.as_str(), "identity" | "chunked")).collect();
     let mut decoded = Decoded { body: body.to_vec(), problem: None };
     if codings.len() > CODINGS_MAX {
         decoded.problem = Some(format!("Body not decoded: it has {} codings", codings.len()));
         return decoded;
     }
     for coding in codings.into_iter().rev() {
-        let (out, result) = match undo(&decoded.body, coding, len_max) {
-            Some(undone) => undone,
-            None => {
-                decoded.problem = Some(format!("Body not decoded: unknown coding {coding:?}"));
-                return decoded;
-            }
+        let Some((out, result)) = undo(&decoded.body, coding, len_max) else {
+            decoded.problem = Some(format!("Body not decoded: unknown coding {coding:?}"));
+            return decoded;
         };
         if let Err(error) = result {
             decoded.problem = Some(format!("Body not decoded to its end: {coding}: {error}"));
@@ -115,7 +113,8 @@ mod tests {
 
     fn brotli(data: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
-        brotli::BrotliCompress(&mut &data[..], &mut out, &brotli::enc::BrotliEncoderParams::default()).unwrap();
+        brotli::BrotliCompress(&mut &data[..], &mut out, &brotli::enc::BrotliEncoderParams::default())
+            .unwrap();
         out
     }
 
@@ -140,9 +139,11 @@ mod tests {
     #[test]
     fn bombs() {
         let zeros = vec![0; 50 << 20];
-        for (name, body) in
-            [("gzip", gzip(&zeros)), ("zstd", zstd::encode_all(&zeros[..], 1).unwrap()), ("br", brotli(&zeros[..10 << 20]))]
-        {
+        for (name, body) in [
+            ("gzip", gzip(&zeros)),
+            ("zstd", zstd::encode_all(&zeros[..], 1).unwrap()),
+            ("br", brotli(&zeros[..10 << 20])),
+        ] {
             let decoded = decode(&body, &codings(&[name]), LEN_MAX);
             assert_eq!(decoded.body.len(), LEN_MAX, "{name}");
         }

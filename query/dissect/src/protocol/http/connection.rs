@@ -9,7 +9,8 @@ use super::message::Message;
 use super::messages::{Event, Framing, Gap, Messages};
 use super::options::Options;
 use crate::protocol::{
-    Chunk, Context, Flow, Incomplete, Limits, Matcher, Moment, Sender, Status, StreamParser, Transaction, Unanswered,
+    Chunk, Context, Flow, Incomplete, Limits, Matcher, Moment, Sender, Status, StreamParser, Transaction,
+    Unanswered,
 };
 
 /// The parser of one connection.
@@ -54,8 +55,11 @@ impl Exchange {
 
 impl Connection {
     pub(super) fn new(options: &Arc<Options>, flow: &Flow) -> Self {
-        let direction =
-            || Direction { messages: Messages::new(flow.originator_known), head_first: None, is_passed_over: false };
+        let direction = || Direction {
+            messages: Messages::new(flow.originator_known),
+            head_first: None,
+            is_passed_over: false,
+        };
         let mut limits = Limits::with_timeout(options.transaction_timeout_ns);
         limits.bytes_max = limits.bytes_max.max(options.max_message_size);
         Self {
@@ -76,7 +80,11 @@ impl Connection {
             return None;
         }
         if self.client != Some(sender) {
-            return self.answering.as_mut().map(|exchange| &mut *exchange.response).filter(|response| !response.is_done);
+            return self
+                .answering
+                .as_mut()
+                .map(|exchange| &mut *exchange.response)
+                .filter(|response| !response.is_done);
         }
         match &mut self.sending {
             Some(request) => Some(request),
@@ -85,7 +93,13 @@ impl Connection {
     }
 
     /// Reads on to the end of these bytes. Gives the bytes that are of another protocol, if it changes.
-    fn read<'a>(&mut self, sender: Sender, bytes: &'a [u8], at: Moment, context: &mut Context<'_>) -> Option<&'a [u8]> {
+    fn read<'a>(
+        &mut self,
+        sender: Sender,
+        bytes: &'a [u8],
+        at: Moment,
+        context: &mut Context<'_>,
+    ) -> Option<&'a [u8]> {
         let mut rest = bytes;
         loop {
             let before = rest.len();
@@ -125,7 +139,14 @@ impl Connection {
     }
 
     /// The begin of a message. True when what follows it is another protocol.
-    fn head(&mut self, sender: Sender, head: Head, first: Moment, at: Moment, context: &mut Context<'_>) -> bool {
+    fn head(
+        &mut self,
+        sender: Sender,
+        head: Head,
+        first: Moment,
+        at: Moment,
+        context: &mut Context<'_>,
+    ) -> bool {
         let is_request = matches!(head.start, Start::Request { .. });
         let client = *self.client.get_or_insert(if is_request { sender } else { sender.other() });
         self.directions[sender.index()].is_passed_over = false;
@@ -152,7 +173,14 @@ impl Connection {
         self.directions[sender.index()].messages.expect_body(framing);
     }
 
-    fn response(&mut self, sender: Sender, head: Head, first: Moment, at: Moment, context: &mut Context<'_>) -> bool {
+    fn response(
+        &mut self,
+        sender: Sender,
+        head: Head,
+        first: Moment,
+        at: Moment,
+        context: &mut Context<'_>,
+    ) -> bool {
         const SWITCHING_PROTOCOLS: u16 = 101;
         let status = head.status().unwrap_or_default();
         if (100..200).contains(&status) && status != SWITCHING_PROTOCOLS {
@@ -206,7 +234,14 @@ impl Connection {
     }
 
     /// Bytes that are no message. What was being read ends here; a head that wasn't one is reported as such.
-    fn malformed(&mut self, sender: Sender, what: &'static str, len: usize, at: Moment, context: &mut Context<'_>) {
+    fn malformed(
+        &mut self,
+        sender: Sender,
+        what: &'static str,
+        len: usize,
+        at: Moment,
+        context: &mut Context<'_>,
+    ) {
         let first = self.directions[sender.index()].head_first.take().unwrap_or(at);
         if let Some(message) = self.open_message(sender) {
             message.malformed = Some(what);
@@ -224,7 +259,9 @@ impl Connection {
             transaction.response = Some(place);
         }
         transaction.status = Status::Error;
-        transaction.errors.push(format!("Malformed {}: {what}", if is_request { "request" } else { "response" }));
+        transaction
+            .errors
+            .push(format!("Malformed {}: {what}", if is_request { "request" } else { "response" }));
         transaction.set_incomplete(Incomplete::Malformed);
         context.emit(transaction);
     }
@@ -232,8 +269,11 @@ impl Connection {
     fn give_up(&mut self, unanswered: Vec<Unanswered<Box<Message>>>, context: &mut Context<'_>) {
         for unanswered in unanswered {
             self.given_up += 1;
-            let reason =
-                if matches!(unanswered, Unanswered::Dropped(_)) { Incomplete::Limit } else { Incomplete::NoResponse };
+            let reason = if matches!(unanswered, Unanswered::Dropped(_)) {
+                Incomplete::Limit
+            } else {
+                Incomplete::NoResponse
+            };
             self.emit(Some(*unanswered.into_request()), None, Some(reason), context);
         }
     }

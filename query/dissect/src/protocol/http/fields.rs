@@ -144,7 +144,8 @@ fn headers(message: &Message, options: &Options) -> Fields {
     }
     let mut joined: Vec<(&str, Vec<u8>)> = Vec::new();
     for (name, value) in &message.head.headers {
-        if matches!(name.as_str(), "content-length" | "content-type") || !options.send_headers.includes(name) {
+        if matches!(name.as_str(), "content-length" | "content-type") || !options.send_headers.includes(name)
+        {
             continue;
         }
         if options.split_cookie && matches!(name.as_str(), "cookie" | "set-cookie") {
@@ -225,8 +226,10 @@ fn decoded_body(transaction: &mut Transaction, message: &Message, options: &Opti
     if !options.decode_body {
         return Some(message.body.clone());
     }
-    let codings: Vec<_> =
-        ["content-encoding", "transfer-encoding"].into_iter().flat_map(|name| message.head.list_elements(name)).collect();
+    let codings: Vec<_> = ["content-encoding", "transfer-encoding"]
+        .into_iter()
+        .flat_map(|name| message.head.list_elements(name))
+        .collect();
     let decoded = coding::decode(&message.body, &codings, options.max_message_size);
     let is_whole = !message.has_gap && !message.is_trimmed() && message.is_done;
     transaction.errors.extend(decoded.problem.filter(|_| is_whole));

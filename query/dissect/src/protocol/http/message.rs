@@ -71,7 +71,8 @@ impl Message {
 
     /// Memory that it holds, in bytes.
     pub(super) fn memory(&self) -> usize {
-        let headers: usize = self.head.headers.iter().map(|(name, value)| name.len() + value.len() + 64).sum();
+        let headers: usize =
+            self.head.headers.iter().map(|(name, value)| name.len() + value.len() + 64).sum();
         size_of::<Self>() + self.head.raw.len() + headers + self.body.capacity()
     }
 }

@@ -113,7 +113,11 @@ impl Messages {
         let gap = match &mut self.state {
             State::Lost => Gap::Between,
             State::Head(head) => {
-                if head.iter().all(|byte| matches!(byte, b'\r' | b'\n')) { Gap::Between } else { Gap::InHead }
+                if head.iter().all(|byte| matches!(byte, b'\r' | b'\n')) {
+                    Gap::Between
+                } else {
+                    Gap::InHead
+                }
             }
             State::Body(framing) => match framing {
                 Framing::Length(left) if len <= *left => {
@@ -231,12 +235,14 @@ mod tests {
         assert!(rest.is_empty());
     }
 
-    const PIPELINED: &[u8] = b"\r\nPOST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nabcGET /2 HTTP/1.1\n\nPUT /3 HTTP/1.1\r\n\
+    const PIPELINED: &[u8] =
+        b"\r\nPOST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nabcGET /2 HTTP/1.1\n\nPUT /3 HTTP/1.1\r\n\
         Transfer-Encoding: chunked\r\n\r\n2\r\nde\r\n0\r\n\r\nGET /4 HTTP/1.1\r\n\r\n";
 
     #[test]
     fn the_same_however_the_bytes_come() {
-        let expected = Seen { heads: vec![38, 17, 47, 19], body: b"abcde".to_vec(), ends: 4, malformed: vec![] };
+        let expected =
+            Seen { heads: vec![38, 17, 47, 19], body: b"abcde".to_vec(), ends: 4, malformed: vec![] };
         for size in 1..=PIPELINED.len() {
             let (mut messages, mut seen) = (Messages::new(true), Seen::default());
             for part in PIPELINED.chunks(size) {

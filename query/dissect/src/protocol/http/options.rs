@@ -76,7 +76,8 @@ impl Options {
             decode_body: table.switch("decode_body", true)?,
             split_cookie: table.switch("split_cookie", false)?,
             real_ip_header: table.text("real_ip_header")?.map(|name| name.to_ascii_lowercase()),
-            max_message_size: usize::try_from(table.number("max_message_size", MAX_MESSAGE_SIZE)?).unwrap_or(usize::MAX),
+            max_message_size: usize::try_from(table.number("max_message_size", MAX_MESSAGE_SIZE)?)
+                .unwrap_or(usize::MAX),
         })
     }
 
@@ -104,7 +105,8 @@ impl Options {
 
 /// The body is a form's parameters.
 pub(super) fn has_form(head: &Head) -> bool {
-    head.method().is_some() && head.content_type().is_some_and(|content_type| content_type.contains("urlencoded"))
+    head.method().is_some()
+        && head.content_type().is_some_and(|content_type| content_type.contains("urlencoded"))
 }
 
 fn lower_case(names: Option<Vec<String>>) -> Vec<String> {
@@ -135,7 +137,12 @@ mod tests {
              split_cookie = true\nreal_ip_header = \"X-Forwarded-For\"\nmax_message_size = 1000",
         )
         .unwrap();
-        assert!(options.send_request && options.redact_authorization && options.split_cookie && !options.decode_body);
+        assert!(
+            options.send_request
+                && options.redact_authorization
+                && options.split_cookie
+                && !options.decode_body
+        );
         assert_eq!(options.redact_headers, ["x-key"]);
         assert_eq!(options.real_ip_header.as_deref(), Some("x-forwarded-for"));
         assert!(options.send_headers.includes("user-agent") && !options.send_headers.includes("host"));
@@ -144,7 +151,10 @@ mod tests {
         let form = head("POST / HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded\r\n\r\n");
         assert_eq!((options.kept_body_len(&json), options.kept_body_len(&form)), (1000, 1000));
         assert!(options.includes_body(&json) && !options.includes_body(&form));
-        assert!(options.includes_body(&head("HTTP/1.1 200 OK\r\n\r\n")), "an empty text is part of every media type");
+        assert!(
+            options.includes_body(&head("HTTP/1.1 200 OK\r\n\r\n")),
+            "an empty text is part of every media type"
+        );
     }
 
     #[test]

@@ -84,7 +84,9 @@ pub(super) fn decode(encoded: &[u8], plus_is_space: bool) -> Vec<u8> {
 fn encode(bytes: &[u8], text: &mut String) {
     for &byte in bytes {
         match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => text.push(char::from(byte)),
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                text.push(char::from(byte));
+            }
             b' ' => text.push('+'),
             _ => {
                 const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
@@ -135,6 +137,9 @@ mod tests {
 
     #[test]
     fn hiding_in_place() {
-        assert_eq!(hide_in_place("b=2&p%61ss=x&a&pass", &keywords(&["pass"])), "b=2&p%61ss=xxxxx&a&pass=xxxxx");
+        assert_eq!(
+            hide_in_place("b=2&p%61ss=x&a&pass", &keywords(&["pass"])),
+            "b=2&p%61ss=xxxxx&a&pass=xxxxx"
+        );
     }
 }

@@ -70,13 +70,15 @@ mod tests {
         head
     }
 
-    const REQUEST: &str = "GET / HTTP/1.1\r\nAuthorization: Basic dTpw\r\nPROXY-Authorization:x\r\nX-Key: k\r\nHost: a\r\n\r\n";
+    const REQUEST: &str =
+        "GET / HTTP/1.1\r\nAuthorization: Basic dTpw\r\nPROXY-Authorization:x\r\nX-Key: k\r\nHost: a\r\n\r\n";
 
     #[test]
     fn authorization() {
         let head = redacted("redact_authorization = true", REQUEST);
         assert_eq!(head.value("authorization"), Some(&b"*"[..]));
-        let text = "GET / HTTP/1.1\r\nAuthorization: *\r\nPROXY-Authorization: *\r\nX-Key: k\r\nHost: a\r\n\r\n";
+        let text =
+            "GET / HTTP/1.1\r\nAuthorization: *\r\nPROXY-Authorization: *\r\nX-Key: k\r\nHost: a\r\n\r\n";
         assert_eq!(String::from_utf8(head.raw).unwrap(), text);
     }
 
@@ -86,7 +88,8 @@ mod tests {
         assert_eq!(head.value("x-key"), Some(&b"REDACTED"[..]));
         assert_eq!(head.value("authorization"), Some(&b"Basic dTpw"[..]));
         assert!(String::from_utf8(head.raw).unwrap().contains("X-Key: REDACTED\r\nHost: a\r\n"));
-        let folded = redacted("redact_headers = [\"a\"]", "HTTP/1.1 200 OK\r\nA: b\r\n secret\r\nC: d\r\n\r\n");
+        let folded =
+            redacted("redact_headers = [\"a\"]", "HTTP/1.1 200 OK\r\nA: b\r\n secret\r\nC: d\r\n\r\n");
         assert_eq!(folded.raw, b"HTTP/1.1 200 OK\r\nA: REDACTED\r\nC: d\r\n\r\n");
     }
 

@@ -80,7 +80,8 @@ mod tests {
     #[test]
     fn forms_of_targets() {
         let origin = parse("/a/b.tar.gz?c=d#e", "a.test:8080");
-        let expected = Target { host: Some("a.test"), port: Some(8080), path: "/a/b.tar.gz", query: Some("c=d") };
+        let expected =
+            Target { host: Some("a.test"), port: Some(8080), path: "/a/b.tar.gz", query: Some("c=d") };
         assert_eq!(origin, expected);
         assert_eq!(origin.extension(), Some("gz"));
         let absolute = parse("http://u:p@b.test:81?x", "a.test");
@@ -89,7 +90,11 @@ mod tests {
         assert_eq!((asterisk.path, asterisk.host), ("*", Some("a.test")));
         let authority = Target::parse("CONNECT", "c.test:443", Some("a.test"));
         assert_eq!((authority.host, authority.port, authority.path), (Some("c.test"), Some(443), ""));
-        assert_eq!(parse("/redirect?to=http://b.test/", "a.test").host, Some("a.test"), "a scheme is at the begin");
+        assert_eq!(
+            parse("/redirect?to=http://b.test/", "a.test").host,
+            Some("a.test"),
+            "a scheme is at the begin"
+        );
     }
 
     #[test]

@@ -39,7 +39,11 @@ fn flow(originator_known: bool) -> Arc<Flow> {
 }
 
 /// The transactions of a connection, and what was handed over to another protocol.
-fn run_all(options_text: &str, originator_known: bool, steps: &[Step]) -> (Vec<Transaction>, Option<Vec<u8>>) {
+fn run_all(
+    options_text: &str,
+    originator_known: bool,
+    steps: &[Step],
+) -> (Vec<Transaction>, Option<Vec<u8>>) {
     let flow = flow(originator_known);
     let mut transactions = Vec::new();
     let mut connection = Connection::new(&options(options_text), &flow);
@@ -80,7 +84,9 @@ fn value<'a>(transaction: &'a Transaction, path: &str) -> Option<&'a Value> {
 }
 
 fn text<'a>(transaction: &'a Transaction, path: &str) -> &'a str {
-    value(transaction, path).and_then(Value::as_text).unwrap_or_else(|| panic!("no {path} in {transaction:?}"))
+    value(transaction, path)
+        .and_then(Value::as_text)
+        .unwrap_or_else(|| panic!("no {path} in {transaction:?}"))
 }
 
 fn number(transaction: &Transaction, path: &str) -> u64 {
@@ -99,7 +105,8 @@ fn queries(transactions: &[Transaction]) -> Vec<(&str, Option<u64>)> {
 #[test]
 fn an_exchange() {
     let request = "GET /a%20b/c.html?y=2&x=1 HTTP/1.1\r\nHost: a.test:8080\r\nUser-Agent: me\r\nReferer: http://r.test/\r\n\r\n";
-    let response = "HTTP/1.1 404 Not Found\r\nContent-Type: Text/HTML; charset=x\r\nContent-Length: 4\r\n\r\nnope";
+    let response =
+        "HTTP/1.1 404 Not Found\r\nContent-Type: Text/HTML; charset=x\r\nContent-Length: 4\r\n\r\nnope";
     let transaction = one("", &[sends(request), answers(&response[..50]), answers(&response[50..])]);
     assert_eq!((transaction.status, transaction.incomplete), (Status::Error, None));
     assert_eq!(transaction.method.as_deref(), Some("GET"));
@@ -135,19 +142,28 @@ fn an_exchange() {
     ] {
         assert_eq!(number(&transaction, path), expected, "{path}");
     }
-    assert_eq!(value(&transaction, "http.request.headers.host"), None, "header fields are for those who ask for them");
+    assert_eq!(
+        value(&transaction, "http.request.headers.host"),
+        None,
+        "header fields are for those who ask for them"
+    );
     assert_eq!((transaction.request_text, transaction.response_text), (None, None));
 }
 
 #[test]
 fn pipelined_requests() {
     let steps = [
-        sends("GET /1 HTTP/1.1\r\n\r\nHEAD /2 HTTP/1.1\r\n\r\nGET /3 HTTP/1.1\r\n\r\nGET /4 HTTP/1.1\r\n\r\n"),
-        answers("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\nHTTP/1.1 201 x\r\nContent-Length: 9\r\n\r\n"),
+        sends(
+            "GET /1 HTTP/1.1\r\n\r\nHEAD /2 HTTP/1.1\r\n\r\nGET /3 HTTP/1.1\r\n\r\nGET /4 HTTP/1.1\r\n\r\n",
+        ),
+        answers(
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\nHTTP/1.1 201 x\r\nContent-Length: 9\r\n\r\n",
+        ),
         answers("HTTP/1.1 204 x\r\n\r\nHTTP/1.1 304 x\r\nContent-Length: 9\r\n\r\n"),
     ];
     let transactions = run("", &steps);
-    let expected = [("GET /1", Some(200)), ("HEAD /2", Some(201)), ("GET /3", Some(204)), ("GET /4", Some(304))];
+    let expected =
+        [("GET /1", Some(200)), ("HEAD /2", Some(201)), ("GET /3", Some(204)), ("GET /4", Some(304))];
     assert_eq!(queries(&transactions), expected);
     assert!(transactions.iter().all(|transaction| transaction.incomplete.is_none()));
     assert_eq!(number(&transactions[0], "http.response.body.bytes"), 3);
@@ -162,7 +178,7 @@ fn interim_responses_are_no_answers() {
         answers("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
     ];
     let transaction = one("", &steps);
-    assert_eq!(queries(&[transaction.clone()]), [("POST /", Some(200))]);
+    assert_eq!(queries(std::slice::from_ref(&transaction)), [("POST /", Some(200))]);
     assert!(transaction.errors.is_empty() && transaction.incomplete.is_none());
     assert_eq!(number(&transaction, "http.request.body.bytes"), 2);
 }
@@ -200,7 +216,10 @@ fn tunnels_and_other_protocols() {
         answers("HTTP/1.1 200 Established\r\nContent-Length: 7\r\n\r\n\x16\x03"),
     ];
     let (transactions, handed_over) = run_all("", true, &steps);
-    assert_eq!(queries(&transactions), [("CONNECT b.test:443", Some(407)), ("CONNECT b.test:443", Some(200))]);
+    assert_eq!(
+        queries(&transactions),
+        [("CONNECT b.test:443", Some(407)), ("CONNECT b.test:443", Some(200))]
+    );
     assert_eq!(text(&transactions[0], "url.domain"), "b.test");
     assert_eq!(handed_over.as_deref(), Some(&b"\x16\x03"[..]));
     assert!(transactions.iter().all(|transaction| transaction.incomplete.is_none()));
@@ -236,7 +255,10 @@ fn a_response_after_the_timeout_belongs_to_no_request() {
     ];
     let transactions = run("", &steps);
     assert_eq!(queries(&transactions), [("GET /1", None), ("", Some(200)), ("GET /2", Some(200))]);
-    assert_eq!(queries(&run("transaction_timeout = \"20s\"", &steps)), [("GET /1", Some(200)), ("GET /2", Some(200))]);
+    assert_eq!(
+        queries(&run("transaction_timeout = \"20s\"", &steps)),
+        [("GET /1", Some(200)), ("GET /2", Some(200))]
+    );
 }
 
 #[test]
@@ -244,10 +266,15 @@ fn gaps() {
     let head = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n";
     let request = sends("GET /1 HTTP/1.1\r\n\r\n");
     let next = [sends("GET /2 HTTP/1.1\r\n\r\n"), answers("HTTP/1.1 204 x\r\n\r\n")];
-    let with = |steps: &[Step]| run("include_body_for = [\"\"]", &[&[request.clone()], steps, &next].concat());
+    let with = |steps: &[Step]| {
+        run("include_body_for = [\"\"]", &[std::slice::from_ref(&request), steps, &next].concat())
+    };
     for (steps, name) in [
         (vec![answers(head), Step::Gap(Server, 100)], "the whole body"),
-        (vec![answers(head), answers("0123456789"), Step::Gap(Server, 80), answers("0123456789")], "within the body"),
+        (
+            vec![answers(head), answers("0123456789"), Step::Gap(Server, 80), answers("0123456789")],
+            "within the body",
+        ),
         (vec![answers(head), answers("0123456789"), Step::Gap(Server, 95)], "past the end of the body"),
     ] {
         let transactions = with(&steps);
@@ -268,7 +295,11 @@ fn gaps() {
     assert_eq!(queries(&over_chunks), [("GET /1", Some(200)), ("GET /2", Some(204))]);
     let request_gap = run(
         "",
-        &[sends("PUT / HTTP/1.1\r\nContent-Length: 9\r\n\r\n"), Step::Gap(Client, 9), answers("HTTP/1.1 204 x\r\n\r\n")],
+        &[
+            sends("PUT / HTTP/1.1\r\nContent-Length: 9\r\n\r\n"),
+            Step::Gap(Client, 9),
+            answers("HTTP/1.1 204 x\r\n\r\n"),
+        ],
     );
     assert_eq!(request_gap[0].errors, ["Packet loss while capturing the request"]);
 }
@@ -298,7 +329,13 @@ fn malformed_ones() {
     let garbage = one("", &[sends("GET /old\r\n\r\n"), answers("<html>")]);
     assert_eq!((garbage.status, garbage.incomplete), (Status::Error, Some(Incomplete::Malformed)));
     assert_eq!(garbage.errors, ["Malformed request: invalid start line"]);
-    let chunk = one("", &[sends("GET / HTTP/1.1\r\n\r\n"), answers("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz")]);
+    let chunk = one(
+        "",
+        &[
+            sends("GET / HTTP/1.1\r\n\r\n"),
+            answers("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz"),
+        ],
+    );
     assert_eq!(chunk.incomplete, Some(Incomplete::Malformed));
     assert_eq!(chunk.errors, ["Malformed response: invalid chunk"]);
 }
@@ -306,7 +343,9 @@ fn malformed_ones() {
 #[test]
 fn headers_as_asked_for() {
     let steps = [
-        sends("GET / HTTP/1.1\r\nHost: a\r\nCookie: A=1; b=\"2\"\r\nX: 1\r\nx: 2\r\nX-Forwarded-For: 192.0.2.7, 10.0.0.1\r\n\r\n"),
+        sends(
+            "GET / HTTP/1.1\r\nHost: a\r\nCookie: A=1; b=\"2\"\r\nX: 1\r\nx: 2\r\nX-Forwarded-For: 192.0.2.7, 10.0.0.1\r\n\r\n",
+        ),
         answers("HTTP/1.1 204 x\r\nSet-Cookie: c=3; Path=/\r\nSet-Cookie: d=4; Path=/d\r\n\r\n"),
     ];
     let some = one("send_headers = [\"x\", \"Cookie\"]\nreal_ip_header = \"X-Forwarded-For\"", &steps);
@@ -326,7 +365,10 @@ fn headers_as_asked_for() {
 fn bodies_as_asked_for() {
     let form = "POST /f?pass=1&a=0 HTTP/1.1\r\nAuthorization: Basic x\r\nContent-Type: application/x-www-form-urlencoded\r\n\
                 Content-Length: 18\r\n\r\npass=secret&user=m";
-    let steps = [sends(form), answers("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>")];
+    let steps = [
+        sends(form),
+        answers("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>"),
+    ];
     let plain = one("hide_keywords = [\"pass\"]", &steps);
     assert_eq!(text(&plain, "url.query"), "a=0&pass=xxxxx&user=m");
     assert_eq!(text(&plain, "url.original"), "/f?pass=xxxxx&a=0");
@@ -347,7 +389,10 @@ fn bodies_as_asked_for() {
 #[test]
 fn compressed_bodies() {
     let body = zstd::encode_all(&b"plain text"[..], 1).unwrap();
-    let head = format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Encoding: zstd\r\nContent-Length: {}\r\n\r\n", body.len());
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Encoding: zstd\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
     let steps = [sends("GET / HTTP/1.1\r\n\r\n"), answers(&head), Step::Data(Server, body.clone())];
     let decoded = one("include_body_for = [\"text\"]", &steps);
     assert_eq!(text(&decoded, "http.response.body.content"), "plain text");
@@ -367,7 +412,9 @@ fn too_many_requests_at_once() {
 fn session() -> Vec<Step> {
     vec![
         sends("POST /1 HTTP/1.1\r\nContent-Length: 3\r\n\r\nabcGET /2 HTTP/1.1\r\nHost: a\r\n\r\n"),
-        answers("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;x\r\nabc\r\n0\r\nT: r\r\n\r\n"),
+        answers(
+            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;x\r\nabc\r\n0\r\nT: r\r\n\r\n",
+        ),
         answers("HTTP/1.1 404 Not Found\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\nxxxxx"),
         sends("HEAD /3 HTTP/1.1\r\n\r\n"),
         answers("HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n"),
@@ -393,7 +440,11 @@ fn every_prefix_every_hole_every_late_join() {
             for hole in [1, 20, bytes.len() - cut] {
                 let hole = hole.min(bytes.len() - cut);
                 let tail = Step::Data(*sender, bytes[cut + hole..].to_vec());
-                let holed = [&steps[..number], &[head.clone(), Step::Gap(*sender, hole as u64), tail], &steps[number + 1..]];
+                let holed = [
+                    &steps[..number],
+                    &[head.clone(), Step::Gap(*sender, hole as u64), tail],
+                    &steps[number + 1..],
+                ];
                 assert!(!run(OPTIONS, &holed.concat()).is_empty());
             }
         }
@@ -422,7 +473,12 @@ fn detection() {
     let dissector = Http { options: options("") };
     let flow = flow(true);
     let detect = |client: &[u8], server: &[u8], from_start| {
-        dissector.detect(&Sample { flow: &flow, bytes: [client, server], first: Client, from_start: [from_start; 2] })
+        dissector.detect(&Sample {
+            flow: &flow,
+            bytes: [client, server],
+            first: Client,
+            from_start: [from_start; 2],
+        })
     };
     assert_eq!(detect(b"GET / HTTP/1.1\r\n", b"", true), Detection::Certain);
     assert_eq!(detect(b"GET /", b"", true), Detection::More);

@@ -13,8 +13,14 @@ pub(super) const COLUMNS: &[Column] = &[
     Column::text("tls.next_protocol", "protocol that the server chose (ALPN)"),
     Column::text("tls.client.server_name", "host that the client asked for (SNI)"),
     Column::text("tls.client.ja3", "fingerprint of the client's hello"),
-    Column::text("tls.client.ja4", "fingerprint of the client's hello that doesn't depend on the order of extensions"),
-    Column::texts("tls.client.supported_ciphers", "cipher suites that the client offers, in its order, without GREASE"),
+    Column::text(
+        "tls.client.ja4",
+        "fingerprint of the client's hello that doesn't depend on the order of extensions",
+    ),
+    Column::texts(
+        "tls.client.supported_ciphers",
+        "cipher suites that the client offers, in its order, without GREASE",
+    ),
     Column::text("tls.client.subject", "whose certificate the client showed"),
     Column::text("tls.client.issuer", "who signed the client's certificate"),
     Column::time("tls.client.not_before", "begin of the validity of the client's certificate"),

@@ -115,7 +115,10 @@ impl Connection {
             Message::Handshake { kind, body } => self.handshake_message(sender, kind, body),
             Message::TooLong { kind } => {
                 self.set_incomplete(Incomplete::Limit);
-                self.errors.push(format!("handshake message {kind} is longer than {} bytes", super::MESSAGE_LEN_MAX));
+                self.errors.push(format!(
+                    "handshake message {kind} is longer than {} bytes",
+                    super::MESSAGE_LEN_MAX
+                ));
             }
             Message::ChangeCipherSpec => {
                 // TLS 1.3 has it only for the sake of middleboxes: it changes nothing (RFC 8446, appendix D.4).
@@ -142,18 +145,24 @@ impl Connection {
         let handshake = &mut self.handshake;
         match kind {
             kind::CLIENT_HELLO => {
-                if ClientHello::parse(&body).is_none() {
-                    return self.set_malformed("ClientHello");
-                }
+                let Some(hello) = ClientHello::parse(&body) else { return self.set_malformed("ClientHello") };
+                let is_whole = hello.extensions.is_whole();
                 self.client = Some(sender);
                 handshake.client_hello = Some(body);
+                if !is_whole {
+                    self.set_malformed("extensions of ClientHello");
+                }
             }
             kind::SERVER_HELLO => {
                 let Some(hello) = ServerHello::parse(&body) else { return self.set_malformed("ServerHello") };
+                let is_whole = hello.extensions.is_whole();
                 self.client.get_or_insert(sender.other());
                 // The second hello of a client, and what the server chooses then, take the place of the first ones.
                 if !hello.is_retry_request() || handshake.server_hello.is_none() {
                     handshake.server_hello = Some(body);
+                }
+                if !is_whole {
+                    self.set_malformed("extensions of ServerHello");
                 }
             }
             kind::CERTIFICATE => {
@@ -178,8 +187,11 @@ impl Connection {
     /// Whether an end that should go on with an encrypted handshake message can only have sent an alert.
     fn is_encrypted_alert(&self, sender: Sender, len: usize) -> bool {
         let is_first = !self.directions[sender.index()].is_encrypted;
-        let has_early_data =
-            || self.handshake.client_hello().is_some_and(|hello| hello.extensions.find(names::EARLY_DATA).is_some());
+        let has_early_data = || {
+            self.handshake
+                .client_hello()
+                .is_some_and(|hello| hello.extensions.find(names::EARLY_DATA).is_some())
+        };
         is_first
             && len <= ENCRYPTED_ALERT_LEN_MAX
             && self.handshake.is_tls_1_3()
@@ -236,7 +248,8 @@ impl Connection {
 
     fn incomplete_reason(&self) -> Option<Incomplete> {
         let handshake = &self.handshake;
-        let [has_client_hello, has_server_hello] = [handshake.client_hello.is_some(), handshake.server_hello.is_some()];
+        let [has_client_hello, has_server_hello] =
+            [handshake.client_hello.is_some(), handshake.server_hello.is_some()];
         let failed = handshake.has_failed();
         match (has_client_hello, has_server_hello) {
             _ if self.incomplete.is_some() => self.incomplete,
@@ -256,12 +269,17 @@ impl StreamParser for Connection {
             return;
         }
         let at = chunk.sender.index();
-        self.directions[at].seen.get_or_insert(protocol::Message { first: chunk.at, last: chunk.at, bytes: 0 });
+        self.directions[at].seen.get_or_insert(protocol::Message {
+            first: chunk.at,
+            last: chunk.at,
+            bytes: 0,
+        });
         if let Some(seen) = &mut self.directions[at].seen {
             seen.extend(chunk.at, chunk.bytes.len());
         }
         let mut messages = std::mem::take(&mut self.directions[at].messages);
-        let fine = messages.read(chunk.bytes, &mut |reader, message| self.message(chunk.sender, reader, message));
+        let fine =
+            messages.read(chunk.bytes, &mut |reader, message| self.message(chunk.sender, reader, message));
         self.directions[at].messages = messages;
         if !fine && !self.joined_late {
             self.set_incomplete(Incomplete::Malformed);

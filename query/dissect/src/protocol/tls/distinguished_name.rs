@@ -37,10 +37,8 @@ pub(super) fn fields(name: &X509Name<'_>) -> Fields {
 
 /// The name as text: its last part first.
 pub(super) fn to_text(name: &X509Name<'_>) -> String {
-    let mut parts: Vec<String> = name
-        .iter()
-        .map(|part| part.iter().map(attribute_text).collect::<Vec<_>>().join("+"))
-        .collect();
+    let mut parts: Vec<String> =
+        name.iter().map(|part| part.iter().map(attribute_text).collect::<Vec<_>>().join("+")).collect();
     parts.reverse();
     parts.join(",")
 }

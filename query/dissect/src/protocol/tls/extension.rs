@@ -163,7 +163,11 @@ mod tests {
 
     #[test]
     fn empty_and_senseless_ones() {
-        let bytes = extensions(&[(names::SERVER_NAME, &[]), (names::ALPN, &[0, 9, 1]), (names::SUPPORTED_GROUPS, &[0])]);
+        let bytes = extensions(&[
+            (names::SERVER_NAME, &[]),
+            (names::ALPN, &[0, 9, 1]),
+            (names::SUPPORTED_GROUPS, &[0]),
+        ]);
         let extensions = read(&bytes);
         assert!(extensions.is_whole(), "the lengths of extensions fit; what is in them is another matter");
         assert_eq!(extensions.server_names(), None);
@@ -177,7 +181,11 @@ mod tests {
         for len in 3..whole.len() {
             let extensions = read(&whole[..len]);
             assert!(!extensions.is_whole(), "{len}");
-            assert_eq!(extensions.iter().count(), usize::from(len >= 6), "what came before the cut is kept: {len}");
+            assert_eq!(
+                extensions.iter().count(),
+                usize::from(len >= 6),
+                "what came before the cut is kept: {len}"
+            );
         }
         let mut more = whole;
         more.push(0);

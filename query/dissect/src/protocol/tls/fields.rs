@@ -15,7 +15,8 @@ pub(super) fn set(fields: &mut Fields, handshake: &Handshake, client: Sender, op
     fields.set("tls.established", handshake.established);
     fields.set("tls.resumed", resumption_method(handshake).is_some());
     if let Some(hello) = &client_hello {
-        fields.set("tls.client.supported_ciphers", Value::list(hello.cipher_suites().map(names::cipher_suite)));
+        fields
+            .set("tls.client.supported_ciphers", Value::list(hello.cipher_suites().map(names::cipher_suite)));
         fields.set("tls.client.ja3", ja3::client(hello));
         fields.set("tls.client.ja4", ja4::client(hello));
         if let Some(name) = hello.extensions.server_names().and_then(|names| names.into_iter().next()) {
@@ -39,7 +40,9 @@ pub(super) fn set(fields: &mut Fields, handshake: &Handshake, client: Sender, op
         fields.set_some("tls.version", number);
         fields.set_some("tls.version_protocol", protocol);
     }
-    for (end, chain) in [("client", &handshake.client_certificates), ("server", &handshake.server_certificates)] {
+    for (end, chain) in
+        [("client", &handshake.client_certificates), ("server", &handshake.server_certificates)]
+    {
         if let Some(chain) = chain {
             set_certificates(fields, end, chain, options);
         }
@@ -137,7 +140,8 @@ fn details(
         ("server_certificate_chain", &handshake.server_certificates),
     ] {
         let issuers = chain.iter().flat_map(|chain| certificate::chain(chain).skip(1));
-        let issuers: Vec<_> = issuers.filter_map(Certificate::parse).map(|issuer| Value::Object(issuer.fields())).collect();
+        let issuers: Vec<_> =
+            issuers.filter_map(Certificate::parse).map(|issuer| Value::Object(issuer.fields())).collect();
         if options.send_certificates && !issuers.is_empty() {
             detailed.set(name, issuers);
         }
@@ -212,7 +216,9 @@ fn client_extension(kind: u16, data: &[u8]) -> Option<Value> {
     match kind {
         names::SERVER_NAME => Some(Value::list(extension::server_names(data)?)),
         names::SUPPORTED_GROUPS => Some(Value::list(extension::u16_vector(data)?.map(names::group))),
-        names::SIGNATURE_ALGORITHMS => Some(Value::list(extension::u16_vector(data)?.map(names::signature_scheme))),
+        names::SIGNATURE_ALGORITHMS => {
+            Some(Value::list(extension::u16_vector(data)?.map(names::signature_scheme)))
+        }
         names::SUPPORTED_VERSIONS => Some(Value::list(extension::client_versions(data)?.map(names::version))),
         _ => common_extension(kind, data),
     }
@@ -220,7 +226,9 @@ fn client_extension(kind: u16, data: &[u8]) -> Option<Value> {
 
 fn server_extension(kind: u16, data: &[u8]) -> Option<Value> {
     match (kind, data) {
-        (names::SUPPORTED_VERSIONS, &[high, low]) => Some(Value::from(names::version(u16::from_be_bytes([high, low])))),
+        (names::SUPPORTED_VERSIONS, &[high, low]) => {
+            Some(Value::from(names::version(u16::from_be_bytes([high, low]))))
+        }
         _ => common_extension(kind, data),
     }
 }
@@ -236,9 +244,7 @@ fn common_extension(kind: u16, data: &[u8]) -> Option<Value> {
         (names::EC_POINT_FORMATS, &[len, ref formats @ ..]) if usize::from(len) == formats.len() => {
             Some(Value::list(formats.iter().map(|&format| names::ec_point_format(format))))
         }
-        (names::ALPN, _) => {
-            Some(Value::list(extension::application_protocols(data)?.into_iter().map(text)))
-        }
+        (names::ALPN, _) => Some(Value::list(extension::application_protocols(data)?.into_iter().map(text))),
         // The length of a ticket; nothing when a ticket is only wished for.
         (names::SESSION_TICKET, []) => Some(Value::from("")),
         (names::SESSION_TICKET, ticket) => Some(Value::from(ticket.len().to_string())),

@@ -26,7 +26,10 @@ fn client_string(hello: &ClientHello<'_>) -> String {
     text.push(',');
     join(&mut text, hello.extensions.supported_groups().into_iter().flatten());
     text.push(',');
-    join(&mut text, hello.extensions.ec_point_formats().unwrap_or_default().iter().map(|&format| u16::from(format)));
+    join(
+        &mut text,
+        hello.extensions.ec_point_formats().unwrap_or_default().iter().map(|&format| u16::from(format)),
+    );
     text
 }
 

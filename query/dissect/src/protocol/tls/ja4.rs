@@ -4,8 +4,8 @@
 use sha2::{Digest, Sha256};
 
 use super::hello::ClientHello;
-use super::names;
 use super::hex::lower_hex;
+use super::names;
 
 /// Hexadecimal digits of each hash.
 const HASH_DIGITS: usize = 12;
@@ -39,7 +39,9 @@ fn version(version: u16) -> &'static str {
 fn application_protocol(hello: &ClientHello<'_>) -> String {
     let protocols = hello.extensions.application_protocols().unwrap_or_default();
     match protocols.first().copied() {
-        Some(&[first, .., last]) | Some(&[first @ last]) if first.is_ascii_alphanumeric() && last.is_ascii_alphanumeric() => {
+        Some(&[first, .., last]) | Some(&[first @ last])
+            if first.is_ascii_alphanumeric() && last.is_ascii_alphanumeric() =>
+        {
             [char::from(first), char::from(last)].into_iter().collect()
         }
         Some(&[first, .., last]) | Some(&[first @ last]) => format!("{:x}{:x}", first >> 4, last & 0xf),
@@ -89,7 +91,8 @@ mod tests {
     #[test]
     fn the_published_example() {
         let suites = [
-            0x1301, 0x1302, 0x1303, 0xc02b, 0xc02f, 0xc02c, 0xc030, 0xcca9, 0xcca8, 0xc013, 0xc014, 0x009c, 0x009d, 0x002f, 0x0035,
+            0x1301, 0x1302, 0x1303, 0xc02b, 0xc02f, 0xc02c, 0xc030, 0xcca9, 0xcca8, 0xc013, 0xc014, 0x009c,
+            0x009d, 0x002f, 0x0035,
         ];
         let algorithms = [0, 16, 4, 3, 8, 4, 4, 1, 5, 3, 8, 5, 5, 1, 8, 6, 6, 1];
         let body = client_hello(
@@ -125,7 +128,9 @@ mod tests {
 
     #[test]
     fn protocols_with_other_characters() {
-        for (name, expected) in [(&b"h2"[..], "h2"), (b"http/1.1", "h1"), (b"x", "xx"), (&[0xab], "ab"), (&[0x30, 0xab], "3b")] {
+        for (name, expected) in
+            [(&b"h2"[..], "h2"), (b"http/1.1", "h1"), (b"x", "xx"), (&[0xab], "ab"), (&[0x30, 0xab], "3b")]
+        {
             let data = [&[0, name.len() as u8 + 1, name.len() as u8][..], name].concat();
             let body = client_hello(&[1], &[(16, &data)]);
             assert_eq!(application_protocol(&ClientHello::parse(&body).unwrap()), expected);

@@ -77,11 +77,6 @@ impl Messages {
         self.handshake_skip = 0;
     }
 
-    /// True between messages: an end of the stream here loses nothing.
-    pub(super) fn is_between(&self) -> bool {
-        matches!(self.state, State::Header { len: 0, .. }) && self.handshake.is_empty() && self.handshake_skip == 0
-    }
-
     /// The next bytes. False when they aren't records: then nothing is read until a chunk begins with one.
     pub(super) fn read(&mut self, bytes: &[u8], message: &mut dyn FnMut(&mut Self, Message)) -> bool {
         let mut rest = bytes;
@@ -166,7 +161,12 @@ impl Messages {
         }
     }
 
-    fn fragment(&mut self, content_type: ContentType, bytes: &[u8], message: &mut dyn FnMut(&mut Self, Message)) {
+    fn fragment(
+        &mut self,
+        content_type: ContentType,
+        bytes: &[u8],
+        message: &mut dyn FnMut(&mut Self, Message),
+    ) {
         match content_type {
             ContentType::Handshake if !self.encrypted => self.handshake(bytes, message),
             ContentType::Alert if !self.encrypted => self.alerts(bytes, message),
@@ -277,7 +277,6 @@ mod tests {
                 list.extend(some);
             }
             assert_eq!(list, expected, "chunks of {size}");
-            assert!(messages.is_between());
         }
     }
 
@@ -292,9 +291,12 @@ mod tests {
 
     #[test]
     fn too_long_messages_are_passed_over() {
-        let long = [&[11][..], &(MESSAGE_LEN_MAX as u32 + 1).to_be_bytes()[1..], &vec![0; MESSAGE_LEN_MAX + 1]].concat();
+        let long =
+            [&[11][..], &(MESSAGE_LEN_MAX as u32 + 1).to_be_bytes()[1..], &vec![0; MESSAGE_LEN_MAX + 1]]
+                .concat();
         let done = handshake(14, &[]);
-        let bytes: Vec<u8> = [long, done].concat().chunks(16_000).flat_map(|fragment| record(22, fragment)).collect();
+        let bytes: Vec<u8> =
+            [long, done].concat().chunks(16_000).flat_map(|fragment| record(22, fragment)).collect();
         let mut messages = Messages::default();
         let (list, fine) = read(&mut messages, &bytes);
         assert!(fine);
@@ -317,7 +319,7 @@ mod tests {
         let data = record(23, &[0; 100]);
         read(&mut messages, &data[..50]);
         assert!(messages.gap(55), "application data that nobody looks at");
-        assert!(messages.is_between());
+        assert!(matches!(messages.state, State::Header { len: 0, .. }));
         read(&mut messages, &data[..50]);
         assert!(!messages.gap(56), "the next header is lost too");
         assert_eq!(read(&mut messages, b"\x11\x22\x33\x44\x55"), (vec![], false));

@@ -68,7 +68,11 @@ fn detect_direction(bytes: &[u8]) -> Detection {
     const SERVER_HELLO: u8 = 2;
     let Some(header) = RecordHeader::at_start(bytes) else {
         let may_begin = bytes.is_empty() || matches!(bytes, [20..=24] | [20..=24, 3, ..]);
-        return if !bytes.is_empty() && bytes.len() < HEADER_LEN && may_begin { Detection::More } else { Detection::No };
+        return if !bytes.is_empty() && bytes.len() < HEADER_LEN && may_begin {
+            Detection::More
+        } else {
+            Detection::No
+        };
     };
     match (header.content_type, bytes.get(HEADER_LEN..)) {
         // The kind, and a length that is possible.

@@ -11,7 +11,8 @@ pub(super) enum Fingerprint {
 }
 
 impl Fingerprint {
-    const ALL: [(&'static str, Self); 3] = [("md5", Self::Md5), ("sha1", Self::Sha1), ("sha256", Self::Sha256)];
+    const ALL: [(&'static str, Self); 3] =
+        [("md5", Self::Md5), ("sha1", Self::Sha1), ("sha256", Self::Sha256)];
 
     /// Its name in options and fields.
     pub(super) fn name(self) -> &'static str {
@@ -53,8 +54,10 @@ impl Options {
         let default = Self::default();
         Ok(Self {
             send_certificates: table.switch("send_certificates", default.send_certificates)?,
-            include_raw_certificates: table.switch("include_raw_certificates", default.include_raw_certificates)?,
-            include_detailed_fields: table.switch("include_detailed_fields", default.include_detailed_fields)?,
+            include_raw_certificates: table
+                .switch("include_raw_certificates", default.include_raw_certificates)?,
+            include_detailed_fields: table
+                .switch("include_detailed_fields", default.include_detailed_fields)?,
             fingerprints: match table.texts("fingerprints")? {
                 None => default.fingerprints,
                 Some(names) => names.iter().map(|name| fingerprint(table, name)).collect::<Result<_, _>>()?,

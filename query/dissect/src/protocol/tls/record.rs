@@ -62,12 +62,23 @@ mod tests {
             RecordHeader::parse(&[22, 3, 1, 2, 0]),
             Some(RecordHeader { content_type: ContentType::Handshake, version: 0x0301, len: 512 })
         );
-        assert_eq!(RecordHeader::at_start(&[23, 3, 3, 0, 0, 9]).map(|header| header.len), Some(0), "empty data is allowed");
+        assert_eq!(
+            RecordHeader::at_start(&[23, 3, 3, 0, 0, 9]).map(|header| header.len),
+            Some(0),
+            "empty data is allowed"
+        );
     }
 
     #[test]
     fn what_is_no_header() {
-        for bytes in [*b"GET /", [22, 2, 0, 0, 1], [22, 3, 5, 0, 1], [19, 3, 1, 0, 1], [22, 3, 3, 0, 0], [23, 3, 3, 0x48, 1]] {
+        for bytes in [
+            *b"GET /",
+            [22, 2, 0, 0, 1],
+            [22, 3, 5, 0, 1],
+            [19, 3, 1, 0, 1],
+            [22, 3, 3, 0, 0],
+            [23, 3, 3, 0x48, 1],
+        ] {
             assert_eq!(RecordHeader::parse(&bytes), None, "{bytes:?}");
         }
         assert_eq!(RecordHeader::at_start(&[22, 3, 1, 2]), None);

@@ -50,7 +50,9 @@ fn field<'a>(transaction: &'a Transaction, path: &str) -> Option<&'a Value> {
 }
 
 fn text<'a>(transaction: &'a Transaction, path: &str) -> &'a str {
-    field(transaction, path).and_then(Value::as_text).unwrap_or_else(|| panic!("no {path} in {transaction:?}"))
+    field(transaction, path)
+        .and_then(Value::as_text)
+        .unwrap_or_else(|| panic!("no {path} in {transaction:?}"))
 }
 
 fn tls_1_2() -> Vec<(Sender, Vec<u8>)> {
@@ -129,8 +131,12 @@ fn an_encrypted_alert_is_no_end_of_a_handshake() {
 
 #[test]
 fn a_server_that_asks_for_another_hello() {
-    let retry = [0xcf, 0x21, 0xad, 0x74, 0xe5, 0x9a, 0x61, 0x11, 0xbe, 0x1d, 0x8c, 0x02, 0x1e, 0x65, 0xb8, 0x91];
-    let retry = [&retry[..], &[0xc2, 0xa2, 0x11, 0x16, 0x7a, 0xbb, 0x8c, 0x5e, 0x07, 0x9e, 0x09, 0xe2, 0xc8, 0xa8, 0x33, 0x9c]];
+    let retry =
+        [0xcf, 0x21, 0xad, 0x74, 0xe5, 0x9a, 0x61, 0x11, 0xbe, 0x1d, 0x8c, 0x02, 0x1e, 0x65, 0xb8, 0x91];
+    let retry = [
+        &retry[..],
+        &[0xc2, 0xa2, 0x11, 0x16, 0x7a, 0xbb, 0x8c, 0x5e, 0x07, 0x9e, 0x09, 0xe2, 0xc8, 0xa8, 0x33, 0x9c],
+    ];
     let mut request = server_hello(0x1302, &[(43, &[3, 4]), (51, &[0, 24])]);
     request[2..34].copy_from_slice(&retry.concat());
     let ccs = record(20, &[1]);
@@ -200,7 +206,10 @@ fn joined_within_the_handshake_and_after_it() {
     assert_eq!(text(&transactions[0], "tls.cipher"), "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256");
     let data = [Step::Data(Server, record(23, &[0; 70])), Step::Data(Client, record(23, &[0; 70]))];
     let transactions = run(false, &data);
-    assert_eq!((transactions[0].status, transactions[0].incomplete), (Status::Ok, Some(Incomplete::JoinedLate)));
+    assert_eq!(
+        (transactions[0].status, transactions[0].incomplete),
+        (Status::Ok, Some(Incomplete::JoinedLate))
+    );
 }
 
 #[test]
@@ -252,8 +261,8 @@ fn every_prefix_every_hole_every_late_join() {
 fn changed_bytes() {
     let steps = tls_1_2();
     for (number, (_, bytes)) in steps.iter().enumerate() {
-        for at in 0..bytes.len() {
-            for value in [0, 0x7f, 0xff, bytes[at] ^ 1] {
+        for (at, byte) in bytes.iter().enumerate() {
+            for value in [0, 0x7f, 0xff, byte ^ 1] {
                 let mut changed = steps.clone();
                 changed[number].1[at] = value;
                 run_data(&changed);
