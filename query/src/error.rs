@@ -14,19 +14,31 @@ pub enum Error {
         /// The path as it was given.
         path: PathBuf,
     },
+    /// A folder without recordings.
+    #[error(
+        "{path}: no recording in this folder; name the folder that kcap-record wrote to, or one of pcap and pcapng files",
+        path = path.display()
+    )]
+    EmptyFolder {
+        /// The folder.
+        path: PathBuf,
+    },
     /// A segment could not be opened or read.
     #[error(transparent)]
     Format(#[from] kcap_format::Error),
+    /// A capture file of another program could not be opened or read.
+    #[error(transparent)]
+    Import(#[from] kcap_import::Error),
     /// Rows could not be put into columns.
     #[error(transparent)]
     Arrow(#[from] arrow::error::ArrowError),
     /// The engine refused.
     #[error("{}", crate::sql::error_line(.0))]
     Engine(#[from] DataFusionError),
-    /// A folder could not be read.
+    /// A file or folder could not be read.
     #[error("{path}: {source}", path = path.display())]
     Unreadable {
-        /// The folder.
+        /// The file or folder.
         path: PathBuf,
         /// Why.
         source: std::io::Error,

@@ -276,7 +276,7 @@ fn wrong_sources_get_one_line() {
     let folder = tempfile::tempdir().expect("a folder");
     let said = |path: &Path| failure(path, "SELECT 1");
     assert!(said(&folder.path().join("nothing")).contains("no such file or folder"));
-    assert!(said(folder.path()).contains("no .kcap segment in this folder"));
+    assert!(said(folder.path()).contains("no recording in this folder"));
     let other = folder.path().join("other.kcap");
     std::fs::write(&other, "this is no segment").expect("a file");
     assert!(said(&other).contains("not a kcap segment"));

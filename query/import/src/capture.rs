@@ -181,13 +181,12 @@ impl CaptureFile {
         Some(usize::try_from(chunks).unwrap_or(usize::MAX))
     }
 
-    /// A block of packets by its number among those, from 0; `None` behind the last. The file is walked as far as that, unless
-    /// `goes_on` says no more meanwhile.
+    /// A block of packets by its number among those, from 0; `None` behind the last. The file is walked as far as that.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn chunk(&self, number: usize, goes_on: &dyn Fn() -> bool) -> Result<Option<BlockEntry>> {
-        let chunk = self.index.chunk(&self.format, &self.bytes, number, goes_on);
+    pub fn chunk(&self, number: usize) -> Result<Option<BlockEntry>> {
+        let chunk = self.index.chunk(&self.format, &self.bytes, number);
         let chunk = chunk.map_err(|error| Error::io(&self.path, error))?;
         Ok(chunk.map(|chunk| packets_entry(number, &chunk)))
     }
@@ -243,7 +242,7 @@ impl CaptureFile {
     pub fn packets(&self, block: &BlockEntry, columns: PacketColumns) -> Result<Packets> {
         let changed = |offset| Error::Changed { path: self.path.clone(), offset };
         let number = block.sequence.checked_sub(FIRST_SEQUENCE).ok_or_else(|| changed(block.offset))?;
-        let chunk = self.index.chunk(&self.format, &self.bytes, number as usize, &|| true);
+        let chunk = self.index.chunk(&self.format, &self.bytes, number as usize);
         let chunk = chunk.map_err(|error| Error::io(&self.path, error))?;
         let chunk = chunk.ok_or_else(|| changed(block.offset))?;
         packets::read(&self.format, &self.bytes, &chunk, &self.index.interfaces(), columns).map_err(|stop| {

@@ -98,20 +98,19 @@ impl Index {
         }
     }
 
-    /// A chunk by its number, which is `None` behind the last, and when `goes_on` says no more while it is looked for.
+    /// A chunk by its number; `None` behind the last.
     pub(crate) fn chunk(
         &self,
         format: &Format,
         bytes: &Bytes,
         number: usize,
-        goes_on: &dyn Fn() -> bool,
     ) -> std::io::Result<Option<Chunk>> {
         loop {
             let found = {
                 let chunks = self.chunks.read().unwrap_or_else(PoisonError::into_inner);
                 (chunks.get(number).copied(), chunks.len())
             };
-            if found.0.is_some() || !goes_on() {
+            if found.0.is_some() {
                 return Ok(found.0);
             }
             let mut frontier = self.frontier();

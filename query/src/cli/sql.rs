@@ -15,7 +15,7 @@ use super::exit::Usage;
 use super::output::{Content, Format, ResultWriter};
 use super::size::parse_size;
 use super::{open, prompt, script, tell_damage};
-use crate::source::{Lake, Library};
+use crate::source::{Lake, Library, STANDARD_INPUT};
 use crate::sql::{SessionSettings, error_line, new_lake_session, new_session};
 
 /// Arguments of `kcap sql`.
@@ -25,7 +25,7 @@ use crate::sql::{SessionSettings, error_line, new_lake_session, new_session};
   kcap sql capture/ --format csv -c \"SELECT ts, src_ip, dst_ip, len FROM packets WHERE src_ip = '10.0.0.1'\"
   kcap sql capture/                (a prompt: \\d lists tables, \\? helps)")]
 pub(super) struct SqlArguments {
-    /// Capture folders or segments, or a Parquet folder that kcap wrote
+    /// Capture folders, segments, pcap or pcapng files (gzip and zstd too, - is standard input), or a Parquet folder that kcap wrote
     #[arg(required = true, value_name = "SOURCE")]
     sources: Vec<PathBuf>,
     /// Answer this query and leave
@@ -48,6 +48,13 @@ pub(super) fn run(arguments: &SqlArguments) -> anyhow::Result<()> {
         bail!(
             "Arrow and Parquet are for programs, and would garble the terminal: redirect the output to a file"
         );
+    }
+    if arguments.query.is_none()
+        && arguments.sources.iter().any(|source| source.as_os_str() == STANDARD_INPUT)
+    {
+        return Err(Usage::error(
+            "standard input is the capture, and cannot bring queries too: write SQL behind -c",
+        ));
     }
     let settings = SessionSettings {
         duplicates: arguments.duplicates,

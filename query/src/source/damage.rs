@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use kcap_format::BlockEntry;
@@ -9,6 +10,8 @@ use kcap_format::BlockEntry;
 /// The damaged blocks of one segment, as far as it was read.
 #[derive(Debug, Default)]
 pub(super) struct Damage {
+    /// Whether a person knows how the file ends.
+    is_state_told: AtomicBool,
     /// By the offset of the block.
     blocks: Mutex<BTreeMap<u64, DamagedBlock>>,
 }
@@ -36,6 +39,11 @@ impl Damage {
     pub(super) fn note(&self, block: &BlockEntry, missing: Missing, what: &'static str) {
         let records = block.record_count;
         self.blocks().insert(block.offset, DamagedBlock { missing, what, records, is_told: false });
+    }
+
+    /// Whether how the file ends is still to be told; once.
+    pub(super) fn tell_state(&self) -> bool {
+        !self.is_state_told.swap(true, Ordering::Relaxed)
     }
 
     /// How many blocks were found damaged.

@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kcap_format::{Capture, ReadMode, ReadOptions, SegmentState};
-
+use super::found::Found;
 use super::owner_cache::OwnerCache;
 use super::owners::SegmentOwners;
 use super::recording::{Recording, SegmentHandle};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// The open recordings under some paths, and what could not be read of them.
 #[derive(Debug, Default)]
@@ -22,35 +21,34 @@ pub struct Library {
 }
 
 impl Library {
-    /// Opens folders and segments.
+    /// Opens folders, segments, and capture files of other programs; `-` is standard input.
     ///
     /// # Errors
-    /// A path that does not exist, a folder without segments, and a source of which nothing can be read.
+    /// A path that does not exist, a folder without recordings, and a source of which nothing can be read.
     pub fn open(paths: &[PathBuf]) -> Result<Self> {
-        let mut problems = Vec::new();
+        let Found { segments, imports, mut problems } = Found::under(paths)?;
         let mut by_capture: BTreeMap<(u64, Vec<u8>), Vec<SegmentHandle>> = BTreeMap::new();
-        for path in paths {
-            for segment in open_source(path, &mut problems)? {
-                if let Some(problem) = state_problem(&segment) {
-                    problems.push(problem);
-                }
-                let file = segment.file_info();
-                let capture_id = file.capture_id.clone();
-                let known = by_capture.keys().find(|(_, id)| *id == capture_id).cloned();
-                let begin = file.clock.as_ref().map_or(0, |clock| clock.realtime_ns);
-                by_capture
-                    .entry(known.unwrap_or((begin, capture_id)))
-                    .or_default()
-                    .push(SegmentHandle::new(segment));
+        for segment in segments {
+            let file = segment.file_info();
+            let capture_id = file.capture_id.clone();
+            let known = by_capture.keys().find(|(_, id)| *id == capture_id).cloned();
+            let begin = file.clock.as_ref().map_or(0, |clock| clock.realtime_ns);
+            let handle = SegmentHandle::new(segment);
+            if let Some(damage) = handle.damage_text() {
+                problems.push(format!("{}: {damage}", handle.path().display()));
             }
+            by_capture.entry(known.unwrap_or((begin, capture_id))).or_default().push(handle);
         }
         let recordings = by_capture.into_values().map(|mut segments| {
-            segments.sort_by_key(|handle| handle.segment.file_info().segment_sequence);
+            segments.sort_by_key(SegmentHandle::sequence);
             // The same segment may be named twice, as a file and in its folder.
-            segments.dedup_by_key(|handle| handle.segment.file_info().segment_sequence);
+            segments.dedup_by_key(|handle| handle.sequence());
             Recording { segments }
         });
-        Ok(Self { recordings: recordings.collect(), problems, owners: OwnerCache::default() })
+        // A file of another program is a recording of its own.
+        let imports =
+            imports.into_iter().map(|file| Recording { segments: vec![SegmentHandle::of_import(file)] });
+        Ok(Self { recordings: recordings.chain(imports).collect(), problems, owners: OwnerCache::default() })
     }
 
     /// Who owned which socket in a segment: that at `position` of recording `recording`.
@@ -91,45 +89,5 @@ impl Library {
     /// Every segment of every recording, in order.
     pub fn segments(&self) -> impl Iterator<Item = &SegmentHandle> {
         self.recordings.iter().flat_map(|recording| &recording.segments)
-    }
-}
-
-fn open_source(path: &Path, problems: &mut Vec<String>) -> Result<Vec<kcap_format::Segment>> {
-    if !path.exists() {
-        return Err(Error::MissingPath { path: path.to_owned() });
-    }
-    // A damaged segment gives the blocks that are whole; `state_problem` says that others are missing.
-    let capture = Capture::open_with(path, &ReadOptions::with_mode(ReadMode::Salvage))?;
-    if capture.segments.is_empty() {
-        // An empty folder is an error of its own; here every segment of it had one.
-        return Err(capture.problems.into_iter().next().map_or_else(
-            || Error::from(kcap_format::Error::NoSegments { path: path.to_owned() }),
-            |problem| problem.error.into(),
-        ));
-    }
-    problems.extend(capture.problems.iter().map(|problem| problem.error.to_string()));
-    Ok(capture.segments)
-}
-
-/// What a person should know about a segment that did not end orderly.
-fn state_problem(segment: &kcap_format::Segment) -> Option<String> {
-    damage_text(segment).map(|damage| format!("{}: {damage}", segment.path().display()))
-}
-
-/// Where a segment is cut or damaged, and what of it is used; `None` when opening found all of it whole.
-#[must_use]
-pub fn damage_text(segment: &kcap_format::Segment) -> Option<String> {
-    let skipped = segment.skipped_len();
-    match segment.state() {
-        SegmentState::Torn { offset } if segment.blocks().iter().any(|block| block.offset > offset) => {
-            Some(format!("damaged at offset {offset}, {skipped} bytes skipped; the rest is used"))
-        }
-        SegmentState::Torn { offset } => {
-            Some(format!("cut short at offset {offset}; everything before it is used"))
-        }
-        SegmentState::Corrupt { offset, what } => {
-            Some(format!("damaged at offset {offset} ({what}), {skipped} bytes skipped; the rest is used"))
-        }
-        _ => None,
     }
 }

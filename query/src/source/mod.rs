@@ -2,15 +2,18 @@
 
 mod damage;
 mod facts;
+mod found;
 mod lake;
 mod library;
 mod owner_cache;
 mod owners;
+mod pattern;
 mod process_id;
 mod recording;
 
+pub use found::STANDARD_INPUT;
 pub use lake::Lake;
-pub use library::{Library, damage_text};
+pub use library::Library;
 pub use owners::{End, SegmentOwners};
 pub use process_id::{ProcessIdentity, process_id_text};
 pub use recording::{Recording, SegmentHandle, uuid_text};

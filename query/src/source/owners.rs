@@ -45,15 +45,18 @@ impl SegmentOwners {
     pub(super) fn read(recording: &Recording, position: usize) -> Result<Self> {
         let handle = &recording.segments[position];
         let mut builder = OwnerIndexBuilder::default();
-        for events in handle.events() {
+        if handle.import().is_some() {
+            return Ok(Self { index: builder.build(), processes: Vec::new() });
+        }
+        for events in handle.events()? {
             events?.into_iter().for_each(|event| facts::add(&mut builder, event));
         }
-        let last_ns = handle.blocks(BlockType::PACKETS).map(|block| block.last_time_ns).max().unwrap_or(0);
+        let last_ns = handle.blocks(BlockType::PACKETS)?.map(|block| block.last_time_ns).max().unwrap_or(0);
         if let Some(next) =
             recording.segments.get(position + 1).filter(|next| next.boot_id() == handle.boot_id())
         {
             let soon = |block: &&BlockEntry| block.first_time_ns <= last_ns.saturating_add(LOOK_AHEAD_NS);
-            for block in next.blocks(BlockType::EVENTS).take_while(soon) {
+            for block in next.blocks(BlockType::EVENTS)?.take_while(soon) {
                 next.block_events(block)?.into_iter().for_each(|event| facts::add(&mut builder, event));
             }
         }

@@ -3,7 +3,10 @@
 use std::path::Path;
 use std::sync::OnceLock;
 
-use kcap_format::{BlockEntry, BlockType, ClockMap, PacketBatch, PacketColumns, Segment, proto};
+use kcap_format::{
+    BlockEntry, BlockType, ClockMap, PacketBatch, PacketColumns, Segment, SegmentState, proto,
+};
+use kcap_import::{CaptureFile, Packets};
 
 use super::damage::{Damage, Missing};
 use crate::error::Result;
@@ -15,43 +18,134 @@ pub struct Recording {
     pub segments: Vec<SegmentHandle>,
 }
 
-/// An open segment; what has to be read from it is read once, when it is first asked for.
+/// An open segment, or a capture file of another program that stands for one; what has to be read from it is read once,
+/// when it is first asked for.
 #[derive(Debug)]
 pub struct SegmentHandle {
-    /// The segment.
-    pub segment: Segment,
+    body: Body,
     clock: OnceLock<ClockMap>,
     damage: Damage,
+}
+
+/// Where the blocks of a segment lie.
+#[derive(Debug)]
+enum Body {
+    Segment(Segment),
+    Import(Box<CaptureFile>),
 }
 
 impl Recording {
     /// The FILE block of the first segment: what the whole recording has in common.
     #[must_use]
     pub fn file_info(&self) -> Option<&proto::FileInfo> {
-        self.segments.first().map(|handle| handle.segment.file_info())
+        self.segments.first().map(SegmentHandle::file_info)
     }
 }
 
 impl SegmentHandle {
     pub(super) fn new(segment: Segment) -> Self {
-        Self { segment, clock: OnceLock::new(), damage: Damage::default() }
+        Self { body: Body::Segment(segment), clock: OnceLock::new(), damage: Damage::default() }
+    }
+
+    pub(super) fn of_import(file: CaptureFile) -> Self {
+        Self { body: Body::Import(Box::new(file)), clock: OnceLock::new(), damage: Damage::default() }
     }
 
     /// The path of the segment's file.
     #[must_use]
     pub fn path(&self) -> &Path {
-        self.segment.path()
+        match &self.body {
+            Body::Segment(segment) => segment.path(),
+            Body::Import(file) => file.path(),
+        }
+    }
+
+    /// What the FILE block says.
+    #[must_use]
+    pub fn file_info(&self) -> &proto::FileInfo {
+        match &self.body {
+            Body::Segment(segment) => segment.file_info(),
+            Body::Import(file) => file.file_info(),
+        }
+    }
+
+    /// Sequence number in the recording, from 1; the files of one command are counted through.
+    #[must_use]
+    pub fn sequence(&self) -> u64 {
+        self.file_info().segment_sequence
+    }
+
+    /// Bytes on disk.
+    #[must_use]
+    pub fn disk_len(&self) -> u64 {
+        match &self.body {
+            Body::Segment(segment) => segment.len(),
+            Body::Import(file) => file.len(),
+        }
+    }
+
+    /// The capture file of another program that this is.
+    #[must_use]
+    pub fn import(&self) -> Option<&CaptureFile> {
+        match &self.body {
+            Body::Segment(_) => None,
+            Body::Import(file) => Some(file),
+        }
+    }
+
+    /// In which state the file was found, as far as it was read.
+    #[must_use]
+    pub fn state(&self) -> SegmentState {
+        match &self.body {
+            Body::Segment(segment) => segment.state(),
+            Body::Import(file) => file.state(),
+        }
+    }
+
+    /// Where the file is cut or damaged, and what of it is used; `None` when it is whole as far as it was read.
+    #[must_use]
+    pub fn damage_text(&self) -> Option<String> {
+        let (blocks, skipped) = match &self.body {
+            Body::Segment(segment) => (segment.blocks(), segment.skipped_len()),
+            Body::Import(_) => (&[][..], 0),
+        };
+        match self.state() {
+            SegmentState::Torn { offset } if blocks.iter().any(|block| block.offset > offset) => {
+                Some(format!("damaged at offset {offset}, {skipped} bytes skipped; the rest is used"))
+            }
+            SegmentState::Torn { offset } => {
+                Some(format!("cut short at offset {offset}; everything before it is used"))
+            }
+            SegmentState::Corrupt { offset, what } if self.import().is_some() => {
+                Some(format!("damaged at offset {offset} ({what}); everything before it is used"))
+            }
+            SegmentState::Corrupt { offset, what } => Some(format!(
+                "damaged at offset {offset} ({what}), {skipped} bytes skipped; the rest is used"
+            )),
+            _ => None,
+        }
+    }
+
+    /// All blocks, in their order. A capture file of another program is walked to its end for that.
+    ///
+    /// # Errors
+    /// When such a file cannot be read.
+    pub fn all_blocks(&self) -> Result<&[BlockEntry]> {
+        match &self.body {
+            Body::Segment(segment) => Ok(segment.blocks()),
+            Body::Import(file) => Ok(file.blocks()?),
+        }
     }
 
     /// The boot that the segment was recorded in: the scope of process ids, cookies and times.
     #[must_use]
     pub fn boot_id(&self) -> &[u8] {
-        self.segment.file_info().host.as_ref().map_or(&[], |host| &host.boot_id)
+        self.file_info().host.as_ref().map_or(&[], |host| &host.boot_id)
     }
 
-    /// The segment's blocks of one type, in order.
-    pub fn blocks(&self, block_type: BlockType) -> impl Iterator<Item = &BlockEntry> {
-        self.segment.blocks().iter().filter(move |block| block.block_type == block_type)
+    /// The segment's blocks of one type, in order. Fails as [`Self::all_blocks`].
+    pub fn blocks(&self, block_type: BlockType) -> Result<impl DoubleEndedIterator<Item = &BlockEntry>> {
+        Ok(self.all_blocks()?.iter().filter(move |block| block.block_type == block_type))
     }
 
     /// Turns times since boot into wall time, from the clock samples of this segment.
@@ -59,18 +153,20 @@ impl SegmentHandle {
         if let Some(clock) = self.clock.get() {
             return Ok(clock);
         }
-        let mut samples: Vec<proto::ClockSample> = self.segment.file_info().clock.iter().copied().collect();
-        for block in self.blocks(BlockType::CLOCK) {
-            samples.extend(self.without_damage(block, self.segment.clocks(block))?);
+        let mut samples: Vec<proto::ClockSample> = self.file_info().clock.iter().copied().collect();
+        // Times of imported packets are wall times already.
+        if let Body::Segment(segment) = &self.body {
+            for block in self.blocks(BlockType::CLOCK)? {
+                samples.extend(self.without_damage(block, segment.clocks(block))?);
+            }
         }
         Ok(self.clock.get_or_init(|| ClockMap::from_samples(&samples)))
     }
 
     /// The segment's events, block by block: first what was alive when it began, then what happened.
-    pub fn events(&self) -> impl Iterator<Item = Result<Vec<proto::Event>>> {
-        let kinds = [BlockType::SNAPSHOT, BlockType::EVENTS];
-        let blocks = kinds.into_iter().flat_map(|kind| self.blocks(kind));
-        blocks.map(|block| self.block_events(block))
+    pub fn events(&self) -> Result<impl Iterator<Item = Result<Vec<proto::Event>>>> {
+        let blocks = self.blocks(BlockType::SNAPSHOT)?.chain(self.blocks(BlockType::EVENTS)?);
+        Ok(blocks.map(|block| self.block_events(block)))
     }
 
     /// The events of one block; none when it is damaged.
@@ -78,7 +174,10 @@ impl SegmentHandle {
     /// # Errors
     /// As [`Segment::events`], save for damage.
     pub fn block_events(&self, block: &BlockEntry) -> Result<Vec<proto::Event>> {
-        self.without_damage(block, self.segment.events(block))
+        match &self.body {
+            Body::Segment(segment) => self.without_damage(block, segment.events(block)),
+            Body::Import(file) => Ok(file.interface_events()?),
+        }
     }
 
     /// The loss reports of one block; none when it is damaged.
@@ -86,15 +185,25 @@ impl SegmentHandle {
     /// # Errors
     /// As [`Segment::losses`], save for damage.
     pub fn block_losses(&self, block: &BlockEntry) -> Result<Vec<proto::LossReport>> {
-        self.without_damage(block, self.segment.losses(block))
+        match &self.body {
+            Body::Segment(segment) => self.without_damage(block, segment.losses(block)),
+            Body::Import(file) => Ok(file.losses()?.into_iter().collect()),
+        }
     }
 
-    /// The packets of one block; `None` when a wanted section of it is damaged.
+    /// The packets of one block; `None` when a wanted section of it is damaged. Their headers come decoded where reading them
+    /// took that.
     ///
     /// # Errors
     /// As [`Segment::packets`], save for damage.
-    pub fn block_packets(&self, block: &BlockEntry, columns: PacketColumns) -> Result<Option<PacketBatch>> {
-        self.without_damage(block, self.segment.packets(block, columns).map(Some))
+    pub fn block_packets(&self, block: &BlockEntry, columns: PacketColumns) -> Result<Option<Packets>> {
+        match &self.body {
+            Body::Segment(segment) => {
+                let batch = self.without_damage(block, segment.packets(block, columns).map(Some))?;
+                Ok(batch.map(|batch| Packets { batch, decoded: Vec::new() }))
+            }
+            Body::Import(file) => Ok(Some(file.packets(block, columns)?)),
+        }
     }
 
     /// The payloads of one block's packets; `None` when they are damaged, though the packets may be whole otherwise.
@@ -102,8 +211,13 @@ impl SegmentHandle {
     /// # Errors
     /// As [`Segment::packets`], save for damage.
     pub fn block_payloads(&self, block: &BlockEntry) -> Result<Option<PacketBatch>> {
-        let read = self.segment.packets(block, PacketColumns::PAYLOAD).map(Some);
-        self.noting(block, Missing::Payloads, read)
+        match &self.body {
+            Body::Segment(segment) => {
+                let read = segment.packets(block, PacketColumns::PAYLOAD).map(Some);
+                self.noting(block, Missing::Payloads, read)
+            }
+            Body::Import(file) => Ok(Some(file.packets(block, PacketColumns::PAYLOAD)?.batch)),
+        }
     }
 
     /// How many blocks were found damaged so far. A block is checked when it is read.
@@ -115,6 +229,13 @@ impl SegmentHandle {
     /// What damage left out since this was last asked, as a line for a person.
     #[must_use]
     pub fn take_damage_line(&self) -> Option<String> {
+        // How a capture file ends is known when it was read to its end.
+        if self.import().is_some()
+            && let Some(damage) = self.damage_text()
+            && self.damage.tell_state()
+        {
+            return Some(format!("{}: {damage}", self.path().display()));
+        }
         self.damage.take_line(self.path())
     }
 

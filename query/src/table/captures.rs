@@ -92,9 +92,9 @@ impl Facts for Captures {
             for handle in &recording.segments {
                 let clock = handle.clock()?;
                 row.segments += 1;
-                row.bytes += handle.segment.len();
+                row.bytes += handle.disk_len();
                 row.clock_error = row.clock_error.max(clock.error_ns());
-                for block in handle.segment.blocks() {
+                for block in handle.all_blocks()? {
                     match block.block_type {
                         BlockType::PACKETS => row.packets += u64::from(block.record_count),
                         BlockType::EVENTS => row.events += u64::from(block.record_count),

@@ -52,7 +52,7 @@ impl Facts for Interfaces {
             let mut known = HashSet::new();
             for handle in &recording.segments {
                 let clock = handle.clock()?;
-                for events in handle.events() {
+                for events in handle.events()? {
                     for event in events? {
                         let Some(Kind::Interface(info)) = event.event else { continue };
                         if !known.insert(format!("{info:?}")) {
@@ -62,7 +62,7 @@ impl Facts for Interfaces {
                             address_from_wire(bytes).and_then(|address| address_text(&address))
                         };
                         sink.push(InterfaceRow {
-                            capture_id: uuid_text(&handle.segment.file_info().capture_id),
+                            capture_id: uuid_text(&handle.file_info().capture_id),
                             name: kernel_text(&info.name),
                             addresses: info.addresses.iter().filter_map(address).collect(),
                             first_seen: clock.realtime_ns(event.time_ns),

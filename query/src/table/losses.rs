@@ -70,8 +70,8 @@ impl Facts for Losses {
     fn rows(library: &Library, sink: &mut RowSink<LossRow>) -> Result<()> {
         for handle in library.segments() {
             let clock = handle.clock()?;
-            let file = handle.segment.file_info();
-            for block in handle.blocks(BlockType::LOSS) {
+            let file = handle.file_info();
+            for block in handle.blocks(BlockType::LOSS)? {
                 for report in handle.block_losses(block)? {
                     sink.push(LossRow {
                         begin: clock.realtime_ns(report.begin_ns),

@@ -70,8 +70,8 @@ impl Facts for ProcessEvents {
         for recording in &library.recordings {
             for (position, handle) in recording.segments.iter().enumerate() {
                 let clock = handle.clock()?;
-                let file = handle.segment.file_info();
-                for events in handle.events() {
+                let file = handle.file_info();
+                for events in handle.events()? {
                     for event in events? {
                         // A snapshot repeats what went before, except where the recording begins.
                         if event.snapshot && position > 0 {

@@ -86,7 +86,7 @@ fn collect(recording: &Recording, sink: &mut RowSink<ProcessRow>) -> Result<Vec<
     let mut cgroup_paths: HashMap<u64, String> = HashMap::new();
     for handle in &recording.segments {
         let clock = handle.clock()?;
-        for events in handle.events() {
+        for events in handle.events()? {
             for event in events? {
                 let Some(step) = Step::of(&event) else { continue };
                 let time = clock.realtime_ns(event.time_ns);

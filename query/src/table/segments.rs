@@ -45,7 +45,7 @@ pub(super) struct SegmentRow {
 impl Facts for Segments {
     type Row = SegmentRow;
     const NAME: &'static str = "segments";
-    const SUMMARY: &'static str = "A segment file.";
+    const SUMMARY: &'static str = "A segment file, or a capture file of another program.";
 
     #[rustfmt::skip]
     fn columns() -> Vec<Column<[SegmentRow]>> {
@@ -53,7 +53,7 @@ impl Facts for Segments {
             Column::text("path", "The file", |rows: &[SegmentRow], row| Some(&rows[row].path)).required(),
             Column::text("capture_id", "The recording it belongs to", |rows: &[SegmentRow], row| Some(&rows[row].capture_id)).required(),
             Column::number::<UInt64Type>("segment", "Sequence number in the recording, from 1", |rows: &[SegmentRow], row| Some(rows[row].sequence)).required(),
-            Column::enumeration("state", &STATES, "sealed (complete), unsealed (being written, or the recorder was killed), torn (and a block that was not yet synced is not whole: mostly the last) or corrupt (a block is damaged that was synced)", |rows: &[SegmentRow], row| Some(rows[row].state)).required(),
+            Column::enumeration("state", &STATES, "sealed (complete; of a capture file of another program: it ends with a whole record), unsealed (being written, or the recorder was killed), torn (and a block that was not yet synced is not whole: mostly the last) or corrupt (a block is damaged that was synced)", |rows: &[SegmentRow], row| Some(rows[row].state)).required(),
             Column::number::<UInt64Type>("bytes", "Bytes on disk", |rows: &[SegmentRow], row| Some(rows[row].bytes)).required(),
             Column::number::<UInt64Type>("raw_bytes", "Bytes of all blocks before compression", |rows: &[SegmentRow], row| Some(rows[row].raw_bytes)).required(),
             Column::number::<Float64Type>("ratio", "raw_bytes / bytes", |rows: &[SegmentRow], row| (rows[row].bytes > 0).then(|| rows[row].raw_bytes as f64 / rows[row].bytes as f64)),
@@ -73,17 +73,19 @@ impl Facts for Segments {
 
 fn row_of(handle: &SegmentHandle) -> Result<SegmentRow> {
     let clock = handle.clock()?;
-    let file = handle.segment.file_info();
-    let count = |block_type| handle.blocks(block_type).map(|block| u64::from(block.record_count)).sum();
-    let timed = || handle.blocks(BlockType::PACKETS).chain(handle.blocks(BlockType::EVENTS));
+    let file = handle.file_info();
+    let blocks = handle.all_blocks()?;
+    let of_type = |block_type| blocks.iter().filter(move |block| block.block_type == block_type);
+    let count = |block_type| of_type(block_type).map(|block| u64::from(block.record_count)).sum();
+    let timed = || of_type(BlockType::PACKETS).chain(of_type(BlockType::EVENTS));
     Ok(SegmentRow {
         path: handle.path().display().to_string(),
         capture_id: uuid_text(&file.capture_id),
         sequence: file.segment_sequence,
-        state: state_index(&handle.segment.state()),
-        bytes: handle.segment.len(),
-        raw_bytes: handle.segment.blocks().iter().map(|block| u64::from(block.raw_len)).sum(),
-        blocks: handle.segment.blocks().len() as u64,
+        state: state_index(&handle.state()),
+        bytes: handle.disk_len(),
+        raw_bytes: blocks.iter().map(|block| u64::from(block.raw_len)).sum(),
+        blocks: blocks.len() as u64,
         damaged_blocks: handle.damaged_blocks(),
         packets: count(BlockType::PACKETS),
         events: count(BlockType::EVENTS),

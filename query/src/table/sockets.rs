@@ -97,7 +97,7 @@ fn collect(recording: &Recording, sink: &mut RowSink<SocketRow>) -> Result<Vec<S
     let mut sockets: HashMap<u64, SocketRow> = HashMap::new();
     for handle in &recording.segments {
         let clock = handle.clock()?;
-        for events in handle.events() {
+        for events in handle.events()? {
             for event in events? {
                 let Some(Kind::Socket(socket)) = &event.event else { continue };
                 let time = clock.realtime_ns(event.time_ns);

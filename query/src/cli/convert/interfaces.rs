@@ -25,7 +25,7 @@ impl Interfaces {
     pub(super) fn of(library: &Library) -> Result<Self> {
         let mut known = HashMap::new();
         for handle in library.segments() {
-            for block in handle.blocks(BlockType::SNAPSHOT) {
+            for block in handle.blocks(BlockType::SNAPSHOT)? {
                 for event in handle.block_events(block)? {
                     let Some(Kind::Interface(info)) = event.event else { continue };
                     let name = String::from_utf8_lossy(&info.name).into_owned();
@@ -55,5 +55,8 @@ impl Interfaces {
 
 /// The option `snaplen` of the recorder; `None` when it is no number.
 fn snaplen(handle: &SegmentHandle) -> Option<u32> {
-    handle.segment.file_info().recorder.as_ref()?.options.get("snaplen")?.parse().ok()
+    if let Some(file) = handle.import() {
+        return file.snaplen();
+    }
+    handle.file_info().recorder.as_ref()?.options.get("snaplen")?.parse().ok()
 }

@@ -22,7 +22,7 @@ impl Losses {
         let mut losses = Self::default();
         for handle in library.segments() {
             let clock = handle.clock()?;
-            for block in handle.blocks(BlockType::LOSS) {
+            for block in handle.blocks(BlockType::LOSS)? {
                 for report in handle.block_losses(block)? {
                     let side = match report.program() {
                         LossProgram::PacketIngress => &mut losses.inbound,

@@ -35,7 +35,7 @@ pub(super) struct ConvertArguments {
     /// Memory for sorting; beyond it temporary files are used
     #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = parse_size)]
     memory_limit: usize,
-    /// Capture folders or segments, and last the file or folder to write; - is standard output
+    /// Capture folders, segments, pcap or pcapng files, and last the file or folder to write; - is standard output
     #[arg(required = true, value_name = "SOURCE OUT")]
     paths: Vec<PathBuf>,
 }
@@ -69,7 +69,7 @@ pub(super) fn run(arguments: &ConvertArguments) -> anyhow::Result<()> {
     }
     let library = open(sources)?;
     output_file::refuse_recording(out, &library)?;
-    let bar = progress::bytes_bar(library.segments().map(|handle| handle.segment.len()).sum());
+    let bar = progress::bytes_bar(library.segments().map(crate::source::SegmentHandle::disk_len).sum());
     match arguments.to {
         Target::Pcapng | Target::Pcap => {
             let write = if arguments.to == Target::Pcap { capture_file::pcap } else { capture_file::pcapng };

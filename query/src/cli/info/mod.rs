@@ -15,7 +15,7 @@ use summary::Summary;
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  kcap info capture/\n  kcap info --json capture/ | jq '.[].losses'")]
 pub(super) struct InfoArguments {
-    /// Capture folders or segments
+    /// Capture folders, segments, pcap or pcapng files; - is standard input
     #[arg(required = true, value_name = "SOURCE")]
     sources: Vec<PathBuf>,
     /// Write JSON: an array with an object for each recording

@@ -6,7 +6,7 @@ use kcap_format::{BlockType, proto};
 use serde_json::{Value, json};
 
 use crate::error::Result;
-use crate::source::{Recording, SegmentHandle, damage_text, uuid_text};
+use crate::source::{Recording, SegmentHandle, uuid_text};
 use crate::table::segments::{STATES, state_index};
 
 /// A recording.
@@ -82,14 +82,16 @@ impl Summary {
     fn add(&mut self, handle: &SegmentHandle) -> Result<()> {
         let clock = handle.clock()?;
         self.clock_error_ns = self.clock_error_ns.max(clock.error_ns());
-        let count = |block_type| handle.blocks(block_type).map(|block| u64::from(block.record_count)).sum();
-        for block in handle.blocks(BlockType::PACKETS).chain(handle.blocks(BlockType::EVENTS)) {
+        let blocks = handle.all_blocks()?;
+        let of_type = |block_type| blocks.iter().filter(move |block| block.block_type == block_type);
+        let count = |block_type| of_type(block_type).map(|block| u64::from(block.record_count)).sum();
+        for block in of_type(BlockType::PACKETS).chain(of_type(BlockType::EVENTS)) {
             let (first, last) = clock.range(block.first_time_ns, block.last_time_ns);
             let known = self.times.unwrap_or((first, last));
             self.times = Some((known.0.min(first), known.1.max(last)));
         }
         let mut accounted = 0;
-        for block in handle.blocks(BlockType::LOSS) {
+        for block in of_type(BlockType::LOSS) {
             for report in handle.block_losses(block)? {
                 let account =
                     self.programs.entry(report.program().as_str_name().to_ascii_lowercase()).or_default();
@@ -107,11 +109,11 @@ impl Summary {
         }
         self.segments.push(SegmentSummary {
             path: handle.path().display().to_string(),
-            sequence: handle.segment.file_info().segment_sequence,
-            state: STATES[state_index(&handle.segment.state())],
-            damage: damage_text(&handle.segment),
-            bytes: handle.segment.len(),
-            raw_bytes: handle.segment.blocks().iter().map(|block| u64::from(block.raw_len)).sum(),
+            sequence: handle.file_info().segment_sequence,
+            state: STATES[state_index(&handle.state())],
+            damage: handle.damage_text(),
+            bytes: handle.disk_len(),
+            raw_bytes: blocks.iter().map(|block| u64::from(block.raw_len)).sum(),
             packets: count(BlockType::PACKETS),
             events: count(BlockType::EVENTS),
             accounted,

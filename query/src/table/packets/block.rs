@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kcap_dissect::attribute::PacketFacts;
 use kcap_dissect::{Decoded, Direction, decode, flow_id};
-use kcap_format::{BlockEntry, PacketBatch, PacketId};
+use kcap_format::{BlockEntry, PacketBatch, PacketColumns, PacketId};
 
 use super::needs::Needs;
 use crate::error::Result;
@@ -40,22 +40,28 @@ impl PacketBlock {
         needs: Needs,
     ) -> Result<Option<Self>> {
         let handle = &library.recordings[recording].segments[position];
-        let Some(batch) = handle.block_packets(entry, needs.columns)? else { return Ok(None) };
+        // Packets of imported files are read at once: what takes time is to find where they begin.
+        let columns = match handle.import() {
+            Some(_) if needs.payload => needs.columns | PacketColumns::PAYLOAD,
+            _ => needs.columns,
+        };
+        let Some(packets) = handle.block_packets(entry, columns)? else { return Ok(None) };
+        let batch = packets.batch;
         let mut block = Self {
             library: Arc::clone(library),
             recording,
             position,
             entry: *entry,
-            capture_id: uuid_text(&handle.segment.file_info().capture_id),
+            capture_id: uuid_text(&handle.file_info().capture_id),
             batch,
-            decoded: Vec::new(),
+            decoded: packets.decoded,
             duplicate_of: Vec::new(),
             peer_cookie: Vec::new(),
             owners: None,
             ends: Vec::new(),
             peers: Vec::new(),
         };
-        if needs.decode {
+        if needs.decode && block.decoded.len() != block.batch.len {
             let headers = &block.batch;
             block.decoded = (0..headers.len)
                 .map(|row| {
@@ -73,6 +79,9 @@ impl PacketBlock {
 
     /// Reads the payload, which only blocks that give rows need. Damaged payloads are none.
     pub(super) fn read_payload(&mut self) -> Result<()> {
+        if self.is_import() {
+            return Ok(());
+        }
         if let Some(batch) = self.handle().block_payloads(&self.entry)? {
             self.batch.payload = batch.payload;
             self.batch.payload_len = batch.payload_len;
@@ -119,6 +128,12 @@ impl PacketBlock {
         self.batch.len == 0
     }
 
+    /// Whether the packets come from a capture file of another program: they have no owners and no second copies.
+    #[must_use]
+    pub fn is_import(&self) -> bool {
+        self.handle().import().is_some()
+    }
+
     /// The segment of the block.
     #[must_use]
     pub fn handle(&self) -> &SegmentHandle {
@@ -140,7 +155,7 @@ impl PacketBlock {
     /// The id of a row.
     #[must_use]
     pub fn packet_id(&self, row: usize) -> u64 {
-        let sequence = self.handle().segment.file_info().segment_sequence;
+        let sequence = self.handle().file_info().segment_sequence;
         PacketId::new(sequence, self.entry.sequence, u32::try_from(row).unwrap_or(u32::MAX)).as_u64()
     }
 

@@ -58,7 +58,7 @@ pub(super) fn columns() -> Vec<PacketColumn> {
     vec![
         read(PacketColumns::TIME, Column::timestamp("ts", "When the packet passed the hook", |block: &PacketBlock, row| block.realtime_ns(row)).required()),
         nothing(Column::number::<UInt64Type>("packet_id", "Names the record in its recording: segment, block, row", |block: &PacketBlock, row| Some(block.packet_id(row))).required()),
-        nothing(Column::number::<UInt64Type>("segment", "Sequence number of the segment", |block: &PacketBlock, _| Some(block.handle().segment.file_info().segment_sequence)).required()),
+        nothing(Column::number::<UInt64Type>("segment", "Sequence number of the segment", |block: &PacketBlock, _| Some(block.handle().file_info().segment_sequence)).required()),
         read(PacketColumns::DIRECTION, Column::enumeration("direction", &DIRECTIONS, "ingress (arriving), egress (leaving), unknown in imported captures", |block: &PacketBlock, row| Some(match block.direction(row) { Direction::Unknown => 0, Direction::Ingress => 1, Direction::Egress => 2 })).required()),
         read(PacketColumns::INTERFACE_INDEX, Column::number::<UInt32Type>("interface_index", "Index of the interface in its network namespace; see `interfaces`", |block: &PacketBlock, row| Some(block.batch.interface_index[row])).required()),
         read(PacketColumns::LINK_TYPE, Column::number::<UInt16Type>("link_type", "LINKTYPE of the captured bytes, as in pcap; 101: they begin with the IP header", |block: &PacketBlock, row| Some(block.batch.link_type[row])).required()),

@@ -14,7 +14,7 @@ use super::needs::Needs;
 use super::pipeline::Pipeline;
 use super::ranges::BlockRange;
 use crate::error::Result;
-use crate::source::{Library, Recording};
+use crate::source::{Library, Recording, SegmentHandle};
 
 /// Most blocks that are open at once. A recording that overlaps more than this is not wholly in order.
 const OPEN_BLOCKS_MAX: usize = 64;
@@ -60,13 +60,13 @@ impl OrderedPackets {
     /// When a segment's clock cannot be read.
     pub fn new(library: &Arc<Library>, needs: Needs) -> Result<Self> {
         let lanes = library.recordings.iter().map(|recording| {
-            let ranges = recording.segments.iter().map(|handle| BlockRange {
-                segment: handle.path().to_owned(),
-                blocks: 0..handle.segment.blocks().len(),
-            });
-            let ranges: Vec<_> = ranges.collect();
+            let range = |handle: &SegmentHandle| {
+                let blocks = 0..handle.all_blocks()?.len();
+                Ok(BlockRange { segment: handle.path().to_owned(), blocks, step: 1 })
+            };
+            let ranges: Vec<_> = recording.segments.iter().map(range).collect::<Result<_>>()?;
             Ok(Lane {
-                pipeline: Pipeline::new(library, &ranges, needs),
+                pipeline: Pipeline::new(library, &ranges, needs)?,
                 earliest_ns: earliest_times(recording)?,
             })
         });
@@ -135,7 +135,7 @@ fn earliest_times(recording: &Recording) -> Result<VecDeque<i64>> {
     for handle in &recording.segments {
         let clock = handle.clock()?;
         let earliest = |block: &BlockEntry| clock.range(block.first_time_ns, block.last_time_ns).0;
-        times.extend(handle.blocks(BlockType::PACKETS).map(earliest));
+        times.extend(handle.blocks(BlockType::PACKETS)?.map(earliest));
     }
     let mut earliest = i64::MAX;
     for time in times.iter_mut().rev() {

@@ -6,6 +6,7 @@
 //! packets. So a packet counts once or twice however the scan is cut.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 
 use kcap_dissect::Direction;
@@ -16,7 +17,7 @@ use super::block::PacketBlock;
 use super::needs::Needs;
 use super::ranges::BlockRange;
 use crate::error::Result;
-use crate::source::Library;
+use crate::source::{Library, SegmentHandle};
 
 /// How long after matching began arrivals are passed over: they may have left before it began. Where packets look wholly
 /// alike, such an arrival would take the departure of the next one, and at the end an arrival would have none and count
@@ -25,16 +26,29 @@ const WARM_UP_NS: u64 = 1_000_000;
 /// Rows before a partition's first packet with which matching begins at most: in local traffic every other row leaves, and
 /// the matcher keeps so many of those.
 const ROWS_BEFORE_MAX: u64 = 2 * WAITING_MAX as u64;
+/// Blocks of an imported file before those of packets.
+const IMPORTED_BEFORE: usize = 1;
 /// Most blocks that are read ahead, and kept, for the other end of a packet.
 const BLOCKS_AHEAD_MAX: usize = 16;
 
-/// A block to read.
+/// Something to read.
 #[derive(Clone, Debug)]
 struct Step {
     place: (usize, usize),
-    entry: BlockEntry,
-    /// Whether its rows are wanted, or only what they tell of others.
-    wanted: bool,
+    what: What,
+}
+
+#[derive(Clone, Debug)]
+enum What {
+    /// A block.
+    Block {
+        entry: BlockEntry,
+        /// Whether its rows are wanted, or only what they tell of others.
+        wanted: bool,
+    },
+    /// Blocks of a capture file of another program, by their places. They are looked for one after the other, so that the
+    /// first rows come before the last block is found.
+    Imported { blocks: Range<usize>, step: usize },
 }
 
 /// The blocks of a partition, one after the other.
@@ -59,12 +73,14 @@ pub struct Pipeline {
 
 impl Pipeline {
     /// A pipeline over ranges of blocks, in their order.
-    #[must_use]
-    pub fn new(library: &Arc<Library>, ranges: &[BlockRange], needs: Needs) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// When a capture file of another program cannot be read.
+    pub fn new(library: &Arc<Library>, ranges: &[BlockRange], needs: Needs) -> Result<Self> {
+        Ok(Self {
             library: Arc::clone(library),
             needs,
-            steps: steps(library, ranges, needs),
+            steps: steps(library, ranges, needs)?,
             matcher: DuplicateMatcher::default(),
             waiting: VecDeque::new(),
             warm_ns: 0,
@@ -72,7 +88,7 @@ impl Pipeline {
             recording: None,
             blocks_read: 0,
             rows_decoded: 0,
-        }
+        })
     }
 
     /// The next block, complete. Damaged blocks are passed over, and noted in their segment.
@@ -91,9 +107,28 @@ impl Pipeline {
                 }
                 return Ok(Some(block));
             }
-            let Some(step) = self.steps.pop_front() else { return Ok(None) };
-            self.read(&step)?;
+            let Some(Step { place, what }) = self.steps.pop_front() else { return Ok(None) };
+            match what {
+                What::Block { entry, wanted } => self.read(place, &entry, wanted)?,
+                What::Imported { blocks, step } => {
+                    let Some(entry) = self.imported(place, blocks.start)? else { continue };
+                    let next = blocks.start.saturating_add(step);
+                    if next < blocks.end {
+                        let what = What::Imported { blocks: next..blocks.end, step };
+                        self.steps.push_front(Step { place, what });
+                    }
+                    self.read(place, &entry, true)?;
+                }
+            }
         }
+    }
+
+    /// The block of packets at a place in a capture file of another program; `None` behind the last.
+    fn imported(&self, (recording, position): (usize, usize), place: usize) -> Result<Option<BlockEntry>> {
+        let handle = &self.library.recordings[recording].segments[position];
+        // Before the blocks of packets is the one that describes the interfaces.
+        let number = place.saturating_sub(IMPORTED_BEFORE);
+        Ok(handle.import().map(|file| file.chunk(number)).transpose()?.flatten())
     }
 
     /// Whether nothing more can be learned of the oldest block that waits.
@@ -101,29 +136,30 @@ impl Pipeline {
         let Some((first, wanted)) = self.waiting.front() else { return false };
         !wanted
             || !self.needs.peer
+            || first.is_import()
             || self.steps.is_empty()
             || self.waiting.len() > BLOCKS_AHEAD_MAX
             || self.reached_ns > first.entry().last_time_ns.saturating_add(WINDOW_NS)
             || self.recording != self.steps.front().map(|step| step.place.0)
     }
 
-    fn read(&mut self, step: &Step) -> Result<()> {
-        if self.recording != Some(step.place.0) {
+    fn read(&mut self, place: (usize, usize), entry: &BlockEntry, wanted: bool) -> Result<()> {
+        if self.recording != Some(place.0) {
             // Cookies and clocks of another recording say nothing about this one.
             self.matcher = DuplicateMatcher::default();
-            self.recording = Some(step.place.0);
+            self.recording = Some(place.0);
             // A wanted block that comes first is the first of the recording.
-            self.warm_ns = if step.wanted { 0 } else { step.entry.first_time_ns.saturating_add(WARM_UP_NS) };
+            self.warm_ns = if wanted { 0 } else { entry.first_time_ns.saturating_add(WARM_UP_NS) };
         }
         self.blocks_read += 1;
-        self.reached_ns = step.entry.last_time_ns;
-        let read = PacketBlock::read(&self.library, step.place, &step.entry, self.needs)?;
+        self.reached_ns = entry.last_time_ns;
+        let read = PacketBlock::read(&self.library, place, entry, self.needs)?;
         let Some(mut block) = read else { return Ok(()) };
         self.rows_decoded += block.decoded.len();
-        if self.needs.duplicates {
+        if self.needs.duplicates && !block.is_import() {
             self.find_copies(&mut block);
         }
-        self.waiting.push_back((block, step.wanted));
+        self.waiting.push_back((block, wanted));
         Ok(())
     }
 
@@ -165,44 +201,58 @@ impl Pipeline {
 }
 
 /// The blocks to read, in the order of recording: those of the ranges, and their neighbours as far as they are needed.
-fn steps(library: &Library, ranges: &[BlockRange], needs: Needs) -> VecDeque<Step> {
+fn steps(library: &Library, ranges: &[BlockRange], needs: Needs) -> Result<VecDeque<Step>> {
     // A neighbour of one range may lie in another one. It must be read once, and then it is wanted.
     let mut steps = BTreeMap::new();
     let mut neighbours = Vec::new();
     for range in ranges {
         let Some(place) = library.find(&range.segment) else { continue };
-        let blocks = &library.recordings[place.0].segments[place.1].segment.blocks()[range.blocks.clone()];
-        for entry in packets(blocks) {
-            steps.insert((place, entry.sequence), Step { place, entry: *entry, wanted: true });
+        let handle = &library.recordings[place.0].segments[place.1];
+        if handle.import().is_some() {
+            let blocks = range.blocks.start.max(IMPORTED_BEFORE)..range.blocks.end;
+            let sequence = u32::try_from(blocks.start).unwrap_or(u32::MAX);
+            steps
+                .insert((place, sequence), Step { place, what: What::Imported { blocks, step: range.step } });
+            continue;
+        }
+        let blocks = handle.all_blocks()?;
+        for entry in packets(&blocks[range.blocks.clone()]).step_by(range.step) {
+            let what = What::Block { entry: *entry, wanted: true };
+            steps.insert((place, entry.sequence), Step { place, what });
         }
         if needs.duplicates {
-            neighbours.extend(before(library, place, range.blocks.start));
+            neighbours.extend(before(library, place, range.blocks.start)?);
         }
         if needs.peer {
-            neighbours.extend(after(library, place, range.blocks.end));
+            neighbours.extend(after(library, place, range.blocks.end)?);
         }
     }
-    for step in neighbours {
-        steps.entry((step.place, step.entry.sequence)).or_insert(step);
+    for (place, entry) in neighbours {
+        let what = What::Block { entry, wanted: false };
+        steps.entry((place, entry.sequence)).or_insert(Step { place, what });
     }
-    steps.into_values().collect()
+    Ok(steps.into_values().collect())
 }
+
+/// A block of packets and the place of its segment.
+type Placed = ((usize, usize), BlockEntry);
 
 fn packets(blocks: &[BlockEntry]) -> impl DoubleEndedIterator<Item = &BlockEntry> {
     blocks.iter().filter(|entry| entry.block_type == BlockType::PACKETS)
 }
 
 /// The blocks just before one.
-fn before(library: &Library, (recording, position): (usize, usize), start: usize) -> Vec<Step> {
+fn before(library: &Library, (recording, position): (usize, usize), start: usize) -> Result<Vec<Placed>> {
     let segments = &library.recordings[recording].segments;
-    let blocks = segments[position].segment.blocks();
+    let blocks = segments[position].all_blocks()?;
     let Some(first_ns) = packets(&blocks[start..]).next().map(|entry| entry.first_time_ns) else {
-        return Vec::new();
+        return Ok(Vec::new());
     };
     let here = packets(&blocks[..start]).rev().map(|entry| ((recording, position), entry));
-    let earlier = (0..position).rev().flat_map(|position| {
-        packets(segments[position].segment.blocks()).rev().map(move |entry| ((recording, position), entry))
-    });
+    let all: Vec<_> = segments.iter().map(SegmentHandle::all_blocks).collect::<Result<_>>()?;
+    let earlier = (0..position)
+        .rev()
+        .flat_map(|position| packets(all[position]).rev().map(move |entry| ((recording, position), entry)));
     let near = |entry: &BlockEntry| entry.last_time_ns.saturating_add(WINDOW_NS) >= first_ns;
     let mut rows = 0;
     let mut are_few = |entry: &BlockEntry| {
@@ -210,27 +260,29 @@ fn before(library: &Library, (recording, position): (usize, usize), start: usize
         rows += u64::from(entry.record_count);
         are_few
     };
-    here.chain(earlier)
+    Ok(here
+        .chain(earlier)
         .take_while(|(_, entry)| near(entry) && are_few(entry))
-        .map(|(place, entry)| Step { place, entry: *entry, wanted: false })
-        .collect()
+        .map(|(place, entry)| (place, *entry))
+        .collect())
 }
 
 /// The blocks just after one.
-fn after(library: &Library, (recording, position): (usize, usize), end: usize) -> Vec<Step> {
+fn after(library: &Library, (recording, position): (usize, usize), end: usize) -> Result<Vec<Placed>> {
     let segments = &library.recordings[recording].segments;
-    let blocks = segments[position].segment.blocks();
+    let blocks = segments[position].all_blocks()?;
     let Some(last_ns) = packets(&blocks[..end]).map(|entry| entry.last_time_ns).max() else {
-        return Vec::new();
+        return Ok(Vec::new());
     };
     let here = packets(&blocks[end..]).map(|entry| ((recording, position), entry));
-    let later = (position + 1..segments.len()).flat_map(|position| {
-        packets(segments[position].segment.blocks()).map(move |entry| ((recording, position), entry))
-    });
+    let all: Vec<_> = segments.iter().map(SegmentHandle::all_blocks).collect::<Result<_>>()?;
+    let later = (position + 1..segments.len())
+        .flat_map(|position| packets(all[position]).map(move |entry| ((recording, position), entry)));
     let near = |entry: &BlockEntry| entry.first_time_ns <= last_ns.saturating_add(WINDOW_NS);
-    here.chain(later)
+    Ok(here
+        .chain(later)
         .take_while(|(_, entry)| near(entry))
         .take(BLOCKS_AHEAD_MAX)
-        .map(|(place, entry)| Step { place, entry: *entry, wanted: false })
-        .collect()
+        .map(|(place, entry)| (place, *entry))
+        .collect())
 }

@@ -149,7 +149,7 @@ impl ExecutionPlan for PacketScan {
         let mut builder = RecordBatchReceiverStreamBuilder::new(self.schema(), BATCHES_WAITING_MAX);
         let mut all: Vec<_> = columns().into_iter().map(Some).collect();
         let reader = PartitionReader {
-            pipeline: Pipeline::new(&self.library, &self.settings.partitions[partition], self.needs),
+            pipeline: Pipeline::new(&self.library, &self.settings.partitions[partition], self.needs)?,
             columns: self
                 .settings
                 .projection
