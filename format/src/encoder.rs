@@ -2,7 +2,7 @@
 
 use crate::batch::PacketBatch;
 use crate::compression::{Compression, Effort};
-use crate::header::{BlockType, Codec, block_flags};
+use crate::header::{BlockType, CIPHER_NONE, Codec, block_flags};
 use crate::messages;
 use crate::packets::{self, PacketEncoder};
 use crate::proto;
@@ -37,6 +37,8 @@ pub struct EncodedBlock {
     pub(crate) codec: Codec,
     /// Of packets: the checksum of the payload's directory.
     pub(crate) directory_crc: u32,
+    /// Of `payload`; [`CIPHER_NONE`] where the writer is to encrypt it.
+    pub(crate) cipher: u8,
     /// Length of the longest message, 0 for packets: checked when the block is written.
     pub(crate) message_len_max: usize,
 }
@@ -56,6 +58,7 @@ impl BlockEncoder {
         EncodedBlock {
             block_type: BlockType::PACKETS,
             directory_crc: packets::directory_crc(&payload).unwrap_or(0),
+            cipher: CIPHER_NONE,
             payload,
             raw_len: saturate(batch.raw_len()),
             record_count: saturate(batch.len),
@@ -117,6 +120,7 @@ impl BlockEncoder {
             flags: block_flags::CRITICAL,
             codec,
             directory_crc: 0,
+            cipher: CIPHER_NONE,
             message_len_max,
         }
     }

@@ -74,12 +74,46 @@ pub enum Error {
         /// Where such records are.
         wanted: &'static str,
     },
+    /// The records are encrypted, and no identity was given that they are encrypted to.
+    #[error("{}: encrypted{}", path.display(), encrypted_advice(*identity_given))]
+    Encrypted {
+        /// The file.
+        path: PathBuf,
+        /// Whether some identity was given.
+        identity_given: bool,
+    },
+    /// Not a public key to encrypt to.
+    #[error("{text}: {what}")]
+    Recipient {
+        /// What was given.
+        text: String,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// Not a file of secret keys.
+    #[error("{}: {}{what}", path.display(), line.map(|line| format!("line {line}: ")).unwrap_or_default())]
+    Identity {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: Option<usize>,
+        /// What is wrong with it.
+        what: &'static str,
+    },
     /// An earlier write failed, so nothing may follow it.
     #[error("{}: an earlier write failed; begin another segment", path.display())]
     Poisoned {
         /// The file.
         path: PathBuf,
     },
+}
+
+fn encrypted_advice(identity_given: bool) -> &'static str {
+    if identity_given {
+        ", and for other recipients than the identity given; give --identity the identity file of one of them"
+    } else {
+        "; give --identity FILE with the age identity of one of its recipients"
+    }
 }
 
 /// A result with this crate's [`Error`].

@@ -30,6 +30,8 @@ impl BlockType {
     pub const INDEX: Self = Self(7);
     /// Entries of all blocks, counts and digest; the last block of a sealed segment.
     pub const SEAL: Self = Self(8);
+    /// The segment's key, encrypted to its recipients.
+    pub const KEY: Self = Self(9);
 
     /// The name in `spec/segment.md`, or `None` for types of later versions.
     #[must_use]
@@ -43,6 +45,7 @@ impl BlockType {
             Self::LOSS => "LOSS",
             Self::INDEX => "INDEX",
             Self::SEAL => "SEAL",
+            Self::KEY => "KEY",
             _ => return None,
         })
     }
@@ -87,8 +90,11 @@ impl Codec {
     }
 }
 
-/// Cipher id of bytes that are not encrypted; all others are reserved.
+/// Cipher id of bytes that are not encrypted.
 pub(crate) const CIPHER_NONE: u8 = 0;
+/// Cipher id of bytes that are encrypted with ChaCha20-Poly1305 (RFC 8439) and the key of the KEY blocks; all others are
+/// reserved.
+pub(crate) const CIPHER_CHACHA20_POLY1305: u8 = 1;
 
 /// Where each field begins, in bytes; each is the one before plus its length.
 mod at {

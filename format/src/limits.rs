@@ -56,6 +56,21 @@ pub const MESSAGES_RAW_LEN_MAX: u32 = 2 << 20;
 /// Bytes of messages at which `split_events` begins another block.
 pub const MESSAGES_RAW_LEN_TARGET: usize = 512 << 10;
 
+/// Bytes that are encrypted together, and vouched for by one tag: what a reader of one column decrypts at least.
+pub const ENCRYPTED_CHUNK_LEN: usize = 16 << 10;
+
+/// Most recipients of an encrypted segment.
+pub const RECIPIENT_COUNT_MAX: u64 = 64;
+
+/// Most bytes of a KEY block's payload: the key, encrypted to all recipients.
+pub const WRAPPED_KEY_LEN_MAX: usize = 64 << 10;
+
+/// KEY blocks that a reader tries. All hold the same key: more are there for when some are damaged.
+pub const KEY_TRY_COUNT_MAX: usize = 16;
+
+/// Longest file that is read for identities.
+pub const IDENTITY_FILE_LEN_MAX: u64 = 1 << 20;
+
 /// Bytes whose checksum a reader computes to find whole blocks behind damage, as a multiple of the file's length.
 /// Twice what the damage of a file that a writer made can ask for.
 pub const SEARCH_CHECKED_FILE_LENS_MAX: u64 = 2;

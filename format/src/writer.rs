@@ -2,8 +2,11 @@
 
 use crate::checksum;
 use crate::encoder::{BlockEncoder, EncodedBlock};
+use crate::encryption::{Recipient, SegmentKey, encrypted_len, is_secret};
 use crate::error::{Error, Result, check_limit};
-use crate::header::{BLOCK_HEADER_LEN, BlockHeader, BlockType, CIPHER_NONE, Codec, block_flags};
+use crate::header::{
+    BLOCK_HEADER_LEN, BlockHeader, BlockType, CIPHER_CHACHA20_POLY1305, CIPHER_NONE, Codec, block_flags,
+};
 use crate::index::{BlockEntry, Index, Seal};
 use crate::limits::{
     BLOCK_ALIGNMENT, BLOCK_RAW_LEN_MAX, BLOCK_RECORD_COUNT_MAX, BLOCK_STORED_LEN_MAX, FORMAT_VERSION,
@@ -30,6 +33,20 @@ pub struct SegmentWriter<S: Storage> {
     padding_len: usize,
     digest: blake3::Hasher,
     poisoned: bool,
+    encryption: Option<Encryption>,
+}
+
+/// What a writer needs to encrypt. It is gone when the segment ends.
+struct Encryption {
+    key: SegmentKey,
+    /// The KEY block.
+    block: EncodedBlock,
+    /// Whether another KEY block is to come before the next block.
+    is_due: bool,
+    /// Whether there is a block that needs the key.
+    is_used: bool,
+    /// The encrypted payload.
+    buffer: Vec<u8>,
 }
 
 impl<S: Storage> SegmentWriter<S> {
@@ -38,6 +55,16 @@ impl<S: Storage> SegmentWriter<S> {
     /// # Errors
     /// [`Error::Io`] when the storage fails, [`Error::Limit`] when `file` is too large.
     pub fn create(storage: S, file: &proto::FileInfo) -> Result<Self> {
+        Self::create_encrypted(storage, file, &[])
+    }
+
+    /// As [`Self::create`]; packets, events and snapshots are encrypted to the recipients. Only they can read them:
+    /// this writer's key is overwritten when the segment ends. With no recipient, nothing is encrypted.
+    ///
+    /// # Errors
+    /// As [`Self::create`]; [`Error::Limit`] for too many recipients.
+    pub fn create_encrypted(storage: S, file: &proto::FileInfo, recipients: &[Recipient]) -> Result<Self> {
+        let encryption = if recipients.is_empty() { None } else { Some(Encryption::new(recipients)?) };
         let mut writer = Self {
             storage,
             segment_id: uuid::Uuid::new_v4().into_bytes(),
@@ -49,8 +76,10 @@ impl<S: Storage> SegmentWriter<S> {
             padding_len: 0,
             digest: blake3::Hasher::new(),
             poisoned: false,
+            encryption,
         };
         writer.append(&BlockEncoder::new().file(file))?;
+        writer.write_key()?;
         Ok(writer)
     }
 
@@ -63,13 +92,28 @@ impl<S: Storage> SegmentWriter<S> {
     pub fn append(&mut self, block: &EncodedBlock) -> Result<BlockEntry> {
         check_block(block)?;
         let index_is_due = self.entries.len() - self.indexed >= INDEX_BLOCK_COUNT;
-        // The block, the INDEX before it, and the SEAL.
-        let count = self.entries.len() as u64 + 2 + u64::from(index_is_due);
+        let key_is_due = self.encryption.as_ref().is_some_and(|encryption| encryption.is_due || index_is_due);
+        // The block, what comes before it, and the SEAL.
+        let count = self.entries.len() as u64 + 2 + u64::from(index_is_due) + u64::from(key_is_due);
         check_limit("the number of blocks", count, SEGMENT_BLOCK_COUNT_MAX.into())?;
+        if self.encrypts(block) {
+            let stored_len = encrypted_len(block.payload.len()) as u64;
+            check_limit("the stored length of a block", stored_len, BLOCK_STORED_LEN_MAX.into())?;
+        }
+        if key_is_due {
+            self.write_key()?;
+        }
         if index_is_due {
             self.write_index()?;
         }
-        self.write(block)
+        let entry = self.write(block)?;
+        if let Some(encryption) = &mut self.encryption
+            && is_secret(block.block_type)
+        {
+            // The first block that needs the key has one on either side, so that no damage in one place costs all.
+            encryption.is_due = !std::mem::replace(&mut encryption.is_used, true);
+        }
+        Ok(entry)
     }
 
     /// Makes everything that was appended survive a crash.
@@ -149,10 +193,40 @@ impl<S: Storage> SegmentWriter<S> {
         Ok(())
     }
 
+    /// Writes the KEY block, if the segment has one.
+    fn write_key(&mut self) -> Result<()> {
+        let Some(encryption) = &mut self.encryption else { return Ok(()) };
+        encryption.is_due = false;
+        let block = encryption.block.clone();
+        self.write(&block).map(drop)
+    }
+
+    fn encrypts(&self, block: &EncodedBlock) -> bool {
+        self.encryption.is_some() && is_secret(block.block_type) && block.cipher == CIPHER_NONE
+    }
+
     fn write(&mut self, block: &EncodedBlock) -> Result<BlockEntry> {
-        let mut header = BlockHeader {
+        let mut header = self.header(block);
+        if !self.encrypts(block) {
+            header.payload_crc = checksum::crc32c(&block.payload);
+            return self.write_stored(&mut header, &block.payload);
+        }
+        let Some(mut encryption) = self.encryption.take() else { unreachable!("it is what encrypts") };
+        header.cipher = CIPHER_CHACHA20_POLY1305;
+        header.stored_len = encrypted_len(block.payload.len()) as u32;
+        // The sequence is another one for each block of this key.
+        encryption.key.encrypt(&header, header.sequence, &block.payload, &mut encryption.buffer);
+        header.payload_crc = checksum::crc32c(&encryption.buffer);
+        let written = self.write_stored(&mut header, &encryption.buffer);
+        self.encryption = Some(encryption);
+        written
+    }
+
+    /// The header of the next block, without its checksums.
+    fn header(&self, block: &EncodedBlock) -> BlockHeader {
+        BlockHeader {
             header_crc: 0,
-            payload_crc: checksum::crc32c(&block.payload),
+            payload_crc: 0,
             segment_id: self.segment_id,
             offset: self.len,
             synced_offset: self.synced_len,
@@ -165,24 +239,27 @@ impl<S: Storage> SegmentWriter<S> {
             block_type: block.block_type,
             flags: block.flags,
             codec: block.codec as u8,
-            cipher: CIPHER_NONE,
+            cipher: block.cipher,
             version: FORMAT_VERSION,
             header_len: BLOCK_HEADER_LEN as u16,
             directory_crc: block.directory_crc,
-        };
+        }
+    }
+
+    fn write_stored(&mut self, header: &mut BlockHeader, payload: &[u8]) -> Result<BlockEntry> {
         let head = header.encode();
         let padding = &PADDING[..std::mem::take(&mut self.padding_len)];
-        for bytes in [padding, &head, &block.payload] {
+        for bytes in [padding, &head, payload] {
             if !bytes.is_empty() {
                 self.guard(|writer| writer.storage.append(bytes))?;
             }
         }
         self.len = header.next_offset();
         self.padding_len = (self.len - header.payload_end()) as usize;
-        for bytes in [&head[..], &block.payload, &PADDING[..self.padding_len]] {
+        for bytes in [&head[..], payload, &PADDING[..self.padding_len]] {
             self.digest.update(bytes);
         }
-        let entry = BlockEntry::of(&header);
+        let entry = BlockEntry::of(header);
         self.entries.push(entry);
         Ok(entry)
     }
@@ -200,6 +277,14 @@ impl<S: Storage> SegmentWriter<S> {
     }
 }
 
+impl Encryption {
+    fn new(recipients: &[Recipient]) -> Result<Self> {
+        let (key, wrapped) = SegmentKey::generate(recipients)?;
+        let block = own_block(BlockType::KEY, wrapped, 1);
+        Ok(Self { key, block, is_due: false, is_used: false, buffer: Vec::new() })
+    }
+}
+
 /// What fills the gap between a payload and the next block.
 const PADDING: [u8; BLOCK_ALIGNMENT as usize] = [0; BLOCK_ALIGNMENT as usize];
 
@@ -214,6 +299,7 @@ fn own_block(block_type: BlockType, payload: Vec<u8>, record_count: usize) -> En
         flags: block_flags::CRITICAL,
         codec: Codec::Stored,
         directory_crc: 0,
+        cipher: CIPHER_NONE,
         message_len_max: 0,
     }
 }

@@ -49,6 +49,16 @@ impl From<&BlockHeader> for Stated {
     }
 }
 
+/// How many bytes of a payload [`decode`] looks at for these columns. `prefix` holds the directory at least.
+pub(crate) fn prefix_len(prefix: &[u8], stated: Stated, columns: PacketColumns) -> Result<usize, Fault> {
+    let directory = Directory::parse(prefix, stated.directory_crc)?;
+    Ok(directory.prefix_len(|id| match id {
+        section::HEADER => columns.intersects(PacketColumns::HEADER),
+        section::PAYLOAD => columns.intersects(PacketColumns::PAYLOAD),
+        _ => true,
+    }))
+}
+
 /// Fills the wanted columns of `batch` and empties all others.
 pub(crate) fn decode(
     payload: &[u8],

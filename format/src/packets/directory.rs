@@ -26,6 +26,10 @@ pub(super) struct Section {
     pub(super) crc: u32,
 }
 
+/// Most bytes of a directory.
+pub(crate) const DIRECTORY_LEN_MAX: usize =
+    DIRECTORY_FIXED_LEN + SECTION_COUNT_MAX as usize * SECTION_ENTRY_LEN;
+
 /// Bytes of a directory with this many sections.
 pub(super) fn directory_len(section_count: usize) -> usize {
     DIRECTORY_FIXED_LEN + section_count * SECTION_ENTRY_LEN
@@ -99,6 +103,13 @@ impl<'a> Directory<'a> {
             return Err(Fault::Corrupt("more packets than a block may have"));
         }
         Ok(Self { row_count, class_count, entries: &directory[DIRECTORY_FIXED_LEN..], body })
+    }
+
+    /// Bytes of the payload up to the end of the last section whose number is wanted.
+    pub(super) fn prefix_len(&self, is_wanted: impl Fn(u16) -> bool) -> usize {
+        let wanted = self.sections().filter(|section| is_wanted(section.id));
+        let ends = wanted.map(|section| section.offset as usize + section.stored_len as usize);
+        DIRECTORY_FIXED_LEN + self.entries.len() + ends.max().unwrap_or(0)
     }
 
     /// All sections, in their order in the block.

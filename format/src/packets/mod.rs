@@ -20,8 +20,8 @@ mod hostile_tests;
 mod integers;
 
 pub use columns::PacketColumns;
-pub(crate) use decode::decode;
-pub(crate) use directory::directory_crc;
+pub(crate) use decode::{decode, prefix_len};
+pub(crate) use directory::{DIRECTORY_LEN_MAX, directory_crc};
 pub(crate) use encode::PacketEncoder;
 
 /// Numbers of the sections; never reused.

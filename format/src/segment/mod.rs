@@ -1,6 +1,7 @@
 //! Reading a segment.
 
 mod block;
+mod plain;
 mod read;
 mod scan;
 mod sealed;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 
 pub use block::DamagedRange;
 
+use crate::encryption::{Identities, SegmentKey};
 use crate::error::{Error, Fault, Result};
 use crate::header::{BlockHeader, BlockType};
 use crate::index::{BlockEntry, Seal};
@@ -34,18 +36,26 @@ pub enum ReadMode {
 }
 
 /// How to open a segment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct ReadOptions {
     /// How damage is taken.
     pub mode: ReadMode,
+    /// Whose keys encrypted blocks are read with.
+    pub identities: Identities,
 }
 
 impl ReadOptions {
     /// Options with this mode.
     #[must_use]
     pub fn with_mode(mode: ReadMode) -> Self {
-        Self { mode }
+        Self { mode, ..Self::default() }
+    }
+
+    /// The same options with these identities.
+    #[must_use]
+    pub fn with_identities(self, identities: Identities) -> Self {
+        Self { identities, ..self }
     }
 }
 
@@ -87,6 +97,9 @@ struct Inner {
     synced_offset: u64,
     damage: Vec<DamagedRange>,
     sealed_len: u64,
+    /// Of an encrypted segment, for one of its recipients.
+    key: Option<SegmentKey>,
+    identity_given: bool,
 }
 
 impl Segment {
@@ -136,7 +149,10 @@ impl Segment {
             synced_offset: scan.synced_offset,
             damage: scan.damage,
             sealed_len: scan.sealed_len,
+            key: None,
+            identity_given: !options.identities.is_empty(),
         };
+        inner.key = inner.find_key(&options.identities);
         match inner.read_file_info() {
             Ok(file_info) => inner.file_info = file_info,
             Err(_) if options.mode == ReadMode::Salvage => {}

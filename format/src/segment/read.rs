@@ -5,12 +5,13 @@ use std::borrow::Cow;
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
 
 use super::block::check_payload;
+use super::plain::{PLAIN, check_cipher};
 use super::{Inner, Segment};
 use crate::batch::PacketBatch;
 use crate::compression::decompress;
 use crate::encoder::EncodedBlock;
 use crate::error::{Error, Fault, Result};
-use crate::header::{BlockHeader, BlockType, CIPHER_NONE, Codec};
+use crate::header::{BlockHeader, BlockType, Codec};
 use crate::index::BlockEntry;
 use crate::limits::MESSAGES_RAW_LEN_MAX;
 use crate::packets::{self, PacketColumns};
@@ -21,7 +22,7 @@ impl Segment {
     ///
     /// # Errors
     /// [`Error::Corrupt`] when the bytes are not those that were written, [`Error::Unsupported`] when a later version
-    /// wrote them, [`Error::WrongBlockType`] when the block holds none.
+    /// wrote them, [`Error::Encrypted`] when they are for others, [`Error::WrongBlockType`] when the block holds none.
     pub fn packets(&self, block: &BlockEntry, columns: PacketColumns) -> Result<PacketBatch> {
         let mut batch = PacketBatch::default();
         self.packets_into(block, columns, &mut batch)?;
@@ -41,9 +42,18 @@ impl Segment {
         batch.clear();
         expect_type(block, &[BlockType::PACKETS], "PACKETS blocks")?;
         let (header, payload) = self.0.payload(block)?;
-        check_readable(&header)
-            .and_then(|()| packets::decode(payload, (&header).into(), columns, batch))
-            .map_err(|fault| self.0.fault(block, fault))
+        let stated = (&header).into();
+        let decoded = match self.0.key_of(block, &header)? {
+            None => packets::decode(payload, stated, columns, batch),
+            Some(key) => PLAIN.with_borrow_mut(|plain| {
+                plain.clear();
+                key.decrypt(&header, payload, packets::DIRECTORY_LEN_MAX, plain)?;
+                let len = packets::prefix_len(plain, stated, columns)?;
+                key.decrypt(&header, payload, len, plain)?;
+                packets::decode(plain, stated, columns, batch)
+            }),
+        };
+        decoded.map_err(|fault| self.0.fault(block, fault))
     }
 
     /// The packets of many blocks, decoded on all processors, in the order of the blocks.
@@ -129,8 +139,8 @@ impl Segment {
     pub(crate) fn encoded_block(&self, block: &BlockEntry) -> Result<EncodedBlock> {
         let (header, payload) = self.0.payload(block)?;
         check_payload(&header, payload)
-            .and_then(|()| check_readable(&header))
-            .and_then(|()| Codec::from_u8(header.codec))
+            .and_then(|()| check_cipher(&header))
+            .and_then(|_| Codec::from_u8(header.codec))
             .map_err(|fault| self.0.fault(block, fault))
             .map(|codec| EncodedBlock {
                 block_type: header.block_type,
@@ -142,6 +152,7 @@ impl Segment {
                 flags: header.flags,
                 codec,
                 directory_crc: header.directory_crc,
+                cipher: header.cipher,
                 message_len_max: 0,
             })
     }
@@ -160,28 +171,30 @@ impl Inner {
     /// The messages of a block with their lengths, decompressed.
     pub(super) fn raw_messages(&self, block: &BlockEntry) -> Result<(Cow<'_, [u8]>, BlockHeader)> {
         let (header, payload) = self.payload(block)?;
+        let key = self.key_of(block, &header)?;
         let read = || {
-            check_readable(&header)?;
             check_payload(&header, payload)?;
             if header.raw_len > MESSAGES_RAW_LEN_MAX {
                 return Err(Fault::Corrupt("more bytes of messages than a block may have"));
             }
             let raw_len = header.raw_len as usize;
-            Ok(match Codec::from_u8(header.codec)? {
-                Codec::Stored if payload.len() == raw_len => Cow::Borrowed(payload),
-                codec => {
-                    let mut raw = Vec::new();
-                    decompress(codec, payload, raw_len, &mut raw)?;
-                    Cow::Owned(raw)
-                }
-            })
+            let codec = Codec::from_u8(header.codec)?;
+            let decompressed = |stored: &[u8]| {
+                let mut raw = Vec::new();
+                decompress(codec, stored, raw_len, &mut raw).map(|()| Cow::Owned(raw))
+            };
+            match key {
+                None if codec == Codec::Stored && payload.len() == raw_len => Ok(Cow::Borrowed(payload)),
+                None => decompressed(payload),
+                Some(key) => PLAIN.with_borrow_mut(|plain| {
+                    plain.clear();
+                    key.decrypt(&header, payload, usize::MAX, plain)?;
+                    decompressed(plain)
+                }),
+            }
         };
         read().map(|raw| (raw, header)).map_err(|fault| self.fault(block, fault))
     }
-}
-
-fn check_readable(header: &BlockHeader) -> Result<(), Fault> {
-    if header.cipher == CIPHER_NONE { Ok(()) } else { Err(Fault::Unsupported("an unknown cipher")) }
 }
 
 fn expect_type(block: &BlockEntry, types: &[BlockType], wanted: &'static str) -> Result<()> {
