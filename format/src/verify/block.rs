@@ -34,11 +34,11 @@ pub(super) fn check(
     match read(segment, block, batch) {
         // Its bytes are as they were written; whether its records are is for one of its recipients to say.
         Err(Error::Encrypted { .. }) => Ok(()),
-        checked => checked.map_err(fault_of),
+        checked => checked.map_err(|error| fault_of(&error)),
     }
 }
 
-fn fault_of(error: Error) -> BlockFault {
+fn fault_of(error: &Error) -> BlockFault {
     match error {
         Error::Corrupt { what, .. } => BlockFault::Damaged(what),
         Error::Unsupported { what, .. } => BlockFault::Unsupported(what),
