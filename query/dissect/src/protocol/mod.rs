@@ -15,9 +15,14 @@ pub mod flow;
 pub mod http;
 pub mod icmp;
 pub mod matcher;
+pub mod mysql;
 pub mod options;
 pub mod parser;
+pub mod pgsql;
 pub mod registry;
+mod sql;
+#[cfg(test)]
+mod testing;
 pub mod time;
 pub mod tls;
 pub mod transaction;

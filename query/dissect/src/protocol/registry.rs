@@ -8,11 +8,18 @@ use toml::Table;
 use super::column::Column;
 use super::options::{CommonOptions, OptionError, OptionTable};
 use super::parser::Dissector;
-use super::{dhcpv4, dns, http, icmp, tls};
+use super::{dhcpv4, dns, http, icmp, mysql, pgsql, tls};
 
 /// All protocols, in the order of their tables' names in documentation. A new protocol is a folder and a line here.
-pub static PROTOCOLS: &[&Protocol] =
-    &[&icmp::PROTOCOL, &dhcpv4::PROTOCOL, &dns::PROTOCOL, &http::PROTOCOL, &tls::PROTOCOL];
+pub static PROTOCOLS: &[&Protocol] = &[
+    &icmp::PROTOCOL,
+    &dhcpv4::PROTOCOL,
+    &dns::PROTOCOL,
+    &http::PROTOCOL,
+    &mysql::PROTOCOL,
+    &pgsql::PROTOCOL,
+    &tls::PROTOCOL,
+];
 
 /// A protocol: its folder has one of these.
 #[derive(Debug)]

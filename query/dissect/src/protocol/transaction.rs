@@ -36,6 +36,8 @@ pub struct Transaction {
     pub request_text: Option<String>,
     /// The response as text, when option `send_response` is on.
     pub response_text: Option<String>,
+    /// Packetbeat has no documents of such a thing (a login, a closed statement): it is a row of the tables only.
+    pub table_only: bool,
     /// All else, under the names that documents have from their root: `dns.question.name`, `params`, `url.full`. Names of the
     /// fields above are not set here, save to replace what documents would have.
     pub fields: Fields,
@@ -60,6 +62,7 @@ impl Transaction {
             incomplete: None,
             request_text: None,
             response_text: None,
+            table_only: false,
             fields: Fields::new(),
         }
     }

@@ -1,0 +1,566 @@
+//! Following one connection: login, then commands and their answers.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::super::parser::{Chunk, Context, StreamParser};
+use super::super::sql::{Format, Frame, Frames, Rows};
+use super::super::{Flow, Incomplete, Message, Moment, Sender};
+use super::Options;
+use super::command::{Answer, Command};
+use super::compressed::{self, Codec};
+use super::constants::{PAYLOAD_LENGTH_MAX, marker};
+use super::detect;
+use super::report::{self, LoginAttempt, Session};
+use super::response::{Next, Response, ServerError};
+use super::statements::Statements;
+use super::view::{Greeting, Login};
+
+/// Bytes of a packet that are looked at: more than any login or error, and of queries and rows as much as is shown.
+pub(super) const PACKET_KEPT_MAX: usize = 100 * 1024;
+
+/// Commands that may wait for their answers. Clients wait for each, save those of MariaDB, which send a few at once.
+pub(super) const PENDING_MAX: usize = 256;
+
+const FORMAT: Format = Format {
+    header_length: 4,
+    body_length: |header| Some(u64::from(u32::from_le_bytes([header[0], header[1], header[2], 0]))),
+    kept_max: PACKET_KEPT_MAX,
+};
+
+/// One connection.
+pub(super) struct Connection {
+    options: Arc<Options>,
+    client: Option<Sender>,
+    phase: Phase,
+    session: Session,
+    login: Option<LoginAttempt>,
+    /// At the index of the sender.
+    sides: [Side; 2],
+    /// The commands that aren't answered yet, oldest first.
+    pending: VecDeque<Pending>,
+    statements: Statements,
+    codec: Option<Codec>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Nothing seen yet.
+    Begin,
+    /// The server has greeted.
+    Login,
+    /// The client has told its user.
+    Authenticating,
+    Commands,
+    /// What follows can't be read.
+    Opaque,
+}
+
+/// One direction.
+#[derive(Debug, Default)]
+struct Side {
+    frames: Frames,
+    /// Wrapping packets of the compressed protocol.
+    wrapped: Frames,
+    /// Whether it is known where packets begin.
+    is_synced: bool,
+    /// The last packet was as long as can be: the next one goes on with it.
+    continues: bool,
+}
+
+/// A command that waits for the rest of its answer.
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub(super) command: Command,
+    /// `None` when it wasn't seen.
+    pub(super) request: Option<Message>,
+    pub(super) response_place: Option<Message>,
+    pub(super) query: Option<String>,
+    pub(super) parameters: Option<Vec<String>>,
+    pub(super) statement_id: Option<u32>,
+    pub(super) response: Response,
+    pub(super) incomplete: Option<Incomplete>,
+    pub(super) notes: Vec<&'static str>,
+    /// It was given up, and reported: its answer is only passed over.
+    pub(super) is_reported: bool,
+}
+
+impl Connection {
+    pub(super) fn new(flow: &Arc<Flow>, options: &Arc<Options>) -> Self {
+        let side = || Side { is_synced: flow.originator_known, ..Side::default() };
+        Self {
+            options: Arc::clone(options),
+            client: flow.originator_known.then_some(Sender::Originator),
+            phase: Phase::Begin,
+            session: Session::default(),
+            login: None,
+            sides: [side(), side()],
+            pending: VecDeque::new(),
+            statements: Statements::new(options.statement_timeout_ns),
+            codec: None,
+        }
+    }
+
+    /// The client's end. Where nobody saw who connected, the port decides, then who sends commands.
+    fn client(&mut self, chunk: &Chunk<'_>, flow: &Flow) -> Sender {
+        if let Some(client) = self.client {
+            return client;
+        }
+        let ports = &self.options.common.ports;
+        let (originator, responder) =
+            (ports.contains(&flow.originator.port), ports.contains(&flow.responder.port));
+        let client = match (originator, responder) {
+            (true, false) => Sender::Responder,
+            (false, true) => Sender::Originator,
+            _ if detect::is_command(chunk.bytes) => chunk.sender,
+            _ if detect::is_greeting(chunk.bytes) => chunk.sender.other(),
+            // Not yet: packets from the middle of an answer tell nothing.
+            _ => return chunk.sender.other(),
+        };
+        self.client = Some(client);
+        client
+    }
+
+    fn plain(
+        &mut self,
+        sender: Sender,
+        is_client: bool,
+        bytes: &[u8],
+        at: Moment,
+        context: &mut Context<'_>,
+    ) {
+        let index = sender.index();
+        if !self.sides[index].is_synced && !self.resync(is_client, bytes) {
+            return;
+        }
+        self.sides[index].is_synced = true;
+        let mut frames = std::mem::take(&mut self.sides[index].frames);
+        let mut input = bytes;
+        while let Ok(Some(frame)) = frames.next(&mut input, at, FORMAT) {
+            let had_codec = self.codec.is_some();
+            if is_client {
+                self.client_packet(&frame, at, context);
+            } else {
+                self.server_packet(&frame, context);
+            }
+            if self.phase == Phase::Opaque {
+                context.hand_over(input);
+                return;
+            }
+            if !self.sides[index].is_synced {
+                frames.abandon();
+                break;
+            }
+            if self.codec.is_some() && !had_codec && !input.is_empty() {
+                self.sides[index].frames = frames;
+                self.compressed(sender, is_client, input, at, context);
+                return;
+            }
+        }
+        self.sides[index].frames = frames;
+    }
+
+    fn compressed(
+        &mut self,
+        sender: Sender,
+        is_client: bool,
+        bytes: &[u8],
+        at: Moment,
+        context: &mut Context<'_>,
+    ) {
+        let Some(codec) = self.codec else { return };
+        let index = sender.index();
+        let mut wrapped = std::mem::take(&mut self.sides[index].wrapped);
+        let mut input = bytes;
+        while let Ok(Some(frame)) = wrapped.next(&mut input, at, compressed::FORMAT) {
+            let plain = if frame.is_whole() { codec.unwrap(frame.header, frame.body) } else { None };
+            match plain {
+                Some(plain) => self.plain(sender, is_client, &plain, at, context),
+                None => self.lost(is_client, sender, context),
+            }
+        }
+        self.sides[index].wrapped = wrapped;
+    }
+
+    /// Whether a packet begins at the first of these bytes, in a direction of which it isn't known.
+    fn resync(&self, is_client: bool, bytes: &[u8]) -> bool {
+        if is_client {
+            return match self.phase {
+                Phase::Begin | Phase::Commands => detect::is_command(bytes),
+                _ => bytes.get(3).is_some_and(|&sequence| sequence > 0),
+            };
+        }
+        // Answers follow commands: the first one after the loss was waited for.
+        let awaited = self.pending.front().is_some_and(|pending| pending.response_place.is_none());
+        let is_first = bytes.get(3).is_some_and(|&sequence| sequence == 1);
+        (awaited && is_first) || detect::is_greeting(bytes) || detect::is_refusal(bytes)
+    }
+
+    fn client_packet(&mut self, frame: &Frame<'_>, at: Moment, context: &mut Context<'_>) {
+        if self.continues(frame, true) {
+            return;
+        }
+        let sequence = frame.header[3];
+        match self.phase {
+            Phase::Begin if sequence == 0 => {
+                self.phase = Phase::Commands;
+                self.command(frame, at, context);
+            }
+            Phase::Begin | Phase::Login => self.login(frame, context),
+            Phase::Authenticating => {
+                if let Some(login) = &mut self.login {
+                    join(&mut login.request, frame.place);
+                }
+            }
+            Phase::Commands => {
+                let sends_file = self.pending.front().is_some_and(|pending| pending.response.wants_file());
+                if sends_file || sequence != 0 {
+                    if let Some(pending) = self.pending.front_mut() {
+                        join_some(&mut pending.request, frame.place);
+                    }
+                } else {
+                    self.command(frame, at, context);
+                }
+            }
+            Phase::Opaque => {}
+        }
+    }
+
+    fn login(&mut self, frame: &Frame<'_>, context: &mut Context<'_>) {
+        let Some(login) = Login::parse(frame.body) else {
+            self.phase = Phase::Commands;
+            return;
+        };
+        self.session.log_in(&login);
+        self.phase = Phase::Authenticating;
+        let attempt = LoginAttempt::new(frame.place, &login);
+        if login.user.is_none() {
+            context.emit(report::encrypted(&self.session, attempt, context.flow, self.client_end()));
+            self.phase = Phase::Opaque;
+            return;
+        }
+        self.login = Some(attempt);
+    }
+
+    fn client_end(&self) -> Sender {
+        self.client.unwrap_or(Sender::Originator)
+    }
+
+    fn command(&mut self, frame: &Frame<'_>, at: Moment, context: &mut Context<'_>) {
+        let Some((&code, body)) = frame.body.split_first() else {
+            if frame.body_length == 0 || !frame.has_gap {
+                return;
+            }
+            self.push(Pending::new(Command::QUERY, Some(frame.place), None), context);
+            return;
+        };
+        let command = Command(code);
+        let is_text = command.answer() == Answer::Results || command == Command::STMT_FETCH;
+        let rows = (self.options.common.send_response && is_text)
+            .then(|| Rows::new(self.options.max_rows, self.options.max_row_length));
+        let mut pending = Pending::new(command, Some(frame.place), rows);
+        pending.response.set_deprecates_eof(self.session.deprecates_eof());
+        if frame.has_gap {
+            pending.incomplete = Some(Incomplete::RequestGap);
+        } else if !frame.is_whole() {
+            pending.notes.push("The query is longer than what is kept of it");
+        }
+        self.end_of_preparation(context);
+        report::describe(&mut pending, body, &mut self.statements, &mut self.session, &self.pending, at);
+        if command.answer() == Answer::Nothing {
+            self.report(pending, None, context);
+        } else {
+            self.push(pending, context);
+        }
+    }
+
+    /// A new command shows that the answer to a preparation was whole, where that depends on a login that wasn't seen.
+    fn end_of_preparation(&mut self, context: &mut Context<'_>) {
+        if self.pending.front().is_some_and(|pending| pending.response.may_be_done()) {
+            self.answered(context);
+        }
+    }
+
+    fn push(&mut self, pending: Pending, context: &mut Context<'_>) {
+        if self.pending.len() >= PENDING_MAX
+            && let Some(oldest) = self.pending.pop_front()
+        {
+            self.report(oldest, Some(Incomplete::Limit), context);
+        }
+        self.pending.push_back(pending);
+    }
+
+    fn server_packet(&mut self, frame: &Frame<'_>, context: &mut Context<'_>) {
+        if self.continues(frame, false) {
+            return;
+        }
+        match self.phase {
+            Phase::Begin | Phase::Login => self.greeted(frame, context),
+            Phase::Authenticating => self.authenticated(frame, context),
+            Phase::Commands => self.answer(frame, context),
+            Phase::Opaque => {}
+        }
+    }
+
+    fn greeted(&mut self, frame: &Frame<'_>, context: &mut Context<'_>) {
+        if let Some(greeting) = Greeting::parse(frame.body) {
+            self.session.greet(&greeting);
+            self.phase = Phase::Login;
+        } else if frame.body.first() == Some(&marker::ERR)
+            && let Some(error) = ServerError::parse(frame.body)
+        {
+            context.emit(report::refused(
+                &self.session,
+                &error,
+                frame.place,
+                context.flow,
+                self.client_end(),
+            ));
+        } else {
+            self.side_of_server().is_synced = false;
+        }
+    }
+
+    fn authenticated(&mut self, frame: &Frame<'_>, context: &mut Context<'_>) {
+        let Some(login) = &mut self.login else { return };
+        join_some(&mut login.response, frame.place);
+        let error = match frame.body.first() {
+            Some(&marker::OK) => None,
+            Some(&marker::ERR) => ServerError::parse(frame.body),
+            // Another method, or more of the exchange.
+            _ => return,
+        };
+        let succeeded = error.is_none();
+        if let Some(login) = self.login.take() {
+            context.emit(report::login(&self.session, login, error, None, context.flow, self.client_end()));
+        }
+        self.phase = Phase::Commands;
+        if succeeded {
+            self.codec = self.session.codec();
+        }
+    }
+
+    fn answer(&mut self, frame: &Frame<'_>, context: &mut Context<'_>) {
+        if self.pending.is_empty() {
+            // An answer to what wasn't seen, or an error that the server sends before it closes.
+            let mut orphan = Pending::new(Command::QUERY, None, None);
+            orphan.response.set_deprecates_eof(self.session.deprecates_eof());
+            self.pending.push_back(orphan);
+        }
+        let Some(pending) = self.pending.front_mut() else { return };
+        let is_first = pending.response_place.is_none();
+        let before = pending.response_place;
+        join_some(&mut pending.response_place, frame.place);
+        if frame.has_gap {
+            pending.incomplete.get_or_insert(Incomplete::ResponseGap);
+        }
+        match pending.response.packet(frame) {
+            Next::More => {}
+            Next::Done => {
+                if is_first && pending.request.is_none() && pending.response.is_malformed {
+                    // From the middle of something: no answer begins like this.
+                    self.pending.pop_front();
+                    self.side_of_server().is_synced = false;
+                    return;
+                }
+                let is_malformed = pending.response.is_malformed;
+                self.answered(context);
+                if is_malformed {
+                    self.side_of_server().is_synced = false;
+                }
+            }
+            Next::DoneBefore => {
+                pending.response_place = before;
+                self.answered(context);
+                self.answer(frame, context);
+            }
+        }
+    }
+
+    fn answered(&mut self, context: &mut Context<'_>) {
+        let Some(pending) = self.pending.pop_front() else { return };
+        if let (Some(prepared), Some(query), Some(place)) =
+            (pending.response.prepared, &pending.query, pending.response_place)
+        {
+            self.statements.prepare(prepared.statement_id, query.clone(), prepared.parameters, place.last);
+        }
+        let is_reset = matches!(pending.command, Command::RESET_CONNECTION | Command::CHANGE_USER);
+        if is_reset && pending.response.failure.is_none() {
+            self.statements.clear();
+        }
+        self.session.answered(&pending);
+        self.report(pending, None, context);
+    }
+
+    fn report(&self, mut pending: Pending, incomplete: Option<Incomplete>, context: &mut Context<'_>) {
+        if pending.is_reported {
+            return;
+        }
+        if pending.request.is_none() {
+            pending.incomplete.get_or_insert(Incomplete::NoRequest);
+        }
+        let incomplete = pending.incomplete.or(incomplete);
+        let options = &self.options.common;
+        context.emit(report::command(
+            &self.session,
+            pending,
+            incomplete,
+            options,
+            context.flow,
+            self.client_end(),
+        ));
+    }
+
+    /// Whether this packet goes on with the one before it.
+    fn continues(&mut self, frame: &Frame<'_>, is_client: bool) -> bool {
+        let side = if is_client { self.side_of_client() } else { self.side_of_server() };
+        let continues = std::mem::replace(&mut side.continues, frame.body_length == PAYLOAD_LENGTH_MAX);
+        if continues {
+            if is_client {
+                if let Some(pending) = self.pending.back_mut() {
+                    join_some(&mut pending.request, frame.place);
+                }
+            } else if let Some(pending) = self.pending.front_mut() {
+                join_some(&mut pending.response_place, frame.place);
+            }
+        }
+        continues
+    }
+
+    fn side_of_client(&mut self) -> &mut Side {
+        &mut self.sides[self.client.unwrap_or(Sender::Originator).index()]
+    }
+
+    fn side_of_server(&mut self) -> &mut Side {
+        &mut self.sides[self.client.unwrap_or(Sender::Originator).other().index()]
+    }
+
+    /// It is no longer known where packets of this direction begin.
+    fn lost(&mut self, is_client: bool, sender: Sender, context: &mut Context<'_>) {
+        let side = &mut self.sides[sender.index()];
+        side.is_synced = false;
+        side.continues = false;
+        let begun = side.frames.abandon();
+        if is_client {
+            if let (Some(place), Phase::Commands) = (begun, self.phase) {
+                let mut pending = Pending::new(Command::QUERY, Some(place), None);
+                pending.incomplete = Some(Incomplete::RequestGap);
+                self.push(pending, context);
+            }
+            return;
+        }
+        if let Some(login) = self.login.take() {
+            let lost = Some(Incomplete::ResponseGap);
+            context.emit(report::login(&self.session, login, None, lost, context.flow, self.client_end()));
+            self.phase = Phase::Commands;
+            self.codec = self.session.codec();
+        }
+        while let Some(pending) = self.pending.pop_front() {
+            self.report(pending, Some(Incomplete::ResponseGap), context);
+        }
+    }
+
+    /// Reports the commands that wait for too long. Their answers may still come, and are passed over then.
+    fn expire(&mut self, now: Moment, context: &mut Context<'_>) {
+        let timeout_ns = self.options.common.transaction_timeout_ns;
+        for index in 0..self.pending.len() {
+            let pending = &mut self.pending[index];
+            let Some(request) = pending.request else { continue };
+            if now.ts_ns.saturating_sub(request.last.ts_ns) <= timeout_ns {
+                break;
+            }
+            if pending.is_reported || pending.response_place.is_some() {
+                continue;
+            }
+            let mut placeholder = Pending::new(pending.command, pending.request, None);
+            placeholder.response.set_deprecates_eof(self.session.deprecates_eof());
+            placeholder.is_reported = true;
+            // A statement that is prepared late is still one that can be executed.
+            if pending.command == Command::STMT_PREPARE {
+                placeholder.query = pending.query.clone();
+            }
+            let expired = std::mem::replace(pending, placeholder);
+            self.report(expired, Some(Incomplete::NoResponse), context);
+        }
+    }
+}
+
+impl StreamParser for Connection {
+    fn data(&mut self, chunk: Chunk<'_>, context: &mut Context<'_>) {
+        if self.phase == Phase::Opaque {
+            return;
+        }
+        let is_client = self.client(&chunk, context.flow) == chunk.sender;
+        self.expire(chunk.at, context);
+        if self.codec.is_some() {
+            self.compressed(chunk.sender, is_client, chunk.bytes, chunk.at, context);
+        } else {
+            self.plain(chunk.sender, is_client, chunk.bytes, chunk.at, context);
+        }
+    }
+
+    fn gap(&mut self, sender: Sender, len: u64, at: Moment, context: &mut Context<'_>) {
+        let is_client = sender == self.client_end();
+        let side = &mut self.sides[sender.index()];
+        if self.codec.is_some() {
+            if !side.wrapped.gap(at, len) {
+                side.wrapped.abandon();
+                self.lost(is_client, sender, context);
+            }
+        } else if !side.is_synced || !side.frames.gap(at, len) {
+            self.lost(is_client, sender, context);
+        }
+    }
+
+    fn finish(&mut self, context: &mut Context<'_>) {
+        if let Some(login) = self.login.take() {
+            let reason = login.response.map_or(Incomplete::NoResponse, |_| Incomplete::Ended);
+            context.emit(report::login(
+                &self.session,
+                login,
+                None,
+                Some(reason),
+                context.flow,
+                self.client_end(),
+            ));
+        }
+        while let Some(pending) = self.pending.pop_front() {
+            let reason = match pending.response_place {
+                _ if pending.response.may_be_done() => None,
+                Some(_) => Some(Incomplete::Ended),
+                None => Some(Incomplete::NoResponse),
+            };
+            self.report(pending, reason, context);
+        }
+    }
+}
+
+impl Pending {
+    pub(super) fn new(command: Command, request: Option<Message>, rows: Option<Rows>) -> Self {
+        Self {
+            command,
+            request,
+            response_place: None,
+            query: None,
+            parameters: None,
+            statement_id: None,
+            response: Response::new(command, rows),
+            incomplete: None,
+            notes: Vec::new(),
+            is_reported: false,
+        }
+    }
+}
+
+/// Makes a message end where another one does.
+fn join(message: &mut Message, more: Message) {
+    message.last = more.last;
+    message.bytes += more.bytes;
+}
+
+fn join_some(message: &mut Option<Message>, more: Message) {
+    match message {
+        Some(message) => join(message, more),
+        None => *message = Some(more),
+    }
+}

@@ -1,0 +1,392 @@
+//! Making transactions of what was seen on a connection.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::super::options::CommonOptions;
+use super::super::sql::{Reader, method};
+use super::super::transaction::{Incomplete, Message, Status, Transaction};
+use super::super::{Flow, Moment, Sender, Value, text};
+use super::binary::{ValueType, value_text};
+use super::command::Command;
+use super::compressed::Codec;
+use super::connection::Pending;
+use super::constants::capability;
+use super::response::ServerError;
+use super::statements::Statements;
+use super::view::{Greeting, Login, length_encoded, length_encoded_bytes};
+
+/// Attributes of a client that are kept, and how long each may be.
+const ATTRIBUTES_MAX: usize = 64;
+const ATTRIBUTE_LENGTH_MAX: usize = 1024;
+
+/// Packetbeat's text for executions of statements that it hasn't seen prepared.
+const UNKNOWN_STATEMENT: &str = "Request Execute Statement";
+const UNKNOWN_STATEMENT_NOTE: &str = "The actual query being used is unknown";
+
+/// What is known of the connection.
+#[derive(Debug, Default)]
+pub(super) struct Session {
+    server_version: Option<String>,
+    connection_id: Option<u32>,
+    server_capabilities: Option<u64>,
+    client_capabilities: Option<u64>,
+    user: Option<String>,
+    database: Option<String>,
+    /// The database that a command asks for, until it is answered.
+    next_database: Option<String>,
+}
+
+impl Session {
+    pub(super) fn greet(&mut self, greeting: &Greeting<'_>) {
+        self.server_version = Some(text(greeting.server_version));
+        self.connection_id = Some(greeting.connection_id);
+        self.server_capabilities = Some(greeting.capabilities);
+    }
+
+    pub(super) fn log_in(&mut self, login: &Login<'_>) {
+        self.client_capabilities = Some(login.capabilities);
+        self.user = login.user.map(text);
+        self.database = login.database.filter(|name| !name.is_empty()).map(text);
+    }
+
+    /// Whether both ends can do something; `None` when the client's login wasn't seen. A client asks for nothing that the
+    /// server hasn't offered, if the greeting is missing.
+    fn agreed(&self, flag: u64) -> Option<bool> {
+        let client = self.client_capabilities?;
+        Some(client & self.server_capabilities.unwrap_or(client) & flag != 0)
+    }
+
+    pub(super) fn deprecates_eof(&self) -> Option<bool> {
+        self.agreed(capability::DEPRECATE_EOF)
+    }
+
+    /// How the connection is compressed after the login.
+    pub(super) fn codec(&self) -> Option<Codec> {
+        if self.agreed(capability::COMPRESS) == Some(true) {
+            Some(Codec::Zlib)
+        } else if self.agreed(capability::ZSTD_COMPRESSION) == Some(true) {
+            Some(Codec::Zstd)
+        } else {
+            None
+        }
+    }
+
+    /// A command was answered: it may have changed the database.
+    pub(super) fn answered(&mut self, pending: &Pending) {
+        if pending.command == Command::INIT_DB && pending.response.failure.is_none() {
+            self.database = pending.query.clone();
+        }
+        if pending.command == Command::CHANGE_USER && pending.response.failure.is_none() {
+            self.user = pending.query.clone();
+            self.database = self.next_database.take();
+        }
+    }
+
+    fn fill(&self, transaction: &mut Transaction) {
+        let fields = transaction.fields.object("mysql");
+        fields.set_some("user", self.user.clone());
+        fields.set_some("database", self.database.clone());
+    }
+
+    fn fill_connection(&self, transaction: &mut Transaction) {
+        let fields = transaction.fields.object("mysql");
+        fields.set_some("server_version", self.server_version.clone());
+        fields.set_some("connection_id", self.connection_id);
+        fields.set_some("compression", self.codec().map(Codec::name));
+    }
+}
+
+/// A login that isn't decided yet.
+#[derive(Debug)]
+pub(super) struct LoginAttempt {
+    pub(super) request: Message,
+    pub(super) response: Option<Message>,
+    auth_plugin: Option<String>,
+    attributes: Vec<(String, String)>,
+}
+
+impl LoginAttempt {
+    pub(super) fn new(request: Message, login: &Login<'_>) -> Self {
+        let shortened = |bytes: &[u8]| text(&bytes[..bytes.len().min(ATTRIBUTE_LENGTH_MAX)]);
+        Self {
+            request,
+            response: None,
+            auth_plugin: login.auth_plugin.map(text),
+            attributes: (login.attributes.iter().take(ATTRIBUTES_MAX))
+                .map(|(name, value)| (shortened(name), shortened(value)))
+                .collect(),
+        }
+    }
+}
+
+/// Reads what a command asks, from the bytes after its number.
+pub(super) fn describe(
+    pending: &mut Pending,
+    body: &[u8],
+    statements: &mut Statements,
+    session: &mut Session,
+    before: &VecDeque<Pending>,
+    at: Moment,
+) {
+    let mut reader = Reader::new(body);
+    match pending.command {
+        Command::QUERY => {
+            let attributes = session.agreed(capability::QUERY_ATTRIBUTES);
+            pending.query = Some(text(query_text(body, attributes)));
+        }
+        Command::STMT_PREPARE | Command::INIT_DB => pending.query = Some(text(body)),
+        Command::FIELD_LIST => pending.query = Some(text(reader.until_nul_or_end())),
+        Command::CHANGE_USER => {
+            pending.query = Some(text(reader.until_nul_or_end()));
+            let length = reader.u8().unwrap_or(0);
+            reader.take(length.into());
+            session.next_database = reader.until_nul().filter(|name| !name.is_empty()).map(text);
+        }
+        Command::STMT_EXECUTE | Command::STMT_BULK_EXECUTE => {
+            let names = session.agreed(capability::QUERY_ATTRIBUTES) == Some(true);
+            execution(pending, reader, statements, names, before, at);
+        }
+        Command::STMT_SEND_LONG_DATA => {
+            if let (Some(id), Some(parameter)) = (reader.u32_le(), reader.u16_le()) {
+                pending.statement_id = Some(id);
+                statements.used(id, at).add_long_data(parameter);
+            }
+        }
+        Command::STMT_CLOSE => {
+            pending.statement_id = reader.u32_le();
+            if let Some(id) = pending.statement_id {
+                statements.close(id);
+            }
+        }
+        Command::STMT_RESET | Command::STMT_FETCH => {
+            pending.statement_id = reader.u32_le();
+            if let Some(id) = pending.statement_id {
+                let statement = statements.used(id, at);
+                if pending.command == Command::STMT_RESET {
+                    statement.reset();
+                }
+                pending.query = statement.query.clone();
+            }
+        }
+        _ => {}
+    }
+}
+
+fn execution(
+    pending: &mut Pending,
+    mut reader: Reader<'_>,
+    statements: &mut Statements,
+    names: bool,
+    before: &VecDeque<Pending>,
+    at: Moment,
+) {
+    let is_bulk = pending.command == Command::STMT_BULK_EXECUTE;
+    let Some(id) = reader.u32_le() else { return };
+    pending.statement_id = Some(id);
+    if id == u32::MAX {
+        // The statement of the preparation just before, whose number the client doesn't know yet.
+        let preparation = before.iter().rev().find(|earlier| earlier.command == Command::STMT_PREPARE);
+        if let Some(query) = preparation.and_then(|earlier| earlier.query.as_ref()) {
+            statements.prepare_unanswered(query.clone(), at);
+        }
+    }
+    let statement = statements.used(id, at);
+    match &statement.query {
+        Some(query) => pending.query = Some(query.clone()),
+        None => {
+            pending.query = Some(UNKNOWN_STATEMENT.to_owned());
+            pending.notes.push(UNKNOWN_STATEMENT_NOTE);
+        }
+    }
+    if is_bulk {
+        pending.parameters = statement.bulk_parameters(reader.rest());
+    } else {
+        let flags = reader.u8().unwrap_or(0);
+        reader.u32_le();
+        pending.parameters = statement.parameters(reader.rest(), names, flags);
+    }
+    statement.reset();
+}
+
+/// The text of a query, after its attributes. Where the login wasn't seen, they are told by the NUL that no query begins with,
+/// and the single set of them.
+fn query_text(body: &[u8], has_attributes: Option<bool>) -> &[u8] {
+    let looks_so = || {
+        body.starts_with(&[0, 1])
+            || (body.first().is_some_and(|&count| (1..9).contains(&count)) && body.get(1) == Some(&1))
+    };
+    if !has_attributes.unwrap_or_else(looks_so) {
+        return body;
+    }
+    after_attributes(body).unwrap_or(body)
+}
+
+fn after_attributes(body: &[u8]) -> Option<&[u8]> {
+    let mut reader = Reader::new(body);
+    let count = usize::try_from(length_encoded(&mut reader)?).ok()?;
+    length_encoded(&mut reader)?; // sets of attributes: always 1
+    if count > 0 {
+        let nulls = reader.take(count.div_ceil(8))?;
+        if reader.u8()? != 1 {
+            return None;
+        }
+        let mut types = Vec::new();
+        for _ in 0..count {
+            let [field_type, flags] = reader.array()?;
+            length_encoded_bytes(&mut reader)?;
+            types.push(ValueType { field_type, is_unsigned: flags & 0x80 != 0 });
+        }
+        for (index, &value_type) in types.iter().enumerate() {
+            if nulls[index / 8] & (1 << (index % 8)) == 0 {
+                value_text(&mut reader, value_type)?;
+            }
+        }
+    }
+    Some(reader.rest())
+}
+
+/// A command with its answer.
+pub(super) fn command(
+    session: &Session,
+    mut pending: Pending,
+    incomplete: Option<Incomplete>,
+    options: &CommonOptions,
+    flow: &Arc<Flow>,
+    client: Sender,
+) -> Transaction {
+    let mut transaction = Transaction::new("mysql", flow, client);
+    transaction.request = pending.request;
+    transaction.response = pending.response_place;
+    transaction.table_only = !pending.command.is_documented() || pending.request.is_none();
+    let query = pending.query.as_deref().map(|query| query.trim_matches([' ', '\r', '\n', '\t']).to_owned());
+    transaction.method = Some(match &query {
+        Some(query) if pending.command.is_documented() && query != UNKNOWN_STATEMENT => method(query),
+        _ if pending.command.is_execution() => "EXECUTE".to_owned(),
+        _ => pending.command.name().to_owned(),
+    });
+    if pending.request.is_none() {
+        transaction.method = None;
+    }
+    if options.send_request {
+        transaction.request_text = pending.query.take();
+    }
+    transaction.query = query;
+    transaction.errors.extend(pending.notes.iter().map(|&note| note.to_owned()));
+    let response = &mut pending.response;
+    transaction.fields.set_some("path", response.path());
+    if let Some(parameters) = pending.parameters.filter(|parameters| !parameters.is_empty()) {
+        transaction.fields.set("params", Value::list(parameters));
+    }
+    let fields = transaction.fields.object("mysql");
+    if pending.request.is_some() {
+        fields.set("command", pending.command.name());
+    }
+    if pending.response_place.is_some() {
+        fields.set("affected_rows", response.affected_rows);
+        fields.set("insert_id", response.insert_id);
+        fields.set("num_rows", response.num_rows);
+        fields.set("num_fields", response.num_fields);
+        if response.warnings > 0 {
+            fields.set("warnings", response.warnings);
+        }
+        if response.results > 1 {
+            fields.set("num_results", response.results);
+        }
+    }
+    fields.set_some(
+        "statement_id",
+        response.prepared.map(|prepared| prepared.statement_id).or(pending.statement_id),
+    );
+    fields.set_some("local_infile", response.local_infile.take());
+    session.fill(&mut transaction);
+    if options.send_response && pending.response_place.is_some() {
+        let message = response.message.take();
+        transaction.response_text = response.take_text().or(message).or_else(|| Some(String::new()));
+    }
+    if let Some(error) = response.failure.take() {
+        set_error(&mut transaction, &error);
+    }
+    if response.is_malformed {
+        transaction.set_incomplete(Incomplete::Malformed);
+    }
+    if let Some(reason) = incomplete {
+        if reason == Incomplete::NoResponse {
+            transaction.status = Status::ServerError;
+        }
+        transaction.set_incomplete(reason);
+    }
+    transaction
+}
+
+/// A login that was decided, or wasn't.
+pub(super) fn login(
+    session: &Session,
+    attempt: LoginAttempt,
+    error: Option<ServerError>,
+    incomplete: Option<Incomplete>,
+    flow: &Arc<Flow>,
+    client: Sender,
+) -> Transaction {
+    let mut transaction = Transaction::new("mysql", flow, client);
+    transaction.table_only = true;
+    transaction.method = Some("LOGIN".to_owned());
+    transaction.request = Some(attempt.request);
+    transaction.response = attempt.response;
+    transaction.query.clone_from(&session.user);
+    session.fill(&mut transaction);
+    session.fill_connection(&mut transaction);
+    let fields = transaction.fields.object("mysql");
+    fields.set("command", "LOGIN");
+    fields.set_some("auth_plugin", attempt.auth_plugin);
+    if !attempt.attributes.is_empty() {
+        let attributes = fields.object("connection_attributes");
+        for (name, value) in attempt.attributes {
+            attributes.set_key(&name, value);
+        }
+    }
+    if let Some(error) = error {
+        set_error(&mut transaction, &error);
+    }
+    if let Some(reason) = incomplete {
+        transaction.set_incomplete(reason);
+    }
+    transaction
+}
+
+/// A client that goes on in TLS before it tells who it is.
+pub(super) fn encrypted(
+    session: &Session,
+    attempt: LoginAttempt,
+    flow: &Arc<Flow>,
+    client: Sender,
+) -> Transaction {
+    let mut transaction = login(session, attempt, None, None, flow, client);
+    transaction.fields.set("mysql.encrypted", true);
+    transaction
+}
+
+/// A server that refuses the connection.
+pub(super) fn refused(
+    session: &Session,
+    error: &ServerError,
+    place: Message,
+    flow: &Arc<Flow>,
+    client: Sender,
+) -> Transaction {
+    let mut transaction = Transaction::new("mysql", flow, client);
+    transaction.table_only = true;
+    transaction.method = Some("LOGIN".to_owned());
+    transaction.response = Some(place);
+    session.fill_connection(&mut transaction);
+    transaction.fields.set("mysql.command", "LOGIN");
+    set_error(&mut transaction, error);
+    transaction
+}
+
+fn set_error(transaction: &mut Transaction, error: &ServerError) {
+    transaction.status = Status::Error;
+    let fields = transaction.fields.object("mysql");
+    fields.set("error_code", error.code);
+    fields.set("error_message", error.full_message());
+}
