@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
-use kcap_format::Effort;
+use kcap_format::{Effort, Recipient};
 use kcap_recorder_ebpf::SNAPLEN_MAX;
 use tracing::level_filters::LevelFilter;
 
@@ -118,6 +118,10 @@ pub(crate) struct RunArgs {
     /// Keep the payload of loopback packets twice, with the leaving and with the arriving copy
     #[arg(long)]
     pub(crate) keep_local_copies: bool,
+    /// Encrypt packets and events to this age public key (age1…), or to several. This host can't read them back; `kcap
+    /// --identity` can, with the secret key
+    #[arg(long, value_name = "RECIPIENT", num_args = 1..)]
+    pub(crate) encrypt_to: Vec<Recipient>,
     /// Print errors only
     #[arg(short, long, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
@@ -359,6 +363,8 @@ mod tests {
             "-o out -q -v",
             "-o out --degrade-to nothing",
             "-o out --fsync sometimes",
+            "-o out --encrypt-to",
+            "-o out --encrypt-to age1nobody",
             "-o out --fsync never --sync-interval 2s",
         ] {
             assert_eq!(args(bad).err().map(|error| error.exit_code()), Some(2), "{bad}");

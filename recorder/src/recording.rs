@@ -10,7 +10,9 @@ use std::time::Duration;
 use anyhow::Result;
 use kcap_format::limits::SEGMENT_BLOCK_COUNT_MAX;
 use kcap_format::proto::{Event, FileInfo, LossCause, LossReport, Predecessor};
-use kcap_format::{BlockEncoder, BlockType, Effort, EncodedBlock, SegmentWriter, Storage, split_events};
+use kcap_format::{
+    BlockEncoder, BlockType, Effort, EncodedBlock, Recipient, SegmentWriter, Storage, split_events,
+};
 use kcap_recorder_ebpf::Counters;
 use tracing::{debug, info, warn};
 
@@ -40,7 +42,7 @@ const STEPS_WAITING_MAX: usize = 1024;
 /// Reads the kernel's counters.
 pub(crate) type CounterReader = Box<dyn FnMut() -> Result<Vec<(Source, Counters)>> + Send>;
 
-/// When segments end, and how much of them may lie on disk.
+/// When segments end, how much of them may lie on disk, and who may read them.
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
     pub(crate) segment_len: u64,
@@ -48,6 +50,8 @@ pub(crate) struct Limits {
     /// Bytes of all segments together; the oldest make room.
     pub(crate) disk_len_max: Option<u64>,
     pub(crate) sync: SyncPolicy,
+    /// Whom they are encrypted to; nobody for not at all.
+    pub(crate) recipients: Vec<Recipient>,
 }
 
 /// When what was written is made to survive a crash of the host (fdatasync(2)). What was written survives the end of the
@@ -344,7 +348,7 @@ impl<S: Store> Recording<S> {
         self.file.segment_sequence += 1;
         self.file.predecessor = self.predecessor.clone().filter(|_| self.file.segment_sequence == 1);
         self.file.clock = Some(clock);
-        SegmentWriter::create(storage, &self.file).inspect_err(|_| {
+        SegmentWriter::create_encrypted(storage, &self.file, &self.limits.recipients).inspect_err(|_| {
             self.file.segment_sequence -= 1;
             self.store.discard(&path);
         })

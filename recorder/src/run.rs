@@ -281,6 +281,7 @@ fn limits(args: &RunArgs) -> Limits {
         segment_time: args.segment_time,
         disk_len_max: args.max_disk,
         sync: sync_policy(args),
+        recipients: args.encrypt_to.clone(),
     }
 }
 
@@ -329,6 +330,10 @@ fn options(args: &RunArgs) -> BTreeMap<String, String> {
     options.extend(args.duration.map(|duration| ("duration", seconds(duration))));
     if let SyncPolicy::Interval(interval) = limits.sync {
         options.insert("sync-interval", seconds(interval));
+    }
+    if !args.encrypt_to.is_empty() {
+        let recipients: Vec<String> = args.encrypt_to.iter().map(ToString::to_string).collect();
+        options.insert("encrypt-to", recipients.join(" "));
     }
     options.extend(args.max_disk.map(|len| ("max-disk", len.to_string())));
     options.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()

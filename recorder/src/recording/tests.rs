@@ -185,7 +185,13 @@ impl Fixture {
 
 fn limits() -> Limits {
     let hour = Duration::from_secs(3600);
-    Limits { segment_len: 1 << 30, segment_time: hour, disk_len_max: None, sync: SyncPolicy::Interval(hour) }
+    Limits {
+        segment_len: 1 << 30,
+        segment_time: hour,
+        disk_len_max: None,
+        sync: SyncPolicy::Interval(hour),
+        recipients: Vec::new(),
+    }
 }
 
 /// Packets that lie in a segment.
@@ -591,4 +597,34 @@ fn a_new_segment_begins_with_what_is_alive() {
     assert!(snapshot(0).is_empty());
     assert_eq!(snapshot(1).len(), 1);
     assert!(snapshot(1)[0].snapshot);
+}
+
+#[test]
+fn every_segment_is_encrypted_to_the_recipients() {
+    let recipient = "age1mgs3k78ema2ud5hk3hc6nul8kt8dgst928rmw3qth2gevvmr4e6q0tfl3v".parse().unwrap();
+    let identities = kcap_format::Identities::parse(
+        "key.txt",
+        "AGE-SECRET-KEY-185DFAKNF7A4CC2QKW38Y027QZQDV86VYF6LGM4AE6ADY2Y7LXZWS4RJ22P",
+    )
+    .unwrap();
+    let mut fixture = Fixture::new(Limits { segment_len: 1, recipients: vec![recipient], ..limits() });
+    let mut events = vec![Event { time_ns: SECOND_NS, ..Event::default() }];
+    fixture.recording.apply(&mut events, SECOND_NS);
+    fixture.push(3, SECOND_NS);
+    assert!(fixture.recording.rotation_pending(SECOND_NS) && fixture.recording.rotate_if_ready(SECOND_NS));
+    fixture.push(4, 2 * SECOND_NS);
+    assert!(fixture.recording.finish(2 * SECOND_NS));
+
+    let capture = fixture.capture();
+    assert_eq!(capture.segments.len(), 2);
+    for segment in &capture.segments {
+        let block = segment.blocks_of(BlockType::PACKETS).next().unwrap();
+        let error = segment.packets(block, PacketColumns::NONE).unwrap_err();
+        assert!(matches!(error, kcap_format::Error::Encrypted { .. }), "{error}");
+        assert!(!reports(segment).is_empty(), "losses are for everybody");
+    }
+    let options = kcap_format::ReadOptions::default().with_identities(identities);
+    let capture = Capture::open_with(fixture.folder.path(), &options).unwrap();
+    assert_eq!(capture.segments.iter().map(packets).collect::<Vec<_>>(), [3, 4]);
+    assert_eq!(fixture.recording.totals().lost_total(), 0);
 }
