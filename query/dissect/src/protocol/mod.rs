@@ -19,6 +19,7 @@ pub mod mysql;
 pub mod options;
 pub mod parser;
 pub mod pgsql;
+pub mod redis;
 pub mod registry;
 mod sql;
 #[cfg(test)]

@@ -8,7 +8,7 @@ use toml::Table;
 use super::column::Column;
 use super::options::{CommonOptions, OptionError, OptionTable};
 use super::parser::Dissector;
-use super::{dhcpv4, dns, http, icmp, mysql, pgsql, tls};
+use super::{dhcpv4, dns, http, icmp, mysql, pgsql, redis, tls};
 
 /// All protocols, in the order of their tables' names in documentation. A new protocol is a folder and a line here.
 pub static PROTOCOLS: &[&Protocol] = &[
@@ -18,6 +18,7 @@ pub static PROTOCOLS: &[&Protocol] = &[
     &http::PROTOCOL,
     &mysql::PROTOCOL,
     &pgsql::PROTOCOL,
+    &redis::PROTOCOL,
     &tls::PROTOCOL,
 ];
 
