@@ -21,8 +21,9 @@ use crate::ring::{EventRecord, EventRing, PacketRing, Wakeups};
 
 /// `LINKTYPE_RAW`: what the cgroup hooks see begins with the IP header.
 const LINK_TYPE_RAW: u16 = 101;
-/// Packets are handed over at this age even if their batch is not full.
-const PACKETS_AGE_MAX: Duration = Duration::from_secs(1);
+/// Packets are handed over at this age even if their batch is not full: with the time that compressing and writing
+/// takes, a kill of the recorder costs less than the last second.
+const PACKETS_AGE_MAX: Duration = Duration::from_millis(500);
 /// Events are handed over at this age. A segment that ends waits for the events of its packets: keep it
 /// short.
 const EVENTS_AGE_MAX: Duration = Duration::from_millis(100);

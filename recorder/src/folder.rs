@@ -5,6 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
 
 use anyhow::{Context, Result, bail};
 use kcap_format::limits::SYNC_MARKER;
@@ -15,6 +16,7 @@ use nix::fcntl::{Flock, FlockArg};
 use tracing::{info, warn};
 
 use crate::predecessor;
+use crate::run::{join, spawn};
 use crate::segment_file::SegmentFile;
 use crate::syncer::Sync;
 use crate::units::format_utc_compact;
@@ -57,8 +59,8 @@ pub(crate) struct Folder {
     next_number: u64,
     /// Segments that grow no more, oldest first, with their lengths.
     closed: VecDeque<(PathBuf, u64)>,
-    /// The newest segment that was there when the folder was opened.
-    predecessor: Option<Predecessor>,
+    /// Looks at the newest segment that was there when the folder was opened.
+    predecessor: Option<JoinHandle<Predecessor>>,
     _lock: Flock<File>,
 }
 
@@ -81,14 +83,17 @@ impl Folder {
         found.sort_by(|a, b| (a.number, &a.path).cmp(&(b.number, &b.path)));
         let next_number = found.last().map_or(1, |last| last.number + 1);
         found.retain(|file| !remove_if_empty(file) && is_segment(&file.path));
-        let predecessor = found.last().map(|newest| predecessor::examine(&newest.path));
+        let predecessor = found.last().map(|newest| newest.path.clone());
+        // Meanwhile the kernel programs can be loaded.
+        let predecessor =
+            predecessor.map(|path| spawn("predecessor", move || predecessor::examine(&path))).transpose()?;
         let closed = found.into_iter().map(|segment| (segment.path, segment.len)).collect();
         Ok(Self { path: path.to_owned(), next_number, closed, predecessor, _lock: lock })
     }
 
-    /// The newest segment that was there when the folder was opened, as it was found.
-    pub(crate) fn predecessor(&self) -> Option<&Predecessor> {
-        self.predecessor.as_ref()
+    /// The newest segment that was there when the folder was opened, as it was found. Once.
+    pub(crate) fn take_predecessor(&mut self) -> Option<Predecessor> {
+        self.predecessor.take().map(join)
     }
 }
 
@@ -223,11 +228,10 @@ mod tests {
     #[test]
     fn the_newest_segment_is_looked_at_and_left_as_it_is() {
         let temporary = tempfile::tempdir().unwrap();
-        assert!(Folder::open(temporary.path()).unwrap().predecessor().is_none());
+        assert!(Folder::open(temporary.path()).unwrap().take_predecessor().is_none());
         segment(temporary.path(), "000001-20260101T000000Z.kcap", 100);
         segment(temporary.path(), "000002-20260101T000000Z.kcap", 200);
-        let folder = Folder::open(temporary.path()).unwrap();
-        let found = folder.predecessor().unwrap();
+        let found = Folder::open(temporary.path()).unwrap().take_predecessor().unwrap();
         assert_eq!((&found.name[..], found.len), (&b"000002-20260101T000000Z.kcap"[..], 200));
         assert_eq!(fs::metadata(temporary.path().join("000002-20260101T000000Z.kcap")).unwrap().len(), 200);
     }

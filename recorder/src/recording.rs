@@ -226,7 +226,7 @@ impl<S: Store> Recording<S> {
         }
     }
 
-    /// What is done each second: counters, clock, losses, sync.
+    /// What is done each second: counters, clock, losses, and a sync if it is time for one.
     pub(crate) fn tick(&mut self, now_ns: u64) {
         self.hear_syncer(now_ns);
         self.resume_if_due(now_ns);

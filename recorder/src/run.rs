@@ -53,7 +53,7 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     die_with_any_thread();
     let kernel = Kernel::examine()?;
-    let folder = Folder::open(&args.output)?;
+    let mut folder = Folder::open(&args.output)?;
     let ends = Ends::new()?;
     let mut loaded = kernel.load_with(&load_options(args))?;
     let switch = loaded.take_capture_switch().context("the capture switch was taken already")?;
@@ -82,7 +82,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
         info!(segment_size, "segments are smaller than asked for, because of --max-disk");
     }
     let mut file = file_info(args, &loaded);
-    file.predecessor = folder.predecessor().cloned();
+    file.predecessor = folder.take_predecessor();
     let loaded = Arc::new(Mutex::new(loaded));
     let recording = Recording::begin(folder, limits, file, begin_ns, counter_reader(&loaded))?;
     let progress = Arc::new(Progress::default());
@@ -346,7 +346,7 @@ pub(crate) fn spawn<T: Send + 'static>(
     thread::Builder::new().name(format!("kcap-{name}")).spawn(body).context("cannot start a thread")
 }
 
-fn join<T>(thread: JoinHandle<T>) -> T {
+pub(crate) fn join<T>(thread: JoinHandle<T>) -> T {
     // A panic has ended the process before.
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }

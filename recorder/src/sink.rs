@@ -85,6 +85,7 @@ impl<S: Store> Sink<S> {
             let now_ns = clock::boot_ns();
             self.recording.resume_if_due(now_ns);
             self.rotate(now_ns);
+            self.recording.sync_if_due(now_ns);
             if Instant::now() >= next_tick {
                 next_tick = Instant::now() + TICK;
                 self.recording.tick(now_ns);

@@ -2,10 +2,12 @@
 //! and the peers that results are compared with. Nothing here is a stand-in for something that can be run.
 
 pub mod binary;
+pub mod books;
 pub mod command;
 pub mod complaint;
 pub mod kcap;
 pub mod kernel;
+pub mod ledger;
 pub mod namespace;
 pub mod packets;
 pub mod pcap;

@@ -27,10 +27,12 @@ impl Recorder {
         command.arg("run").arg("-o").arg(folder);
         command.arg("--duration").arg(format!("{}s", RECORDING_TIME_MAX.as_secs()));
         command.args(options);
+        let before = segments(folder);
         let mut running = Running::start(&mut command);
         // The first segment is begun after the programs were attached.
         let end = wait_until("the first segment", || {
-            running.ended().map(Err).or_else(|| (!segments(folder).is_empty()).then_some(Ok(())))
+            let begun = || segments(folder).iter().any(|segment| !before.contains(segment));
+            running.ended().map(Err).or_else(|| begun().then_some(Ok(())))
         });
         if let Err(status) = end {
             let finished = running.wait(COMMAND_TIME_MAX);

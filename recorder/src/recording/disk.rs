@@ -77,7 +77,8 @@ impl<S: Store> Recording<S> {
     }
 
     /// Has the open segment synced by the other thread, if it is time.
-    pub(super) fn sync_if_due(&mut self, now_ns: u64) {
+    pub(crate) fn sync_if_due(&mut self, now_ns: u64) {
+        self.hear_syncer(now_ns);
         let SyncPolicy::Interval(interval) = self.limits.sync else { return };
         let Some(open) = &mut self.open else { return };
         if u128::from(now_ns.saturating_sub(open.synced_ns)) < interval.as_nanos() {

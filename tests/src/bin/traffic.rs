@@ -8,9 +8,10 @@
 //! kcap-traffic connect udp ADDRESS:PORT DATAGRAMS BYTES
 //! kcap-traffic sink ADDRESS                        prints "listening PORT", reads datagrams until it is killed
 //! kcap-traffic flood ADDRESS:PORT DATAGRAMS BYTES  sends without waiting
+//! kcap-traffic ledger ADDRESS:PORT RATE BYTES FILE sends so many datagrams a second until SIGTERM, and keeps a ledger
 //! ```
 //!
-//! All but the sink print one line of JSON at its end, a [`Summary`]. Every TCP connection carries `BYTES` bytes each way.
+//! All but the last and the sink print one line of JSON at its end, a [`Summary`]. Every TCP connection carries `BYTES` bytes each way.
 //! Both sides are closed in the order that leaves full sockets in charge until the last packet: the client half-closes,
 //! the server answers and closes, the client reads the end and closes.
 
@@ -43,10 +44,13 @@ fn main() -> Result<()> {
             connect_udp(address.parse()?, count.parse()?, bytes.parse()?)?
         }
         ["sink", address] => return sink(address),
+        ["ledger", address, rate, bytes, file] => {
+            return kcap_tests::ledger::keep(address.parse()?, rate.parse()?, bytes.parse()?, file.as_ref());
+        }
         ["flood", address, count, bytes] => flood(address.parse()?, count.parse()?, bytes.parse()?)?,
         _ => bail!(
             "usage: serve tcp|tcp-fork|udp ADDRESS COUNT, or connect tcp|udp ADDRESS:PORT COUNT BYTES,\
-                  \nor sink ADDRESS, or flood ADDRESS:PORT COUNT BYTES"
+                  \nor sink ADDRESS, or flood ADDRESS:PORT COUNT BYTES, or ledger ADDRESS:PORT RATE BYTES FILE"
         ),
     };
     print_line(&serde_json::to_string(&summary)?)
