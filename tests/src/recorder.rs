@@ -23,7 +23,13 @@ impl Recorder {
     /// Starts a recording into a folder, and waits until it records.
     #[track_caller]
     pub fn start(folder: &Path, options: &[&str]) -> Self {
-        let mut command = Command::new(binary::kcap_record());
+        Self::start_as(folder, options, Command::new)
+    }
+
+    /// The same, with a command that runs the program it is given.
+    #[track_caller]
+    pub fn start_as(folder: &Path, options: &[&str], command: impl Fn(PathBuf) -> Command) -> Self {
+        let mut command = command(binary::kcap_record());
         command.arg("run").arg("-o").arg(folder);
         command.arg("--duration").arg(format!("{}s", RECORDING_TIME_MAX.as_secs()));
         command.args(options);
@@ -44,6 +50,12 @@ impl Recorder {
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.running.pid()
+    }
+
+    /// Waits until it has said this on standard error.
+    #[track_caller]
+    pub fn wait_for_stderr(&mut self, text: &str) {
+        self.running.wait_for_stderr(text);
     }
 
     /// Keeps it from running while `action` does: nobody empties the rings.
