@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use kcap_format::proto::{self, event::Event as Kind};
 use kcap_format::testing::{CrashStorage, Random};
 use kcap_format::{
-    BlockEncoder, BlockType, Direction, Effort, PacketBatch, PacketRow, SegmentWriter, block_flags,
-    packet_flags,
+    BlockEncoder, BlockType, Direction, Effort, Identities, PacketBatch, PacketRow, SegmentWriter,
+    block_flags, packet_flags,
 };
 
 const BOOT_NS: u64 = 5_000_000_000;
@@ -26,12 +26,22 @@ fn main() -> anyhow::Result<()> {
     for (name, bytes) in whole().into_iter().chain(damaged()) {
         write(&folder, name, &bytes)?;
     }
+    let bytes = encrypted();
+    write(&folder, "encrypted", &bytes)?;
+    std::fs::write(folder.join("identity.txt"), format!("{IDENTITY}\n"))?;
+    let identities = Identities::parse("identity.txt", IDENTITY)?;
+    std::fs::write(folder.join("decrypted.json"), dump::to_text(&dump::dump(&bytes, &identities)))?;
     Ok(())
 }
 
+/// A pair of keys that nothing else is encrypted to.
+const RECIPIENT: &str = "age1mgs3k78ema2ud5hk3hc6nul8kt8dgst928rmw3qth2gevvmr4e6q0tfl3v";
+const IDENTITY: &str = "AGE-SECRET-KEY-185DFAKNF7A4CC2QKW38Y027QZQDV86VYF6LGM4AE6ADY2Y7LXZWS4RJ22P";
+
 fn write(folder: &Path, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
     std::fs::write(folder.join(format!("{name}.kcap")), bytes)?;
-    std::fs::write(folder.join(format!("{name}.json")), dump::to_text(&dump::dump(bytes)))?;
+    let text = dump::to_text(&dump::dump(bytes, &Identities::default()));
+    std::fs::write(folder.join(format!("{name}.json")), text)?;
     Ok(())
 }
 
@@ -47,6 +57,14 @@ impl Maker {
     fn new(seed: u64) -> Self {
         let storage = CrashStorage::default();
         let writer = SegmentWriter::create(storage.clone(), &file_info()).expect("memory takes every write");
+        Self { storage, writer, encoder: BlockEncoder::new(), random: Random(seed) }
+    }
+
+    fn encrypted(seed: u64) -> Self {
+        let storage = CrashStorage::default();
+        let recipient = RECIPIENT.parse().expect("a public key");
+        let writer = SegmentWriter::create_encrypted(storage.clone(), &file_info(), &[recipient]);
+        let writer = writer.expect("memory takes every write");
         Self { storage, writer, encoder: BlockEncoder::new(), random: Random(seed) }
     }
 
@@ -140,6 +158,13 @@ fn whole() -> Vec<(&'static str, Vec<u8>)> {
     add("index", 8, true, &|maker| (0..256).for_each(|_| maker.no_events()));
     add("later", 9, true, &later);
     made
+}
+
+/// Packets and events that only a recipient reads.
+fn encrypted() -> Vec<u8> {
+    let mut maker = Maker::encrypted(13);
+    maker.everything(Effort::default());
+    maker.sealed()
 }
 
 /// What a later version may add without a new version number.

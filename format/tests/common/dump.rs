@@ -2,13 +2,15 @@
 #![allow(dead_code, unreachable_pub)] // tests and the generator use a part each
 
 use kcap_format::{
-    BlockEntry, BlockType, PacketBatch, PacketColumns, ReadMode, ReadOptions, Segment, SegmentState,
+    BlockEntry, BlockType, Identities, PacketBatch, PacketColumns, ReadMode, ReadOptions, Segment,
+    SegmentState,
 };
 use serde_json::{Value, json};
 
 /// What is in these bytes, read in salvage mode, and which modes open them at all.
-pub fn dump(bytes: &[u8]) -> Value {
-    let open = |mode| Segment::from_bytes("golden", bytes.to_vec(), &ReadOptions::with_mode(mode));
+pub fn dump(bytes: &[u8], identities: &Identities) -> Value {
+    let options = |mode| ReadOptions::with_mode(mode).with_identities(identities.clone());
+    let open = |mode| Segment::from_bytes("golden", bytes.to_vec(), &options(mode));
     let segment = open(ReadMode::Salvage).expect("golden segments have whole blocks");
     let damage: Vec<Value> = segment.damage().iter().map(|range| json!([range.begin, range.end])).collect();
     let blocks: Vec<Value> = segment.blocks().iter().map(|block| block_value(&segment, block)).collect();
@@ -80,13 +82,15 @@ fn block_value(segment: &Segment, block: &BlockEntry) -> Value {
         BlockType::PACKETS => {
             ("packets", segment.packets(block, PacketColumns::ALL).map(|batch| packets(&batch)))
         }
-        BlockType::INDEX | BlockType(200..) => ("whole", segment.check_block(block).map(|()| true.into())),
+        BlockType::INDEX | BlockType::KEY | BlockType(200..) => {
+            ("whole", segment.check_block(block).map(|()| true.into()))
+        }
         _ => {
             let messages = segment.message_bytes(block);
             ("messages", messages.map(|messages| messages.iter().map(|message| hex(message)).collect()))
         }
     };
-    // What can't be read is null.
+    // What can't be read is null: it is damaged, or encrypted to others.
     value[name] = content.unwrap_or_default();
     value
 }

@@ -18,7 +18,7 @@ from kaitaistruct import BytesIO, KaitaiStream  # noqa: E402
 from kcap_segment import KcapSegment  # noqa: E402
 
 FILE, PACKETS, EVENTS, INDEX, SEAL = 1, 4, 5, 7, 8
-KNOWN_TYPES = range(1, 9)
+KNOWN_TYPES = range(1, 10)
 WITH_MESSAGES = {1, 2, 3, 5, 6}
 CRITICAL = 1
 SYNC_MARKER = bytes.fromhex("934b4341500d0a1a")
@@ -303,6 +303,8 @@ def decompress(codec, stored, raw_len):
 def messages(block):
     if not block.has_right_payload():
         raise Damage("payload checksum")
+    if block.header.cipher:
+        raise Damage("encrypted")
     raw = decompress(block.header.codec, block.payload, block.header.raw_len)
     bodies = [message.body.hex() for message in KcapSegment.Messages(stream(raw)).messages]
     if len(bodies) != block.header.record_count:
@@ -321,6 +323,8 @@ HEADER, PAYLOAD = 18, 19
 
 
 def packets(block):
+    if block.header.cipher:
+        raise Damage("encrypted")
     section_count = int.from_bytes(block.payload[:2], "little")
     raw = block.payload[: 16 + 20 * section_count]
     checksum = crc32c(raw[:12] + raw[16:])
