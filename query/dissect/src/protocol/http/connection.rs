@@ -317,27 +317,24 @@ impl StreamParser for Connection {
     }
 
     fn gap(&mut self, sender: Sender, len: u64, at: Moment, context: &mut Context<'_>) {
-        let gap = self.directions[sender.index()].messages.gap(len);
-        self.directions[sender.index()].head_first = None;
-        match gap {
-            Gap::Between | Gap::InHead => {}
-            Gap::InBody | Gap::PastEnd => {
+        match self.directions[sender.index()].messages.gap(len) {
+            // Requests or responses may be in the gap.
+            Gap::Between => self.lost_order(sender, context),
+            Gap::InHead(partial) => self.partial_head(sender, &partial, Some(len), at, context),
+            Gap::InBody => {
                 if let Some(message) = self.open_message(sender) {
                     message.gap(len, at);
                 }
-            }
-        }
-        match gap {
-            // It may have been all that was missing.
-            Gap::InBody => {
+                // It may have been all that was missing.
                 self.read(sender, &[], at, context);
             }
-            Gap::PastEnd => self.end_of_message(sender, context),
-            Gap::Between | Gap::InHead => {}
-        }
-        // Requests or responses may be in the gap: the order says nothing any more about what belongs together.
-        if gap != Gap::InBody {
-            self.lost_order(sender, context);
+            Gap::PastEnd => {
+                if let Some(message) = self.open_message(sender) {
+                    message.gap(len, at);
+                }
+                self.end_of_message(sender, context);
+                self.lost_order(sender, context);
+            }
         }
     }
 
@@ -346,6 +343,14 @@ impl StreamParser for Connection {
     }
 
     fn finish(&mut self, context: &mut Context<'_>) {
+        for sender in Sender::BOTH {
+            let direction = &mut self.directions[sender.index()];
+            if let (Some(partial), Some(first)) =
+                (direction.messages.take_partial_head(), direction.head_first)
+            {
+                self.partial_head(sender, &partial, None, first, context);
+            }
+        }
         if let Some(exchange) = self.answering.take() {
             self.emit_exchange(exchange, context);
         }
@@ -359,6 +364,29 @@ impl StreamParser for Connection {
 }
 
 impl Connection {
+    /// A head whose end is missing: in a gap of this length, or because nothing came any more. Whether a body follows isn't known.
+    fn partial_head(
+        &mut self,
+        sender: Sender,
+        partial: &[u8],
+        gap: Option<u64>,
+        at: Moment,
+        context: &mut Context<'_>,
+    ) {
+        let first = self.directions[sender.index()].head_first.take().unwrap_or(at);
+        let Some(head) = Head::parse_partial(partial) else { return self.lost_order(sender, context) };
+        if self.head(sender, head, first, at, context) {
+            return;
+        }
+        self.directions[sender.index()].messages = Messages::new(false);
+        if let (Some(message), Some(len)) = (self.open_message(sender), gap) {
+            message.gap(len, at);
+        }
+        if gap.is_some() {
+            self.end_of_message(sender, context);
+        }
+    }
+
     /// Whole messages may be missing in this direction. Of lost responses their requests wait in vain, and would be taken for
     /// those of later responses.
     fn lost_order(&mut self, sender: Sender, context: &mut Context<'_>) {

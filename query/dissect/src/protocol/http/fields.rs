@@ -32,8 +32,10 @@ pub(super) fn set(
     if let Some(response) = &response {
         set_response(transaction, response, options);
     }
-    if let Some(message) = request.as_ref().or(response.as_ref()) {
-        transaction.fields.set("http.version", format!("1.{}", message.head.minor_version));
+    let versions =
+        [&request, &response].map(|message| message.as_ref().and_then(|message| message.head.minor_version));
+    if let Some(minor) = versions.into_iter().flatten().next() {
+        transaction.fields.set("http.version", format!("1.{minor}"));
     }
     match (&request, &response) {
         (_, None) => {

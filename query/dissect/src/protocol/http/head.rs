@@ -12,8 +12,8 @@ pub(super) const HEADERS_MAX: usize = 256;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Head {
     pub(super) start: Start,
-    /// The 1 of HTTP/1.1.
-    pub(super) minor_version: u8,
+    /// The 1 of HTTP/1.1. `None` when it is missing in the capture.
+    pub(super) minor_version: Option<u8>,
     /// Names in lower case, in the order sent.
     pub(super) headers: Vec<(String, Vec<u8>)>,
     /// All of it as sent, with the empty line at its end.
@@ -54,7 +54,29 @@ impl Head {
             let start = Start::Request { method: method.to_owned(), target: target.to_owned() };
             (start, minor, owned(request.headers))
         };
-        Ok(Self { start, minor_version, headers, raw })
+        Ok(Self { start, minor_version: Some(minor_version), headers, raw })
+    }
+
+    /// What can be known of a head whose end is missing in the capture: the lines that are whole; of a start line that isn't,
+    /// the method and the target, or the status.
+    pub(super) fn parse_partial(raw: &[u8]) -> Option<Self> {
+        if let Some(end) = raw.iter().rposition(|&byte| byte == b'\n') {
+            let lines = &raw[..=end];
+            let mut head = Self::parse([lines, b"\r\n"].concat()).ok()?;
+            head.raw.truncate(lines.len());
+            return Some(head);
+        }
+        let line = std::str::from_utf8(raw).ok()?;
+        let (first, rest) = line.split_once(' ')?;
+        let start = match first.strip_prefix("HTTP/1.") {
+            Some(_) => Start::Response { status: rest.get(..3)?.parse().ok()?, phrase: String::new() },
+            None if looks(raw) == Looks::Unclear => {
+                Start::Request { method: first.to_owned(), target: rest.split_once(' ')?.0.to_owned() }
+            }
+            None => return None,
+        };
+        let minor_version = first.strip_prefix("HTTP/1.").and_then(|minor| minor.parse().ok());
+        Some(Self { start, minor_version, headers: Vec::new(), raw: raw.to_vec() })
     }
 
     /// Values of the header fields of this name, which is in lower case.
@@ -206,7 +228,7 @@ mod tests {
     fn a_request() {
         let head = parse("GET /a?b=c HTTP/1.1\r\nHost: a.test\r\nACCEPT: x\r\nAccept: y, Z\r\n\r\n").unwrap();
         assert_eq!(head.start, Start::Request { method: "GET".to_owned(), target: "/a?b=c".to_owned() });
-        assert_eq!(head.minor_version, 1);
+        assert_eq!(head.minor_version, Some(1));
         assert_eq!(head.value("host"), Some(&b"a.test"[..]));
         assert_eq!(head.list_elements("accept").collect::<Vec<_>>(), ["x", "y", "z"]);
     }
@@ -236,6 +258,28 @@ mod tests {
         assert_eq!(parse("HTTP/1.1 abc\r\n\r\n"), Err("invalid status"));
         let many = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(HEADERS_MAX + 1));
         assert_eq!(parse(&many), Err("too many header fields"));
+    }
+
+    #[test]
+    fn heads_that_are_cut() {
+        let whole = "GET /a HTTP/1.1\r\nHost: a.test\r\nCookie: secret=1\r\n\r\n";
+        for len in 0..whole.len() {
+            let head = Head::parse_partial(&whole.as_bytes()[..len]);
+            assert_eq!(head.is_some(), len >= "GET /a ".len(), "{len}");
+            let Some(head) = head else { continue };
+            assert_eq!(head.start, Start::Request { method: "GET".to_owned(), target: "/a".to_owned() });
+            assert_eq!(head.minor_version, (len >= "GET /a HTTP/1.1\r\n".len()).then_some(1));
+            assert_eq!(
+                head.headers.len(),
+                whole[..len].lines().count().saturating_sub(2 - usize::from(whole[..len].ends_with('\n')))
+            );
+        }
+        let response = Head::parse_partial(b"HTTP/1.0 404 Not Fo").unwrap();
+        assert_eq!(response.start, Start::Response { status: 404, phrase: String::new() });
+        assert_eq!(response.minor_version, Some(0));
+        for other in [&b"HTTP/1.1 40"[..], b"GET /cut", b"SSH-2.0-x y z", b"\x16\x03 a b", b""] {
+            assert_eq!(Head::parse_partial(other), None);
+        }
     }
 
     #[test]

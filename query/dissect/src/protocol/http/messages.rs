@@ -29,12 +29,12 @@ pub(super) enum Event<'a> {
 }
 
 /// What a gap did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Gap {
     /// It was between messages, or where none were understood.
     Between,
-    /// Part of the head of a message is missing: the message can't be known.
-    InHead,
+    /// The end of a head is missing; this is what came of it. Whether there was a body isn't known then.
+    InHead(Vec<u8>),
     /// Part of the body is missing; it goes on.
     InBody,
     /// The end of the body is missing.
@@ -112,13 +112,8 @@ impl Messages {
     pub(super) fn gap(&mut self, len: u64) -> Gap {
         let gap = match &mut self.state {
             State::Lost => Gap::Between,
-            State::Head(head) => {
-                if head.iter().all(|byte| matches!(byte, b'\r' | b'\n')) {
-                    Gap::Between
-                } else {
-                    Gap::InHead
-                }
-            }
+            State::Head(head) if head.is_empty() => Gap::Between,
+            State::Head(head) => Gap::InHead(std::mem::take(head)),
             State::Body(framing) => match framing {
                 Framing::Length(left) if len <= *left => {
                     *left -= len;
@@ -136,6 +131,14 @@ impl Messages {
         };
         self.state = State::Lost;
         gap
+    }
+
+    /// What came of a head whose end won't come.
+    pub(super) fn take_partial_head(&mut self) -> Option<Vec<u8>> {
+        match &mut self.state {
+            State::Head(head) if !head.is_empty() => Some(std::mem::take(head)),
+            _ => None,
+        }
     }
 
     /// The stream was closed: true when that is the end of a body that lasts until then.
@@ -277,7 +280,7 @@ mod tests {
         read(&mut messages, &[&head[..], b"ab"].concat(), &mut seen);
         assert_eq!(messages.gap(9), Gap::PastEnd);
         read(&mut messages, &head[..20], &mut seen);
-        assert_eq!(messages.gap(1), Gap::InHead);
+        assert_eq!(messages.gap(1), Gap::InHead(head[..20].to_vec()));
         assert_eq!(seen.malformed, Vec::<&str>::new());
     }
 

@@ -35,7 +35,7 @@ const NAME: &str = "http";
 pub static PROTOCOL: Protocol = Protocol {
     name: NAME,
     title: "HTTP",
-    ports: &[80, 8080, 8000, 5000, 8002],
+    ports: &[80, 8080, 8000, 8002],
     ip_protocols: &[ip_protocol::TCP],
     columns: columns::COLUMNS,
     configure: |common, table| Ok(Arc::new(Http { options: Arc::new(Options::read(common, table)?) })),

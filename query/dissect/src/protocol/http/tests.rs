@@ -237,6 +237,9 @@ fn unmatched_ones() {
     let request = one("", &[sends("GET /1 HTTP/1.1\r\n\r\n")]);
     assert_eq!((request.status, request.incomplete), (Status::Error, Some(Incomplete::NoResponse)));
     assert_eq!(request.errors, ["Unmatched request"]);
+    let cut = one("", &[sends("GET /1 HTTP/1.1\r\nHost: a.test\r\nAcc")]);
+    assert_eq!((cut.query.as_deref(), cut.incomplete), (Some("GET /1"), Some(Incomplete::NoResponse)));
+    assert_eq!(text(&cut, "url.domain"), "a.test");
     let response = one("", &[answers("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")]);
     assert_eq!((response.status, response.incomplete), (Status::Error, Some(Incomplete::NoRequest)));
     assert_eq!(response.errors, ["Unmatched response"]);
@@ -287,6 +290,13 @@ fn gaps() {
     let lost_head = with(&[Step::Gap(Server, 60), answers("rest of the body")]);
     assert_eq!(queries(&lost_head), [("GET /1", None), ("GET /2", Some(204))]);
     assert_eq!(lost_head[0].incomplete, Some(Incomplete::ResponseGap));
+    let cut_heads = with(&[answers("HTTP/1.1 404 Not Found\r\nServer: s\r\nDat"), Step::Gap(Server, 900)]);
+    assert_eq!(queries(&cut_heads), [("GET /1", Some(404)), ("GET /2", Some(204))]);
+    assert_eq!(
+        (cut_heads[0].status, cut_heads[0].incomplete),
+        (Status::Error, Some(Incomplete::ResponseGap))
+    );
+    assert_eq!(number(&cut_heads[0], "http.response.bytes"), 900 + 35);
     let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\na\r\n01";
     let within_chunk = with(&[answers(chunked), Step::Gap(Server, 3), answers("56789\r\n0\r\n\r\n")]);
     assert_eq!(queries(&within_chunk), [("GET /1", Some(200)), ("GET /2", Some(204))]);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::fields;
 use super::hello::{ClientHello, ServerHello};
-use super::messages::{Message, Messages, kind};
+use super::messages::{Gap, Message, Messages, kind};
 use super::names;
 use super::options::Options;
 use super::reader::Reader;
@@ -179,7 +179,11 @@ impl Connection {
         }
     }
 
+    /// A message can't be read; when part of it is missing in the capture, that is the reason already.
     fn set_malformed(&mut self, what: &str) {
+        if matches!(self.incomplete, Some(Incomplete::RequestGap | Incomplete::ResponseGap)) {
+            return;
+        }
         self.set_incomplete(Incomplete::Malformed);
         self.errors.push(format!("Malformed {what}"));
     }
@@ -226,6 +230,10 @@ impl Connection {
         let mut transaction = Transaction::new(super::NAME, context.flow, client);
         transaction.request = self.directions[client.index()].seen;
         transaction.response = self.directions[client.other().index()].seen;
+        if let (Some(request), Some(response)) = (transaction.request, &mut transaction.response) {
+            // A handshake lasts until both ends are done, and it is the client that is last in TLS 1.3.
+            response.last = response.last.max(request.last);
+        }
         transaction.status = if self.handshake.established { Status::Ok } else { Status::Error };
         let end = |sender| if sender == client { "client" } else { "server" };
         for alert in self.handshake.alerts.iter().filter(|alert| alert.is_fatal()) {
@@ -295,9 +303,16 @@ impl StreamParser for Connection {
         if let Some(seen) = &mut direction.seen {
             seen.bytes += len;
         }
-        if !direction.messages.gap(len) {
+        let gap = direction.messages.gap(len);
+        if let Gap::PartialHello(Message::Handshake { kind: kind::SERVER_HELLO, .. }) = &gap {
+            self.client.get_or_insert(sender.other());
+        }
+        if gap != Gap::Harmless {
             let is_request = sender == self.client();
             self.set_incomplete(if is_request { Incomplete::RequestGap } else { Incomplete::ResponseGap });
+        }
+        if let Gap::PartialHello(Message::Handshake { kind, body }) = gap {
+            self.handshake_message(sender, kind, body);
         }
     }
 

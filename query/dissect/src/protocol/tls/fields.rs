@@ -17,8 +17,10 @@ pub(super) fn set(fields: &mut Fields, handshake: &Handshake, client: Sender, op
     if let Some(hello) = &client_hello {
         fields
             .set("tls.client.supported_ciphers", Value::list(hello.cipher_suites().map(names::cipher_suite)));
-        fields.set("tls.client.ja3", ja3::client(hello));
-        fields.set("tls.client.ja4", ja4::client(hello));
+        if hello.extensions.is_whole() {
+            fields.set("tls.client.ja3", ja3::client(hello));
+            fields.set("tls.client.ja4", ja4::client(hello));
+        }
         if let Some(name) = hello.extensions.server_names().and_then(|names| names.into_iter().next()) {
             fields.set("tls.client.server_name", name.as_str());
             fields.set("server.domain", name.as_str());
@@ -28,7 +30,9 @@ pub(super) fn set(fields: &mut Fields, handshake: &Handshake, client: Sender, op
     if let Some(hello) = &server_hello {
         if !hello.is_retry_request() {
             fields.set("tls.cipher", names::cipher_suite(hello.cipher_suite));
-            fields.set("tls.server.ja3s", ja3::server(hello));
+            if hello.extensions.is_whole() {
+                fields.set("tls.server.ja3s", ja3::server(hello));
+            }
         }
         if let Some([protocol]) = hello.extensions.application_protocols().as_deref() {
             fields.set("tls.next_protocol", text(protocol));

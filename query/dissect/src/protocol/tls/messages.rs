@@ -34,6 +34,17 @@ pub(super) enum Message {
     Encrypted { len: usize },
 }
 
+/// What a gap did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Gap {
+    /// Nothing that is looked into is missing.
+    Harmless,
+    /// Messages may be missing.
+    Messages,
+    /// The end of a hello is missing; this is what came of it.
+    PartialHello(Message),
+}
+
 /// Where the reader of one direction is.
 #[derive(Debug, Default)]
 pub(super) struct Messages {
@@ -117,8 +128,8 @@ impl Messages {
         true
     }
 
-    /// Bytes are missing. True when only content was lost that isn't looked into.
-    pub(super) fn gap(&mut self, len: u64) -> bool {
+    /// Bytes are missing. [`Gap::Harmless`] when only content was lost that isn't looked into.
+    pub(super) fn gap(&mut self, len: u64) -> Gap {
         match &mut self.state {
             State::Fragment { content_type, left } if len <= *left as u64 => {
                 let harmless = self.encrypted || *content_type == ContentType::ApplicationData;
@@ -126,15 +137,20 @@ impl Messages {
                 if *left == 0 {
                     self.state = State::default();
                 }
-                if !harmless {
-                    self.lose();
-                }
-                harmless
+                if harmless { Gap::Harmless } else { self.lose_to_gap() }
             }
-            _ => {
-                self.lose();
-                false
+            _ => self.lose_to_gap(),
+        }
+    }
+
+    fn lose_to_gap(&mut self) -> Gap {
+        let partial = std::mem::take(&mut self.handshake);
+        self.lose();
+        match *partial.as_slice() {
+            [kind @ (kind::CLIENT_HELLO | kind::SERVER_HELLO), _, _, _, ref body @ ..] => {
+                Gap::PartialHello(Message::Handshake { kind, body: body.to_vec() })
             }
+            _ => Gap::Messages,
         }
     }
 
@@ -318,16 +334,16 @@ mod tests {
         let mut messages = Messages::default();
         let data = record(23, &[0; 100]);
         read(&mut messages, &data[..50]);
-        assert!(messages.gap(55), "application data that nobody looks at");
+        assert_eq!(messages.gap(55), Gap::Harmless, "application data that nobody looks at");
         assert!(matches!(messages.state, State::Header { len: 0, .. }));
         read(&mut messages, &data[..50]);
-        assert!(!messages.gap(56), "the next header is lost too");
+        assert_eq!(messages.gap(56), Gap::Messages, "the next header is lost too");
         assert_eq!(read(&mut messages, b"\x11\x22\x33\x44\x55"), (vec![], false));
         let (list, fine) = read(&mut messages, &record(21, &[2, 40]));
         assert!(fine, "a chunk that begins with a record is where reading goes on");
         assert_eq!(list, [Message::Alert { level: 2, description: 40 }]);
         read(&mut messages, &record(22, &handshake(1, &[0; 100]))[..50]);
-        assert!(!messages.gap(10), "part of a hello");
+        assert_eq!(messages.gap(10), Gap::PartialHello(Message::Handshake { kind: 1, body: vec![0; 41] }));
     }
 
     #[test]

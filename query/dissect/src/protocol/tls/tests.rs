@@ -118,7 +118,7 @@ fn a_handshake_of_tls_1_3() {
     assert_eq!((transaction.status, transaction.incomplete), (Status::Ok, None));
     assert_eq!(text(&transaction, "tls.version"), "1.3");
     assert_eq!(text(&transaction, "tls.curve"), "x25519");
-    assert_eq!(transaction.end().unwrap().ts_ns, 1, "the server's last byte");
+    assert_eq!(transaction.duration_ns(), Some(2), "the client is the last to change to encryption");
 }
 
 #[test]
@@ -223,6 +223,17 @@ fn a_gap_in_certificates() {
     assert_eq!(transactions[0].errors, ["Packet loss while capturing the response"]);
     assert_eq!(transactions[0].status, Status::Ok, "both went over to encryption: {:?}", transactions[0]);
     assert_eq!(text(&transactions[0], "tls.client.server_name"), "a.test");
+}
+
+#[test]
+fn a_hello_that_is_cut() {
+    let hello = &tls_1_2()[0].1;
+    let cut = hello.len() - 4;
+    let transactions = run(true, &[Step::Data(Client, hello[..cut].to_vec()), Step::Gap(Client, 4)]);
+    assert_eq!(transactions[0].incomplete, Some(Incomplete::RequestGap));
+    assert_eq!(transactions[0].errors, ["Packet loss while capturing the request"]);
+    assert_eq!(text(&transactions[0], "tls.client.server_name"), "a.test", "what is there is reported");
+    assert_eq!(field(&transactions[0], "tls.client.ja3"), None, "but no fingerprint of half a hello");
 }
 
 #[test]

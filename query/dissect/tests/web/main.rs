@@ -1,0 +1,11 @@
+//! HTTP and TLS in captures, from packets to transactions.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod json;
+mod packetbeat;
+mod recorded;
+mod transactions;
+mod tshark;
+mod zeek;
