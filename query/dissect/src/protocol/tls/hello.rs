@@ -27,7 +27,7 @@ impl<'a> ClientHello<'a> {
     pub(super) fn parse(body: &'a [u8]) -> Option<Self> {
         let mut reader = Reader::new(body);
         Some(Self {
-            version: hello_version(&mut reader)?,
+            version: reader.u16().filter(|version| version >> 8 == 3)?,
             random: reader.array()?,
             session_id: session_id(&mut reader)?,
             cipher_suites: reader.vector16()?,
@@ -62,13 +62,22 @@ pub(super) struct ServerHello<'a> {
 impl<'a> ServerHello<'a> {
     /// `body` is what follows the handshake header.
     pub(super) fn parse(body: &'a [u8]) -> Option<Self> {
+        const COMPRESSION_NULL: u8 = 0;
         let mut reader = Reader::new(body);
+        let version = reader.u16()?;
+        let random = reader.array()?;
+        // The drafts of TLS 1.3 up to 21 had their own version here, and neither session id nor compression method.
+        let is_draft = version >> 8 == 0x7f;
+        if version >> 8 != 3 && !is_draft {
+            return None;
+        }
+        let session_id = if is_draft { &[] } else { session_id(&mut reader)? };
         Some(Self {
-            version: hello_version(&mut reader)?,
-            random: reader.array()?,
-            session_id: session_id(&mut reader)?,
+            version,
+            random,
+            session_id,
             cipher_suite: reader.u16()?,
-            compression_method: reader.u8()?,
+            compression_method: if is_draft { COMPRESSION_NULL } else { reader.u8()? },
             extensions: Extensions::read(reader),
         })
     }
@@ -87,11 +96,6 @@ impl<'a> ServerHello<'a> {
     pub(super) fn is_retry_request(&self) -> bool {
         *self.random == HELLO_RETRY_REQUEST
     }
-}
-
-/// All versions of hellos that are read here begin with 3.
-fn hello_version(reader: &mut Reader<'_>) -> Option<u16> {
-    reader.u16().filter(|version| version >> 8 == 3)
 }
 
 fn session_id<'a>(reader: &mut Reader<'a>) -> Option<&'a [u8]> {
@@ -126,6 +130,14 @@ mod tests {
         let old = ServerHello::parse(&old).unwrap();
         assert_eq!(old.negotiated_version(), 0x0303);
         assert!(!old.is_tls_1_3());
+    }
+
+    #[test]
+    fn a_server_of_a_draft() {
+        let body = [&[0x7f, 0x12][..], &[8; 32], &[0x13, 0x01], &[0, 4, 0, 40, 0, 0]].concat();
+        let hello = ServerHello::parse(&body).unwrap();
+        assert_eq!((hello.cipher_suite, hello.extensions.iter().count()), (0x1301, 1));
+        assert!(hello.is_tls_1_3());
     }
 
     #[test]
