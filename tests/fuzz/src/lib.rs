@@ -11,6 +11,7 @@
 #[path = "../../../format/tests/common/allocator.rs"]
 mod allocator;
 pub mod segment;
+pub mod stream;
 
 /// What a target is made with.
 #[macro_export]
