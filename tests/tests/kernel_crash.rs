@@ -3,7 +3,7 @@
 //! A sender keeps a ledger of what it sent when, and runs through all kills. Each datagram bears its number, so that a
 //! hole shows, wherever it is.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use kcap_format::proto::{FileInfo, LossProgram, predecessor::State};
 use kcap_format::{
-    BlockEncoder, Capture, Effort, FileStorage, PacketBatch, PacketRow, Segment, SegmentState, SegmentWriter,
+    BlockEncoder, Capture, Effort, FileState, FileStorage, PacketBatch, PacketRow, Segment, SegmentState,
+    SegmentWriter, VerifyOptions, verify,
 };
 use kcap_tests::binary;
 use kcap_tests::books::{Books, ledger_numbers};
@@ -85,6 +86,27 @@ fn a_kill_costs_the_last_second_at_most_and_shows() {
         costs_ms[costs_ms.len() - 1],
     );
     check_chain(&folder, &recordings);
+    check_verify(&folder);
+}
+
+/// What kcap verify says of it: ends are missing, and nothing else.
+fn check_verify(folder: &Path) {
+    let report = verify(&[folder], &VerifyOptions::default()).expect("a report");
+    assert!(report.faults.is_empty(), "{:?}", report.faults);
+    let mut counts = BTreeMap::new();
+    for file in &report.files {
+        *counts.entry(file.state.name()).or_insert(0) += 1;
+        // A file whose first block was being written is not a segment yet.
+        assert!(
+            matches!(file.state, FileState::Clean | FileState::Unsealed | FileState::Torn)
+                || file.block_count == 0,
+            "{}: {:?} {:?}",
+            file.path.display(),
+            file.state,
+            file.reason
+        );
+    }
+    println!("verify says: {counts:?}");
 }
 
 /// Checks a recording against the ledger; gives how much of its end is missing, and how many datagrams it has.

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use kcap_format::proto::{GovernorStep, LossCause, LossProgram, event, recording_mode};
-use kcap_format::{Capture, ReadOptions, Segment, SegmentState};
+use kcap_format::{Capture, FileState, ReadOptions, Segment, SegmentState, VerifyOptions, verify};
 use kcap_tests::books::{Books, ledger_numbers};
 use kcap_tests::command::wait_until;
 use kcap_tests::kernel;
@@ -83,6 +83,9 @@ fn a_full_disk_is_survived(disk: &SmallDisk, name: &str) {
         "the one that had no more room, and the one that had none for its seal"
     );
     assert!(said.stderr.contains("because the disk was full"), "{}", said.stderr);
+    let report = verify(&[&folder], &VerifyOptions::default()).expect("a report");
+    assert!(report.faults.is_empty(), "{:?}", report.faults);
+    assert!(report.files.iter().all(|file| file.state != FileState::Corrupt), "{:?}", report.files);
 }
 
 #[test]
