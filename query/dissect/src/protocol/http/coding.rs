@@ -2,7 +2,7 @@
 //!
 //! A few bytes can become very many: every step gives no more than a limit.
 
-use std::io::Read;
+use std::io::{self, Read};
 
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 
@@ -43,7 +43,7 @@ pub(super) fn decode(body: &[u8], codings: &[String], len_max: usize) -> Decoded
 }
 
 /// What could be undone, and what stopped it. `None` for codings that aren't known.
-fn undo(body: &[u8], coding: &str, len_max: usize) -> Option<(Vec<u8>, std::io::Result<()>)> {
+fn undo(body: &[u8], coding: &str, len_max: usize) -> Option<(Vec<u8>, io::Result<()>)> {
     /// RFC 9659: encoders for HTTP keep to windows of 8 MiB.
     const ZSTD_WINDOW_LOG_MAX: u32 = 23;
     const BROTLI_BUFFER_LEN: usize = 4096;
@@ -52,6 +52,7 @@ fn undo(body: &[u8], coding: &str, len_max: usize) -> Option<(Vec<u8>, std::io::
         // RFC 9110, section 8.4.1.2, means zlib by it; some servers send what is inside without the wrapping.
         "deflate" if is_zlib(body) => read(ZlibDecoder::new(body), len_max),
         "deflate" => read(DeflateDecoder::new(body), len_max),
+        "br" if has_large_window(body) => (Vec::new(), Err(io::Error::other("a window larger than 16 MiB"))),
         "br" => read(brotli_decompressor::Decompressor::new(body, BROTLI_BUFFER_LEN), len_max),
         "zstd" => {
             let decoder = zstd::stream::read::Decoder::with_buffer(body).and_then(|mut decoder| {
@@ -67,12 +68,18 @@ fn undo(body: &[u8], coding: &str, len_max: usize) -> Option<(Vec<u8>, std::io::
     })
 }
 
+/// The bits that RFC 7932, section 9.1, declares invalid, and that an extension uses for windows of up to 1 GiB: the decoder would
+/// make one of that size for the smallest body.
+fn has_large_window(body: &[u8]) -> bool {
+    body.first().is_some_and(|first| first & 0x7f == 0x11)
+}
+
 /// RFC 1950, section 2.2.
 fn is_zlib(body: &[u8]) -> bool {
     matches!(*body, [method, flags, ..] if method & 0xf == 8 && u16::from_be_bytes([method, flags]) % 31 == 0)
 }
 
-fn read(decoder: impl Read, len_max: usize) -> (Vec<u8>, std::io::Result<()>) {
+fn read(decoder: impl Read, len_max: usize) -> (Vec<u8>, io::Result<()>) {
     let mut out = Vec::new();
     let result = decoder.take(len_max as u64).read_to_end(&mut out);
     (out, result.map(|_| ()))
@@ -138,15 +145,28 @@ mod tests {
 
     #[test]
     fn bombs() {
-        let zeros = vec![0; 50 << 20];
+        let zeros = vec![0; 4 * LEN_MAX];
         for (name, body) in [
             ("gzip", gzip(&zeros)),
             ("zstd", zstd::encode_all(&zeros[..], 1).unwrap()),
-            ("br", brotli(&zeros[..10 << 20])),
+            ("br", brotli(&zeros)),
         ] {
             let decoded = decode(&body, &codings(&[name]), LEN_MAX);
             assert_eq!(decoded.body.len(), LEN_MAX, "{name}");
         }
+    }
+
+    #[test]
+    fn windows_that_are_too_large() {
+        let mut out = Vec::new();
+        let parameters =
+            brotli::enc::BrotliEncoderParams { large_window: true, lgwin: 30, ..Default::default() };
+        brotli::BrotliCompress(&mut &b"small"[..], &mut out, &parameters).unwrap();
+        let decoded = decode(&out, &codings(&["br"]), LEN_MAX);
+        assert_eq!(
+            decoded.problem.as_deref(),
+            Some("Body not decoded to its end: br: a window larger than 16 MiB")
+        );
     }
 
     #[test]
