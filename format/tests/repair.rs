@@ -113,6 +113,7 @@ fn damaged_blocks_are_left_out_and_listed_and_the_neighbours_still_fit() {
     assert_eq!((&*repair.source_state, repair.source_len), ("corrupt", segment.len()));
     assert_ne!(segment_after.id(), segment.id());
     assert_eq!(info.segment_sequence, 2);
+    assert_eq!(repair.lost_text().unwrap(), "2 blocks with 6 or more records");
 
     // What was repaired can be damaged again, and goes on to stand for what was recorded.
     change(&result, |bytes| {
@@ -159,7 +160,7 @@ fn what_a_crash_left_is_sealed_without_a_loss() {
     cut_at_block(&paths[1], blocks - 4);
     let (out, report) = repaired(folder.path());
     let repair = rewritten(&report, 1);
-    assert_eq!((&*repair.source_state, &repair.lost[..], &repair.notes[..]), ("unsealed", &[][..], &[][..]));
+    assert_eq!((&*repair.source_state, repair.lost.len(), repair.lost_text()), ("unsealed", 0, None));
     assert_eq!(
         records(&out.path().join("000002.kcap"), ReadMode::Strict),
         records(&paths[1], ReadMode::Strict)
@@ -290,7 +291,7 @@ fn every_damage_can_be_repaired() {
     write(original.path(), 1, 1, 4);
     let original = contents(original.path());
     let mut outcomes = [0; 3];
-    for seed in 0..150 {
+    for seed in 0..60 {
         let mut random = Random(seed);
         let folder = tempfile::tempdir().unwrap();
         for (path, bytes) in &original {

@@ -2,6 +2,7 @@
 
 use crate::header::BLOCK_HEADER_LEN;
 use crate::index::BlockEntry;
+use crate::proto::Repair;
 use crate::proto::repair::Lost;
 use crate::segment::{DamagedRange, Segment};
 use crate::verify::FileReport;
@@ -47,6 +48,38 @@ pub(super) fn block_lost(entry: &BlockEntry, what: &str) -> Lost {
         last_time_ns: entry.last_time_ns,
         payloads_only: false,
     }
+}
+
+impl Repair {
+    /// What the segment that was repaired had lost, in words; `None` when that was nothing.
+    #[must_use]
+    pub fn lost_text(&self) -> Option<String> {
+        let sum = |of: &dyn Fn(&Lost) -> u64| self.lost.iter().map(of).sum::<u64>();
+        let is_block = |lost: &Lost| lost.block_count > 0 && !lost.payloads_only;
+        let blocks = sum(&|lost| if is_block(lost) { lost.block_count } else { 0 });
+        let records = sum(&|lost| if is_block(lost) { lost.record_count } else { 0 });
+        let payloads = sum(&|lost| if lost.payloads_only { lost.record_count } else { 0 });
+        let bytes = sum(&|lost| if lost.block_count == 0 { lost.end.saturating_sub(lost.begin) } else { 0 });
+        let parts = [
+            (blocks, format!("{} with {records} or more records", counted(blocks, "block"))),
+            (payloads, format!("the payloads of {}", counted(payloads, "packet"))),
+            (bytes, format!("{} that may have been blocks", counted(bytes, "byte"))),
+            (self.more_lost, format!("{} more", counted(self.more_lost, "range"))),
+            (u64::from(self.file_lost), "what the FILE block said".to_owned()),
+            (
+                self.segments_lost_before,
+                format!("{} before it", counted(self.segments_lost_before, "whole segment")),
+            ),
+        ];
+        let mut parts: Vec<String> =
+            parts.into_iter().filter(|(count, _)| *count > 0).map(|(_, part)| part).collect();
+        parts.extend(self.notes.iter().cloned());
+        (!parts.is_empty()).then(|| parts.join(", "))
+    }
+}
+
+fn counted(count: u64, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
 /// Bytes in which there were blocks: as many as the sequences of the blocks around leave out.

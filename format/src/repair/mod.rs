@@ -97,11 +97,7 @@ impl Target {
     fn prepare(source: &Path, out: &Path) -> Result<Self> {
         let is_folder = source.is_dir();
         if is_folder {
-            let mut builder = std::fs::DirBuilder::new();
-            // Only the owner may read what was recorded.
-            #[cfg(unix)]
-            std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-            let made = match builder.create(out) {
+            let made = match create_folder(out) {
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && is_empty(out) => Ok(()),
                 made => made,
             };
@@ -127,6 +123,18 @@ impl Target {
         }
         Ok(())
     }
+}
+
+/// Only the owner may read what was recorded.
+#[cfg(unix)]
+fn create_folder(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().mode(0o700).create(path)
+}
+
+#[cfg(not(unix))]
+fn create_folder(path: &Path) -> std::io::Result<()> {
+    std::fs::create_dir(path)
 }
 
 fn is_empty(folder: &Path) -> bool {

@@ -143,8 +143,13 @@ pub fn verify(sources: &[impl AsRef<Path>], options: &VerifyOptions<'_>) -> Resu
         let source = source.as_ref();
         let begin = report.files.len();
         let files = source_files(source)?;
-        report.files.extend(files.iter().map(|path| check_file(path, options)));
-        let mut faults = chain::check(&report.files[begin..], source.is_dir());
+        let is_folder = source.is_dir();
+        let checked = files.iter().map(|path| check_file(path, options));
+        // Retention may remove a segment meanwhile.
+        report.files.extend(checked.filter(|file| {
+            !is_folder || file.state != FileState::Unreadable || file.path.symlink_metadata().is_ok()
+        }));
+        let mut faults = chain::check(&report.files[begin..], is_folder);
         faults.iter_mut().for_each(|fault| fault.file += begin);
         report.faults.append(&mut faults);
     }

@@ -122,7 +122,13 @@ impl SegmentHandle {
             SegmentState::Corrupt { offset, what } => Some(format!(
                 "damaged at offset {offset} ({what}), {skipped} bytes skipped; the rest is used"
             )),
-            _ => None,
+            // It is whole, and was made of one that was not.
+            _ => self
+                .file_info()
+                .repair
+                .as_ref()?
+                .lost_text()
+                .map(|lost| format!("repaired; lost before: {lost}")),
         }
     }
 

@@ -114,6 +114,9 @@ fn losses_text(summary: &Summary) -> String {
     if in_flight > 0 {
         unknown.push(format!("{in_flight} events were on their way at the last account"));
     }
+    if summary.segments.iter().any(|segment| segment.damage.is_some() || segment.damaged_blocks > 0) {
+        unknown.push("what damage took, see the segments above".to_owned());
+    }
     if unknown.is_empty() && !summary.is_sealed() {
         unknown.push("what came after the last account, since a segment has no end".to_owned());
     }

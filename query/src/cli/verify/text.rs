@@ -60,12 +60,12 @@ fn write_details(file: &FileReport, text: &mut String) -> std::fmt::Result {
         )?;
     }
     if let Some(repair) = &file.file_info.repair {
-        let lost = repair.lost.len() as u64 + repair.more_lost;
         writeln!(
             text,
-            "  made by {} of a segment that was {} and had lost {lost} blocks or ranges",
+            "  made by {} of a segment that was {}; lost before: {}",
             escaped(&repair.repaired_by),
-            escaped(&repair.source_state)
+            escaped(&repair.source_state),
+            escaped(repair.lost_text().as_deref().unwrap_or("nothing"))
         )?;
     }
     Ok(())
