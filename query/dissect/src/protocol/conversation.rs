@@ -321,6 +321,7 @@ fn candidates<'p>(protocols: &'p Protocols, flow: &'p Flow) -> impl Iterator<Ite
         .enabled()
         .filter(|configured| configured.protocol.ip_protocols.contains(&flow.ip_protocol))
         .map(move |configured| (configured, ports.iter().any(|port| configured.common.ports.contains(port))))
+        .filter(|(configured, on_port)| *on_port || protocols.is_on_any_port(configured))
 }
 
 fn sample_of(bytes: &[u8]) -> &[u8] {

@@ -44,8 +44,12 @@ pub enum OptionError {
 pub struct CommonOptions {
     /// `enabled`: whether the protocol is looked for.
     pub enabled: bool,
-    /// `ports`: where it is expected. Conversations that are recognised by their bytes are followed on all ports.
+    /// `ports`: where it is expected.
     pub ports: Vec<u16>,
+    /// `any_port`: whether conversations that are recognised by their bytes are followed on all other ports, too. Unless it is
+    /// said: yes for tables, no for documents, where Packetbeat looks at `ports` only
+    /// ([`Protocols::only_on_ports`](super::Protocols::only_on_ports)).
+    pub any_port: Option<bool>,
     /// `send_request`: whether transactions have the request as text.
     pub send_request: bool,
     /// `send_response`: whether transactions have the response as text.
@@ -73,6 +77,7 @@ impl CommonOptions {
         Self {
             enabled: true,
             ports: ports.to_vec(),
+            any_port: None,
             send_request: false,
             send_response: false,
             transaction_timeout_ns: TRANSACTION_TIMEOUT_NS,
@@ -94,6 +99,7 @@ impl CommonOptions {
         Ok(Self {
             enabled: options.switch("enabled", default.enabled)?,
             ports: options.ports("ports")?.unwrap_or(default.ports),
+            any_port: options.optional_switch("any_port")?,
             send_request: options.switch("send_request", default.send_request)?,
             send_response: options.switch("send_response", default.send_response)?,
             transaction_timeout_ns: options

@@ -71,7 +71,11 @@ impl fmt::Debug for Configured {
 
 /// All protocols with their options. Cheap to copy.
 #[derive(Clone, Debug)]
-pub struct Protocols(Arc<[Configured]>);
+pub struct Protocols {
+    configured: Arc<[Configured]>,
+    /// Whether protocols whose options don't say so are followed on any port.
+    on_any_port: bool,
+}
 
 impl Protocols {
     /// Reads the options of protocols from tables that are named like them; a protocol without one has its defaults.
@@ -101,7 +105,7 @@ impl Protocols {
             })
             .collect::<Result<_, _>>()?;
         match tables.into_iter().next() {
-            None => Ok(Self(configured)),
+            None => Ok(Self { configured, on_any_port: true }),
             Some((name, _)) => {
                 let known: Vec<_> = PROTOCOLS.iter().map(|protocol| protocol.name).collect();
                 Err(OptionError::Protocol { name, known: known.join(", ") })
@@ -111,13 +115,25 @@ impl Protocols {
 
     /// The protocols that are enabled.
     pub fn enabled(&self) -> impl Iterator<Item = &Configured> {
-        self.0.iter().filter(|configured| configured.common.enabled)
+        self.configured.iter().filter(|configured| configured.common.enabled)
+    }
+
+    /// Follows protocols on their ports only, unless their option `any_port` says otherwise. Those that have no ports are followed
+    /// everywhere.
+    #[must_use]
+    pub fn only_on_ports(self) -> Self {
+        Self { on_any_port: false, ..self }
+    }
+
+    /// Whether a protocol is followed in conversations on none of its ports.
+    pub(super) fn is_on_any_port(&self, configured: &Configured) -> bool {
+        configured.common.any_port.unwrap_or(self.on_any_port) || configured.common.ports.is_empty()
     }
 
     /// The protocol of this name, also when it isn't enabled.
     #[must_use]
     pub fn named(&self, name: &str) -> Option<&Configured> {
-        self.0.iter().find(|configured| configured.protocol.name == name)
+        self.configured.iter().find(|configured| configured.protocol.name == name)
     }
 }
 
@@ -125,7 +141,7 @@ impl Default for Protocols {
     /// All protocols with their defaults.
     fn default() -> Self {
         // Only options that are there can be wrong: `tests::defaults_are_right` holds that for all protocols.
-        Self::read(Table::new()).unwrap_or_else(|_| Self(Arc::new([])))
+        Self::read(Table::new()).unwrap_or_else(|_| Self { configured: Arc::new([]), on_any_port: true })
     }
 }
 

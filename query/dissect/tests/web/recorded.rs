@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::PathBuf;
 
+use kcap_dissect::protocol::Protocols;
+
 use crate::json::{Document, document};
 use crate::transactions;
 
@@ -59,6 +61,18 @@ fn requests_as_nginx_logged_them() {
     assert_eq!(garbage, "this is no request|400|0|309");
     assert_eq!(found.last().unwrap(), "  HTTP/1.1|400||309");
     assert_eq!(found[..found.len() - 1], expected);
+}
+
+#[test]
+fn on_their_ports_only() {
+    let count = |options: &str| {
+        let protocols = Protocols::read(options.parse().unwrap()).unwrap().only_on_ports();
+        transactions::with(&testdata("http.pcap"), protocols).len()
+    };
+    let all = documents("http.pcap", "").len();
+    assert_eq!(count(""), 0, "nginx listened on a port that isn't one of HTTP's");
+    assert_eq!(count("[http]\nports = [8081]"), all);
+    assert_eq!(count("[http]\nany_port = true"), all);
 }
 
 #[test]

@@ -11,7 +11,11 @@ use crate::support;
 
 /// All transactions of streams in a capture, with these options.
 pub(crate) fn of_capture(capture: &Path, options: &str) -> Vec<Transaction> {
-    let protocols = Protocols::read(options.parse().unwrap()).unwrap();
+    with(capture, Protocols::read(options.parse().unwrap()).unwrap())
+}
+
+/// All transactions of streams in a capture.
+pub(crate) fn with(capture: &Path, protocols: Protocols) -> Vec<Transaction> {
     let collector = Collector { protocols, transactions: Vec::new() };
     support::follow(&support::packets(capture), FlowOptions::default(), collector).transactions
 }

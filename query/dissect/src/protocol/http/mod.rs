@@ -35,6 +35,7 @@ const NAME: &str = "http";
 pub static PROTOCOL: Protocol = Protocol {
     name: NAME,
     title: "HTTP",
+    // Packetbeat's, save 5000, where much else is spoken.
     ports: &[80, 8080, 8000, 8002],
     ip_protocols: &[ip_protocol::TCP],
     columns: columns::COLUMNS,
