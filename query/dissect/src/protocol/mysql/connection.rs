@@ -255,7 +255,7 @@ impl Connection {
             return;
         };
         let command = Command(code);
-        let is_text = command.answer() == Answer::Results || command == Command::STMT_FETCH;
+        let is_text = matches!(command.answer(), Answer::Results | Answer::Prepared | Answer::Rows);
         let rows = (self.options.common.send_response && is_text)
             .then(|| Rows::new(self.options.max_rows, self.options.max_row_length));
         let mut pending = Pending::new(command, Some(frame.place), rows);
@@ -382,7 +382,14 @@ impl Connection {
         if let (Some(prepared), Some(query), Some(place)) =
             (pending.response.prepared, &pending.query, pending.response_place)
         {
-            self.statements.prepare(prepared.statement_id, query.clone(), prepared.parameters, place.last);
+            let shape = (prepared.columns > 0).then(|| pending.response.shape());
+            self.statements.prepare(
+                prepared.statement_id,
+                query.clone(),
+                prepared.parameters,
+                shape,
+                place.last,
+            );
         }
         let is_reset = matches!(pending.command, Command::RESET_CONNECTION | Command::CHANGE_USER);
         if is_reset && pending.response.failure.is_none() {

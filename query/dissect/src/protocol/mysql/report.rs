@@ -192,6 +192,7 @@ fn execution(
         }
     }
     let statement = statements.used(id, at);
+    pending.response.set_shape(statement.shape.clone());
     match &statement.query {
         Some(query) => pending.query = Some(query.clone()),
         None => {

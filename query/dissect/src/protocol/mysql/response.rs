@@ -1,5 +1,7 @@
 //! Following the answer to one command, packet by packet.
 
+use std::sync::Arc;
+
 use super::super::sql::{Frame, Reader, Rows};
 use super::super::text;
 use super::binary::{ValueType, bytes_text, value_text};
@@ -23,6 +25,8 @@ pub(super) struct Response {
     /// Rows of a text result, or of a binary one.
     is_binary: bool,
     columns: Vec<(String, ValueType)>,
+    /// What the statement's results look like, from its preparation: MariaDB doesn't say it again.
+    prepared_shape: Option<Arc<Shape>>,
     rows: Option<Rows>,
     tables: Vec<String>,
     pub(super) affected_rows: u64,
@@ -41,6 +45,13 @@ pub(super) struct Response {
     pub(super) message: Option<String>,
     /// It wasn't understood from here on.
     pub(super) is_malformed: bool,
+}
+
+/// Columns of a result, and the tables that they are of.
+#[derive(Debug, Default)]
+pub(super) struct Shape {
+    columns: Vec<(String, ValueType)>,
+    tables: Vec<String>,
 }
 
 /// An error that the server reported.
@@ -118,6 +129,7 @@ impl Response {
             deprecates_eof: None,
             is_binary: command.is_execution() || command == Command::STMT_FETCH,
             columns: Vec::new(),
+            prepared_shape: None,
             rows,
             tables: Vec::new(),
             affected_rows: 0,
@@ -137,6 +149,16 @@ impl Response {
     /// Tells whether the client does without EOF packets, if that is known.
     pub(super) fn set_deprecates_eof(&mut self, deprecates_eof: Option<bool>) {
         self.deprecates_eof = deprecates_eof;
+    }
+
+    /// Tells what the results of a prepared statement look like.
+    pub(super) fn set_shape(&mut self, shape: Option<Arc<Shape>>) {
+        self.prepared_shape = shape;
+    }
+
+    /// What the results look like, as a preparation told.
+    pub(super) fn shape(&self) -> Arc<Shape> {
+        Arc::new(Shape { columns: self.columns.clone(), tables: self.tables.clone() })
     }
 
     /// Whether what the client sends now is a file.
@@ -225,8 +247,14 @@ impl Response {
                 if self.num_fields == 0 {
                     self.num_fields = columns;
                 }
-                self.state =
-                    if reader.u8() == Some(0) { State::AfterColumns } else { State::Columns(columns) };
+                self.state = State::Columns(columns);
+                if reader.u8() == Some(0) {
+                    self.state = State::AfterColumns;
+                    if let Some(shape) = &self.prepared_shape {
+                        self.columns.clone_from(&shape.columns);
+                        self.tables.clone_from(&shape.tables);
+                    }
+                }
                 Next::More
             }
         }
@@ -376,7 +404,7 @@ impl Response {
         let (is_parameter, left) = if left == 0 { (false, columns) } else { (is_parameter, left) };
         let left = left.saturating_sub(1);
         if !is_parameter {
-            self.note_table(frame.body);
+            self.column(frame.body);
         }
         self.state =
             if is_parameter { State::PreparedParameters(left) } else { State::PreparedColumns(left) };

@@ -1,11 +1,13 @@
 //! Prepared statements of one connection, and the parameters of their executions.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::super::Moment;
 use super::super::sql::Reader;
 use super::binary::{ValueType, value_text};
 use super::constants::field_type;
+use super::response::Shape;
 use super::view::{length_encoded, length_encoded_bytes};
 
 /// Statements that are remembered for a connection; the one whose last use is longest ago makes room.
@@ -30,6 +32,8 @@ pub(super) struct Statement {
     parameters: Option<usize>,
     /// Types of the parameters, from the last execution that told them.
     types: Vec<ValueType>,
+    /// What its results look like.
+    pub(super) shape: Option<Arc<Shape>>,
     /// Parameters that were sent before the execution, in parts: their numbers.
     long_data: Vec<u16>,
     used_ns: i64,
@@ -52,12 +56,20 @@ impl Statements {
     }
 
     /// Remembers a statement.
-    pub(super) fn prepare(&mut self, id: u32, query: String, parameters: u16, at: Moment) {
+    pub(super) fn prepare(
+        &mut self,
+        id: u32,
+        query: String,
+        parameters: u16,
+        shape: Option<Arc<Shape>>,
+        at: Moment,
+    ) {
         self.close(id);
         self.last_prepared = Some(id);
         self.insert(Statement {
             query: Some(query),
             parameters: Some(parameters.into()),
+            shape,
             ..Statement::unknown(id, at)
         });
     }
@@ -129,6 +141,7 @@ impl Statement {
             query: None,
             parameters: None,
             types: Vec::new(),
+            shape: None,
             long_data: Vec::new(),
             used_ns: at.ts_ns,
         }
@@ -288,7 +301,7 @@ mod tests {
     #[test]
     fn types_are_told_once() {
         let mut statements = Statements::new(HOUR_NS);
-        statements.prepare(1, "insert".into(), 3, at(0));
+        statements.prepare(1, "insert".into(), 3, None, at(0));
         let statement = statements.used(1, at(1));
         assert_eq!(statement.parameters(THREE, false, 0).unwrap(), ["7", "NULL", "ab"]);
         assert_eq!(statement.parameters(b"\x00\x00\x08\0\0\0\x01x\x01y", false, 0).unwrap(), ["8", "x", "y"]);
@@ -324,7 +337,7 @@ mod tests {
     fn every_prefix_gives_the_first_parameters_or_none() {
         for end in 0..THREE.len() {
             let mut statements = Statements::new(HOUR_NS);
-            statements.prepare(1, "insert".into(), 3, at(0));
+            statements.prepare(1, "insert".into(), 3, None, at(0));
             let values = statements.used(1, at(1)).parameters(&THREE[..end], false, 0).unwrap_or_default();
             assert!(
                 ["7", "NULL", "ab"].starts_with(&values.iter().map(String::as_str).collect::<Vec<_>>()[..])
@@ -335,16 +348,16 @@ mod tests {
     #[test]
     fn forgotten_after_their_time_or_when_there_are_too_many() {
         let mut statements = Statements::new(HOUR_NS);
-        statements.prepare(1, "one".into(), 0, at(0));
+        statements.prepare(1, "one".into(), 0, None, at(0));
         assert!(statements.used(1, at(HOUR_NS)).query.is_some());
         assert!(statements.used(1, at(2 * HOUR_NS)).query.is_some(), "an hour after the last use");
         assert!(statements.used(1, at(3 * HOUR_NS + 1)).query.is_none());
         for id in 0..=STATEMENTS_MAX as u32 {
-            statements.prepare(id + 10, "x".into(), 0, at(4 * HOUR_NS));
+            statements.prepare(id + 10, "x".into(), 0, None, at(4 * HOUR_NS));
         }
         assert_eq!(statements.known.len(), STATEMENTS_MAX);
         assert_eq!(statements.bytes, STATEMENTS_MAX);
-        statements.prepare(7, "y".repeat(STATEMENT_BYTES_MAX), 0, at(4 * HOUR_NS));
+        statements.prepare(7, "y".repeat(STATEMENT_BYTES_MAX), 0, None, at(4 * HOUR_NS));
         assert_eq!(statements.known.len(), 1);
     }
 }

@@ -199,7 +199,7 @@ pub(super) fn run(
     }
     if let Some(reason) = incomplete {
         if reason == Incomplete::NoResponse {
-            transaction.status = Status::ServerError;
+            transaction.status = if run.is_passed_over { Status::Error } else { Status::ServerError };
         }
         transaction.set_incomplete(reason);
     }

@@ -48,6 +48,8 @@ pub(super) struct Run {
     pub(super) notes: Vec<&'static str>,
     /// It was given up, and reported: its answer is only passed over.
     pub(super) is_reported: bool,
+    /// The server passed over it, because another one failed.
+    pub(super) is_passed_over: bool,
     held: usize,
 }
 
@@ -95,6 +97,7 @@ impl Run {
             incomplete: None,
             notes: Vec::new(),
             is_reported: false,
+            is_passed_over: false,
             held: 0,
         }
     }

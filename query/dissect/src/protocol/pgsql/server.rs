@@ -8,7 +8,7 @@ use super::queue::Awaited;
 use super::run::{COLUMNS_KEPT_MAX, Copy, Kind, Run, extend};
 use super::view::{ServerError, row_description, type_list};
 
-const NOT_EXECUTED_NOTE: &str = "Not executed: an earlier statement failed";
+const NOT_EXECUTED_NOTE: &str = "Not executed: another statement of the batch failed";
 
 impl Connection {
     pub(super) fn server_message(&mut self, frame: &Frame<'_>, context: &mut Context<'_>) {
@@ -175,6 +175,7 @@ impl Connection {
 
     fn not_executed(&self, mut run: Run, context: &mut Context<'_>) {
         run.notes.push(NOT_EXECUTED_NOTE);
+        run.is_passed_over = true;
         self.report(run, Some(Incomplete::NoResponse), context);
     }
 

@@ -92,7 +92,7 @@ fn simple_queries() {
     assert_eq!((wrong.status, word(wrong, "pgsql.error_code")), (Status::Error, Some("42P01")));
     assert_eq!(word(wrong, "pgsql.error_message"), Some("no such table"));
     assert_eq!(word(wrong, "pgsql.error_severity"), Some("ERROR"));
-    assert_eq!(never.errors, ["Not executed: an earlier statement failed"]);
+    assert_eq!(never.errors, ["Not executed: another statement of the batch failed"]);
     assert_eq!((never.query.as_deref(), never.incomplete), (Some("select 3"), Some(Incomplete::NoResponse)));
     assert_eq!((empty.query.as_deref(), empty.incomplete), (Some(""), None));
 }
@@ -188,7 +188,7 @@ fn pipelined_statements() {
         &[startup(), welcome(), client(&three), client(&three), server(&failing), server(&answers)],
     ));
     assert_eq!((all[1].status, all[1].incomplete), (Status::Error, None));
-    assert_eq!(all[2].errors, ["Not executed: an earlier statement failed"]);
+    assert_eq!(all[2].errors, ["Not executed: another statement of the batch failed"]);
     assert!(all[3..].iter().all(|one| one.incomplete.is_none()));
     assert_eq!(all.len(), 6);
 }

@@ -117,6 +117,9 @@ pub(super) fn detect(sample: &Sample<'_>) -> Detection {
     if sample.from_start[sample.first.index()] {
         return match command_match(first) {
             Match::Begin => Detection::More,
+            // Typed by hand, or by a script: the answer tells.
+            _ if is_inline(first) && other.is_empty() => Detection::More,
+            _ if is_inline(first) && is_reply(other) => Detection::Likely,
             _ if is_inline(first) => Detection::Port,
             _ => Detection::No,
         };
