@@ -95,6 +95,7 @@ impl Connection {
             _ => match (detect::is_client(chunk.bytes), detect::is_server(chunk.bytes)) {
                 (true, false) => chunk.sender,
                 (false, true) => chunk.sender.other(),
+                _ if detect::is_startup(chunk.bytes) => chunk.sender,
                 // Not yet.
                 _ => return chunk.sender,
             },

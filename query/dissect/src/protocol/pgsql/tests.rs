@@ -237,6 +237,9 @@ fn encryption_is_asked_for() {
     let refused = [vec![wish.clone(), server(b"N")], simple()].concat();
     assert_eq!(run(&PROTOCOL, &refused).len(), run(&PROTOCOL, &simple()).len());
     torture(&PROTOCOL, &refused);
+    // Only the handshake of TCP is missing, and nobody said that this port is PostgreSQL's.
+    let joined = run_with(&PROTOCOL, false, "ports = [1]", &refused);
+    assert_eq!(queries(&joined), queries(&run(&PROTOCOL, &simple())));
     let granted = run(&PROTOCOL, &[wish.clone(), server(b"S"), client(b"\x16\x03\x01"), server(&[0x16; 40])]);
     assert_eq!(granted.len(), 1);
     assert_eq!(word(&granted[0], "pgsql.encryption"), Some("tls"));
