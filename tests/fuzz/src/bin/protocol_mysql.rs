@@ -1,0 +1,12 @@
+//! Any bytes in both directions of a connection that speaks MySQL.
+#![no_main]
+
+const OPTIONS: &str = r#"
+[mysql]
+send_request = true
+send_response = true
+max_rows = 3
+max_row_length = 20
+"#;
+
+kcap_fuzz::fuzz_target!(|data: &[u8]| kcap_fuzz::stream::run("mysql", OPTIONS, data));
