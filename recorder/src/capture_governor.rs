@@ -1,8 +1,8 @@
 //! How much is captured while the recorder can't keep up: everything, headers, or counts alone.
 //!
 //! Batches that wait are no reason yet: the ring is there to bridge a burst, and compression is adapted first. But where
-//! the ring stays nearly full, packets are about to be lost at random. Then less of each is taken, and if that doesn't
-//! help, nothing but their count, until what waits is written. Each step is told in the segment.
+//! the ring stays nearly full, packets are about to be lost at random. Then less of each is taken, and if it fills all the
+//! same, nothing but their count, until what waits is written. Each step is told in the segment.
 
 use std::time::{Duration, Instant};
 
@@ -11,8 +11,10 @@ use kcap_format::proto::governor_step::Reason;
 use crate::capture_switch::CaptureMode;
 use crate::governor::Backlog;
 
-/// The part of the ring that must be full for less to be captured.
+/// The part of the ring that must be full for headers alone to be captured.
 const RING_HIGH: f64 = 0.75;
+/// The part that must be full for nothing to be captured: a ring that headers fill no further is no reason.
+const RING_FULL: f64 = 0.95;
 /// For how long: a burst may fill it for a moment.
 const RING_HIGH_TIME: Duration = Duration::from_millis(50);
 /// The part of the ring below which there is calm.
@@ -72,7 +74,11 @@ impl CaptureGovernor {
     /// Looks at what waits; says why when the mode changed.
     pub(crate) fn observe(&mut self, waiting: Waiting, now: Instant) -> Option<Reason> {
         let Waiting { backlog, ring } = waiting;
-        self.high_since = (ring >= RING_HIGH).then(|| self.high_since.unwrap_or(now));
+        let high = match self.modes.get(self.step + 1) {
+            Some(CaptureMode::Counts) => RING_FULL,
+            _ => RING_HIGH,
+        };
+        self.high_since = (ring >= high).then(|| self.high_since.unwrap_or(now));
         let is_calm = ring < RING_LOW && backlog.compress < BACKLOG_LOW && backlog.write < BACKLOG_LOW;
         self.calm_since = is_calm.then(|| self.calm_since.unwrap_or(now));
         let lasts =
@@ -100,6 +106,7 @@ impl CaptureGovernor {
     fn change(&mut self, step: usize, now: Instant) {
         self.step = step;
         self.changed = Some(now);
+        self.high_since = None;
         self.calm_since = None;
     }
 }
@@ -142,6 +149,13 @@ mod tests {
         assert!(watch(&mut governor, at(1000), 5000, empty_but_writing).is_empty());
         let back = watch(&mut governor, at(6000), 6000, ring(0.1));
         assert_eq!(back, [(2000, CaptureMode::Headers), (4010, CaptureMode::Full)]);
+    }
+
+    #[test]
+    fn headers_are_enough_where_the_ring_fills_no_further() {
+        let mut governor = CaptureGovernor::new(CaptureMode::Counts, false);
+        let came = watch(&mut governor, Instant::now(), 10_000, ring(0.9));
+        assert_eq!(came, [(50, CaptureMode::Headers)]);
     }
 
     #[test]

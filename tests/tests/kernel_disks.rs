@@ -141,13 +141,13 @@ fn no_more_than_the_limit_and_a_segment_is_ever_on_disk() {
     assert!(most > DISK_MAX - 2 * SEGMENT_MAX, "the limit is made use of: {most} bytes");
 }
 
-/// A disk of 1.5 MB/s gets 10 MB/s, and becomes fast again after some seconds.
+/// A disk of 0.3 MB/s gets 10 MB/s, and becomes fast again after some seconds.
 #[test]
 fn a_slow_disk_makes_the_recorder_step_down_and_up_again() {
     if !kernel::available() {
         return;
     }
-    let disk = SlowDisk::new(1_500_000);
+    let disk = SlowDisk::new(300_000);
     let scratch = tempfile::tempdir().expect("a scratch folder");
     let mut recorder = Recorder::start(disk.path(), &["--packet-buffer", "4MiB", "--segment-size", "8MiB"]);
     let sender = LedgerSender::start(scratch.path(), 10_000, 1_000);

@@ -3,12 +3,14 @@
 //! The senders run in a cgroup that is the root for the recorder, so that it sees their datagrams and no others, and the
 //! senders' own count is the whole truth.
 
+use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use kcap_format::proto::{LossCause, LossProgram};
 use kcap_format::{Capture, ReadOptions, Segment, SegmentState};
 use kcap_tests::books::Books;
+use kcap_tests::command::wait_until;
 use kcap_tests::isolated::Isolated;
 use kcap_tests::kernel;
 use kcap_tests::ledger::LedgerSender;
@@ -33,6 +35,15 @@ fn check(segments: &[Segment], sent: u64, name: &str) -> f64 {
     sent as f64 / books.there as f64
 }
 
+/// Datagrams that all processes of this network namespace have sent: OutDatagrams of /proc/net/snmp.
+fn datagrams_sent() -> u64 {
+    let snmp = fs::read_to_string("/proc/net/snmp").expect("the counters of the network");
+    let lines: Vec<Vec<&str>> =
+        snmp.lines().filter(|line| line.starts_with("Udp:")).map(|line| line.split(' ').collect()).collect();
+    let column = lines[0].iter().position(|name| *name == "OutDatagrams").expect("a counter");
+    lines[1][column].parse().expect("a number")
+}
+
 #[test]
 fn a_recorder_that_seldom_runs_counts_what_the_ring_could_not_take() {
     if !kernel::available() {
@@ -45,7 +56,7 @@ fn a_recorder_that_seldom_runs_counts_what_the_ring_could_not_take() {
         Recorder::start_as(&scratch.path().join("capture"), &options, |program| isolated.recorder(&program));
     let senders = ["a", "b"].map(|name| {
         let folder = scratch.path().join(name);
-        std::fs::create_dir(&folder).expect("a folder");
+        fs::create_dir(&folder).expect("a folder");
         LedgerSender::start_as(&folder, NO_REST, 64, |program| isolated.command(program))
     });
     let begun = Instant::now();
@@ -69,11 +80,13 @@ fn a_recorder_with_a_slow_disk_counts_what_it_gave_up() {
     }
     let isolated = Isolated::new();
     let scratch = tempfile::tempdir().expect("a scratch folder");
-    let disk = SlowDisk::new(400_000);
-    let options = ["--packet-buffer", "1MiB", "--segment-size", "4MiB"];
+    let disk = SlowDisk::new(50_000);
+    let options = ["--packet-buffer", "256KiB", "--segment-size", "4MiB"];
     let recorder = Recorder::start_as(disk.path(), &options, |program| isolated.recorder(&program));
     let sender = LedgerSender::start_as(scratch.path(), NO_REST, 1_000, |program| isolated.command(program));
-    thread::sleep(Duration::from_secs(4));
+    // Many times what rings and batches hold.
+    let before = datagrams_sent();
+    wait_until("many datagrams", || (datagrams_sent() > before + 200_000).then_some(()));
     let sent = sender.stop().count();
     // What it has taken is to be written before the test gets old.
     disk.set_speed(1 << 30);
