@@ -375,10 +375,11 @@ impl Connection {
     ) {
         let first = self.directions[sender.index()].head_first.take().unwrap_or(at);
         let Some(head) = Head::parse_partial(partial) else { return self.lost_order(sender, context) };
-        if self.head(sender, head, first, at, context) {
+        let changes_protocol = self.head(sender, head, first, at, context);
+        self.directions[sender.index()].messages = Messages::new(false);
+        if changes_protocol {
             return;
         }
-        self.directions[sender.index()].messages = Messages::new(false);
         if let (Some(message), Some(len)) = (self.open_message(sender), gap) {
             message.gap(len, at);
         }
@@ -393,6 +394,7 @@ impl Connection {
         if self.client == Some(sender) || self.client.is_none() {
             return;
         }
+        self.given_up = 0;
         for request in self.waiting.drain() {
             self.emit(Some(*request), None, Some(Incomplete::ResponseGap), context);
         }

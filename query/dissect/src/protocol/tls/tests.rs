@@ -273,7 +273,7 @@ fn changed_bytes() {
     let steps = tls_1_2();
     for (number, (_, bytes)) in steps.iter().enumerate() {
         for (at, byte) in bytes.iter().enumerate() {
-            for value in [0, 0x7f, 0xff, byte ^ 1] {
+            for value in [0xff, byte ^ 1] {
                 let mut changed = steps.clone();
                 changed[number].1[at] = value;
                 run_data(&changed);
