@@ -224,6 +224,7 @@ enums:
   codec:
     0: stored
     1: zstd
+    2: zstd_dictionary
   encoding:
     0: plain
     1: delta

@@ -3,8 +3,10 @@
 use std::cell::RefCell;
 
 use zstd::bulk::{Compressor, Decompressor};
+use zstd::dict::DecoderDictionary;
 use zstd::zstd_safe::CParameter;
 
+use crate::dictionary::Dictionary;
 use crate::error::Fault;
 use crate::header::Codec;
 use crate::limits::BLOCK_RAW_LEN_MAX;
@@ -27,16 +29,26 @@ impl Default for Effort {
     }
 }
 
-/// A compression context. Allocated when first used.
+/// Compression contexts. Allocated when first used.
 #[derive(Default)]
 pub(crate) struct Compression {
-    context: Option<(Compressor<'static>, i32)>,
+    context: Option<Context>,
+    /// For bytes that a dictionary helps to compress.
+    dictionary_context: Option<(Context, u64)>,
     buffer: Vec<u8>,
+}
+
+struct Context {
+    compressor: Compressor<'static>,
+    level: i32,
 }
 
 /// Matches may lie as far back as a block is long: the low levels alone look back 512 KiB, and miss what a busy sender
 /// repeats. zstd makes it smaller for shorter bytes, and single-shot contexts need no memory for it.
 const WINDOW_LOG: u32 = BLOCK_RAW_LEN_MAX.ilog2();
+
+/// Levels below pass over most of what a dictionary holds. Where one helps, it takes the work off this level, too.
+const LEVEL_WITH_DICTIONARY_MIN: i32 = 1;
 
 /// Compressed bytes are kept only if they are smaller than the raw ones by more than one part in this many: reading
 /// stored bytes costs nothing.
@@ -49,32 +61,62 @@ impl Compression {
             Effort::Stored => false,
             Effort::Zstd { level } => self.zstd(raw, level).is_ok(),
         };
-        if shrunk && self.buffer.len() < raw.len() - raw.len() / WORTHWHILE_PART {
+        if shrunk && is_worthwhile(&self.buffer, raw) {
             (Codec::Zstd, &self.buffer)
         } else {
             (Codec::Stored, raw)
         }
     }
 
+    /// As [`Self::compress`], with what the dictionary holds before the bytes. `None` where that doesn't shrink them.
+    pub(crate) fn compress_with(&mut self, raw: &[u8], level: i32, dictionary: &Dictionary) -> Option<&[u8]> {
+        self.zstd_with(raw, level.max(LEVEL_WITH_DICTIONARY_MIN), dictionary).ok()?;
+        is_worthwhile(&self.buffer, raw).then_some(&self.buffer)
+    }
+
     /// Fills the buffer. Fails only where memory does.
     fn zstd(&mut self, raw: &[u8], level: i32) -> std::io::Result<()> {
         let context = match &mut self.context {
             Some(context) => context,
-            none => {
-                let mut compressor = Compressor::new(level)?;
-                compressor.set_parameter(CParameter::WindowLog(WINDOW_LOG))?;
-                none.insert((compressor, level))
+            none => none.insert(Context::new(level)?),
+        };
+        if context.level != level {
+            context.compressor.set_compression_level(level)?;
+            context.level = level;
+        }
+        context.fill(raw, &mut self.buffer)
+    }
+
+    fn zstd_with(&mut self, raw: &[u8], level: i32, dictionary: &Dictionary) -> std::io::Result<()> {
+        let wanted = |(context, id): &&mut (Context, u64)| (context.level, *id) == (level, dictionary.id());
+        let (context, _) = match self.dictionary_context.as_mut().filter(wanted) {
+            Some(context) => context,
+            None => {
+                let mut context = Context::new(level)?;
+                context.compressor.set_dictionary(level, dictionary.bytes())?;
+                self.dictionary_context.insert((context, dictionary.id()))
             }
         };
-        if context.1 != level {
-            context.0.set_compression_level(level)?;
-            context.1 = level;
-        }
-        self.buffer.clear();
-        self.buffer.reserve(zstd::zstd_safe::compress_bound(raw.len()));
-        context.0.compress_to_buffer(raw, &mut self.buffer)?;
-        Ok(())
+        context.fill(raw, &mut self.buffer)
     }
+}
+
+impl Context {
+    fn new(level: i32) -> std::io::Result<Self> {
+        let mut compressor = Compressor::new(level)?;
+        compressor.set_parameter(CParameter::WindowLog(WINDOW_LOG))?;
+        Ok(Self { compressor, level })
+    }
+
+    fn fill(&mut self, raw: &[u8], buffer: &mut Vec<u8>) -> std::io::Result<()> {
+        buffer.clear();
+        buffer.reserve(zstd::zstd_safe::compress_bound(raw.len()));
+        self.compressor.compress_to_buffer(raw, buffer).map(drop)
+    }
+}
+
+fn is_worthwhile(shrunk: &[u8], raw: &[u8]) -> bool {
+    shrunk.len() < raw.len() - raw.len() / WORTHWHILE_PART
 }
 
 thread_local! {
@@ -101,11 +143,34 @@ pub(crate) fn decompress(
                     };
                     context.decompress_to_buffer(stored, out)
                 })
-                .map_err(|_| {
-                    Fault::Corrupt("the compressed bytes cannot be decompressed to their stated length")
-                })?;
+                .map_err(|_| NOT_THE_STATED_LENGTH)?;
+        }
+        Codec::ZstdDictionary => {
+            return Err(Fault::Corrupt("only payloads are compressed with a dictionary"));
         }
     }
+    check_len(out, raw_len)
+}
+
+/// The same for bytes that were compressed with a dictionary.
+pub(crate) fn decompress_with(
+    dictionary: &DecoderDictionary<'_>,
+    stored: &[u8],
+    raw_len: usize,
+    out: &mut Vec<u8>,
+) -> Result<(), Fault> {
+    out.clear();
+    out.reserve_exact(raw_len);
+    Decompressor::with_prepared_dictionary(dictionary)
+        .and_then(|mut context| context.decompress_to_buffer(stored, out))
+        .map_err(|_| NOT_THE_STATED_LENGTH)?;
+    check_len(out, raw_len)
+}
+
+const NOT_THE_STATED_LENGTH: Fault =
+    Fault::Corrupt("the compressed bytes cannot be decompressed to their stated length");
+
+fn check_len(out: &[u8], raw_len: usize) -> Result<(), Fault> {
     if out.len() == raw_len { Ok(()) } else { Err(Fault::Corrupt("the raw length is not the stated one")) }
 }
 

@@ -1,10 +1,13 @@
 //! From records to the payload of a block, independent of any file.
 
+use std::sync::Arc;
+
 use crate::batch::PacketBatch;
 use crate::compression::{Compression, Effort};
+use crate::dictionary::{Dictionary, DictionaryPool};
 use crate::header::{BlockType, CIPHER_NONE, Codec, block_flags};
 use crate::messages;
-use crate::packets::{self, PacketEncoder};
+use crate::packets::{self, EncodedPackets, PacketEncoder};
 use crate::proto;
 
 /// Encodes blocks. It keeps its buffers and what it learned about the traffic: use one a thread, for long.
@@ -12,12 +15,13 @@ use crate::proto;
 pub struct BlockEncoder {
     compression: Compression,
     packets: PacketEncoder,
+    dictionaries: Arc<DictionaryPool>,
     raw: Vec<u8>,
 }
 
 /// A block's payload and what its header says about it; [`SegmentWriter::append`](crate::SegmentWriter::append)
 /// gives it a place.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct EncodedBlock {
     /// What the block holds.
@@ -39,8 +43,31 @@ pub struct EncodedBlock {
     pub(crate) directory_crc: u32,
     /// Of `payload`; [`CIPHER_NONE`] where the writer is to encrypt it.
     pub(crate) cipher: u8,
+    /// What the payload's bytes are compressed with: the writer sees to it that the segment has it.
+    pub(crate) dictionary: Option<Arc<Dictionary>>,
     /// Length of the longest message, 0 for packets: checked when the block is written.
     pub(crate) message_len_max: usize,
+}
+
+impl EncodedBlock {
+    /// A DICTIONARY block.
+    pub(crate) fn dictionary(bytes: &[u8], effort: Effort, compression: &mut Compression) -> Self {
+        let (codec, payload) = compression.compress(bytes, effort);
+        Self {
+            block_type: BlockType::DICTIONARY,
+            payload: payload.to_vec(),
+            raw_len: saturate(bytes.len()),
+            record_count: 1,
+            first_time_ns: 0,
+            last_time_ns: 0,
+            flags: block_flags::CRITICAL,
+            codec,
+            directory_crc: 0,
+            cipher: CIPHER_NONE,
+            dictionary: None,
+            message_len_max: 0,
+        }
+    }
 }
 
 impl BlockEncoder {
@@ -50,10 +77,17 @@ impl BlockEncoder {
         Self::default()
     }
 
+    /// An encoder that uses the same dictionaries as others.
+    #[must_use]
+    pub fn with_dictionaries(dictionaries: Arc<DictionaryPool>) -> Self {
+        Self { dictionaries, ..Self::default() }
+    }
+
     /// A PACKETS block. End batches near [`BLOCK_RAW_LEN_TARGET`](crate::limits::BLOCK_RAW_LEN_TARGET): one beyond
     /// the limits is refused when it is written.
     pub fn packets(&mut self, batch: &PacketBatch, effort: Effort) -> EncodedBlock {
-        let payload = self.packets.encode(batch, effort, &mut self.compression);
+        let EncodedPackets { payload, dictionary } =
+            self.packets.encode(batch, effort, &mut self.compression, &self.dictionaries);
         let (first_time_ns, last_time_ns) = time_range(batch.time_ns.iter().map(|&time| (time, time)));
         EncodedBlock {
             block_type: BlockType::PACKETS,
@@ -66,6 +100,7 @@ impl BlockEncoder {
             last_time_ns,
             flags: block_flags::CRITICAL,
             codec: Codec::Stored,
+            dictionary,
             message_len_max: 0,
         }
     }
@@ -121,6 +156,7 @@ impl BlockEncoder {
             codec,
             directory_crc: 0,
             cipher: CIPHER_NONE,
+            dictionary: None,
             message_len_max,
         }
     }

@@ -33,6 +33,9 @@ impl BlockType {
     /// The segment's key, encrypted to its recipients.
     pub const KEY: Self = Self(9);
 
+    /// Payload bytes that the payloads of other blocks repeat.
+    pub const DICTIONARY: Self = Self(10);
+
     /// The name in `spec/segment.md`, or `None` for types of later versions.
     #[must_use]
     pub fn name(self) -> Option<&'static str> {
@@ -46,6 +49,7 @@ impl BlockType {
             Self::INDEX => "INDEX",
             Self::SEAL => "SEAL",
             Self::KEY => "KEY",
+            Self::DICTIONARY => "DICTIONARY",
             _ => return None,
         })
     }
@@ -78,6 +82,8 @@ pub mod block_flags {
 pub(crate) enum Codec {
     Stored = 0,
     Zstd = 1,
+    /// zstd, with a dictionary that the block names.
+    ZstdDictionary = 2,
 }
 
 impl Codec {
@@ -85,6 +91,7 @@ impl Codec {
         match number {
             0 => Ok(Self::Stored),
             1 => Ok(Self::Zstd),
+            2 => Ok(Self::ZstdDictionary),
             _ => Err(Fault::Unsupported("an unknown codec")),
         }
     }

@@ -70,6 +70,14 @@ pub const KEY_TRY_COUNT_MAX: usize = 16;
 
 /// Longest file that is read for identities.
 pub const IDENTITY_FILE_LEN_MAX: u64 = 1 << 20;
+/// Most bytes of a dictionary.
+pub const DICTIONARY_LEN_MAX: usize = 256 << 10;
+
+/// Most dictionaries of a segment: a reader keeps all of them.
+pub const DICTIONARY_COUNT_MAX: usize = 16;
+
+/// DICTIONARY blocks that a reader looks at: each dictionary is there twice.
+pub const DICTIONARY_TRY_COUNT_MAX: usize = 2 * DICTIONARY_COUNT_MAX;
 
 /// Bytes whose checksum a reader computes to find whole blocks behind damage, as a multiple of the file's length.
 /// Twice what the damage of a file that a writer made can ask for.

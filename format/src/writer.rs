@@ -1,6 +1,9 @@
 //! Blocks become a segment.
 
+use std::sync::Arc;
+
 use crate::checksum;
+use crate::dictionary::Dictionary;
 use crate::encoder::{BlockEncoder, EncodedBlock};
 use crate::encryption::{Recipient, SegmentKey, encrypted_len, is_secret};
 use crate::error::{Error, Result, check_limit};
@@ -9,8 +12,9 @@ use crate::header::{
 };
 use crate::index::{BlockEntry, Index, Seal};
 use crate::limits::{
-    BLOCK_ALIGNMENT, BLOCK_RAW_LEN_MAX, BLOCK_RECORD_COUNT_MAX, BLOCK_STORED_LEN_MAX, FORMAT_VERSION,
-    INDEX_BLOCK_COUNT, MESSAGE_COUNT_MAX, MESSAGE_LEN_MAX, MESSAGES_RAW_LEN_MAX, SEGMENT_BLOCK_COUNT_MAX,
+    BLOCK_ALIGNMENT, BLOCK_RAW_LEN_MAX, BLOCK_RECORD_COUNT_MAX, BLOCK_STORED_LEN_MAX, DICTIONARY_COUNT_MAX,
+    DICTIONARY_LEN_MAX, FORMAT_VERSION, INDEX_BLOCK_COUNT, MESSAGE_COUNT_MAX, MESSAGE_LEN_MAX,
+    MESSAGES_RAW_LEN_MAX, SEGMENT_BLOCK_COUNT_MAX,
 };
 use crate::proto;
 use crate::storage::Storage;
@@ -34,6 +38,7 @@ pub struct SegmentWriter<S: Storage> {
     digest: blake3::Hasher,
     poisoned: bool,
     encryption: Option<Encryption>,
+    dictionaries: Vec<WrittenDictionary>,
 }
 
 /// What a writer needs to encrypt. It is gone when the segment ends.
@@ -47,6 +52,13 @@ struct Encryption {
     is_used: bool,
     /// The encrypted payload.
     buffer: Vec<u8>,
+}
+
+/// A dictionary that the segment holds.
+struct WrittenDictionary {
+    dictionary: Arc<Dictionary>,
+    /// All payloads that need it would be lost with it: it is written once more with the next INDEX or before the SEAL.
+    is_repeated: bool,
 }
 
 impl<S: Storage> SegmentWriter<S> {
@@ -77,6 +89,7 @@ impl<S: Storage> SegmentWriter<S> {
             digest: blake3::Hasher::new(),
             poisoned: false,
             encryption,
+            dictionaries: Vec::new(),
         };
         writer.append(&BlockEncoder::new().file(file))?;
         writer.write_key()?;
@@ -93,9 +106,12 @@ impl<S: Storage> SegmentWriter<S> {
         check_block(block)?;
         let index_is_due = self.entries.len() - self.indexed >= INDEX_BLOCK_COUNT;
         let key_is_due = self.encryption.as_ref().is_some_and(|encryption| encryption.is_due || index_is_due);
-        // The block, what comes before it, and the SEAL.
-        let count = self.entries.len() as u64 + 2 + u64::from(index_is_due) + u64::from(key_is_due);
+        let missing = block.dictionary.as_ref().filter(|dictionary| !self.has_dictionary(dictionary));
+        // The block, what may come before it, and the SEAL.
+        let count = (self.entries.len() + 4 + DICTIONARY_COUNT_MAX) as u64;
         check_limit("the number of blocks", count, SEGMENT_BLOCK_COUNT_MAX.into())?;
+        let dictionary_count = self.dictionaries.len() + usize::from(missing.is_some());
+        check_limit("the number of dictionaries", dictionary_count as u64, DICTIONARY_COUNT_MAX as u64)?;
         if self.encrypts(block) {
             let stored_len = encrypted_len(block.payload.len()) as u64;
             check_limit("the stored length of a block", stored_len, BLOCK_STORED_LEN_MAX.into())?;
@@ -104,7 +120,13 @@ impl<S: Storage> SegmentWriter<S> {
             self.write_key()?;
         }
         if index_is_due {
+            self.repeat_dictionaries()?;
             self.write_index()?;
+        }
+        if let Some(dictionary) = missing {
+            self.write(dictionary.block())?;
+            let dictionary = Arc::clone(dictionary);
+            self.dictionaries.push(WrittenDictionary { dictionary, is_repeated: false });
         }
         let entry = self.write(block)?;
         if let Some(encryption) = &mut self.encryption
@@ -162,6 +184,13 @@ impl<S: Storage> SegmentWriter<S> {
         &self.entries
     }
 
+    /// Dictionaries that the segment holds. End it when they come near
+    /// [`DICTIONARY_COUNT_MAX`](crate::limits::DICTIONARY_COUNT_MAX).
+    #[must_use]
+    pub fn dictionary_count(&self) -> usize {
+        self.dictionaries.len()
+    }
+
     /// The storage, to ask for its path.
     #[must_use]
     pub fn storage(&self) -> &S {
@@ -173,6 +202,7 @@ impl<S: Storage> SegmentWriter<S> {
     /// # Errors
     /// As [`Self::append`]. The segment is then unsealed, and its synced blocks stay readable.
     pub fn seal(mut self) -> Result<Seal> {
+        self.repeat_dictionaries()?;
         self.sync()?;
         let offset = self.len;
         let mut seal = Seal::of(&self.entries, self.digest());
@@ -181,6 +211,20 @@ impl<S: Storage> SegmentWriter<S> {
         self.sync()?;
         seal.len = self.len;
         Ok(seal)
+    }
+
+    fn has_dictionary(&self, dictionary: &Dictionary) -> bool {
+        self.dictionaries.iter().any(|written| written.dictionary.id() == dictionary.id())
+    }
+
+    fn repeat_dictionaries(&mut self) -> Result<()> {
+        let once: Vec<_> = self.dictionaries.iter().filter(|written| !written.is_repeated).collect();
+        let dictionaries: Vec<_> = once.into_iter().map(|written| Arc::clone(&written.dictionary)).collect();
+        for dictionary in dictionaries {
+            self.write(dictionary.block())?;
+        }
+        self.dictionaries.iter_mut().for_each(|written| written.is_repeated = true);
+        Ok(())
     }
 
     fn write_index(&mut self) -> Result<()> {
@@ -300,6 +344,7 @@ fn own_block(block_type: BlockType, payload: Vec<u8>, record_count: usize) -> En
         codec: Codec::Stored,
         directory_crc: 0,
         cipher: CIPHER_NONE,
+        dictionary: None,
         message_len_max: 0,
     }
 }
@@ -307,6 +352,7 @@ fn own_block(block_type: BlockType, payload: Vec<u8>, record_count: usize) -> En
 fn check_block(block: &EncodedBlock) -> Result<()> {
     let (raw_len_max, record_count_max) = match block.block_type {
         BlockType::PACKETS => (BLOCK_RAW_LEN_MAX, BLOCK_RECORD_COUNT_MAX),
+        BlockType::DICTIONARY => (DICTIONARY_LEN_MAX as u32, 1),
         _ => (MESSAGES_RAW_LEN_MAX, MESSAGE_COUNT_MAX),
     };
     check_limit("the length of a message", block.message_len_max as u64, MESSAGE_LEN_MAX as u64)?;

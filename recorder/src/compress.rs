@@ -1,10 +1,11 @@
 //! Compressor threads: batches become blocks.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender};
 use kcap_format::proto::Event;
-use kcap_format::{BlockEncoder, PacketBatch, split_events};
+use kcap_format::{BlockEncoder, DictionaryPool, PacketBatch, split_events};
 
 use crate::account::{Source, Tally};
 use crate::clock;
@@ -12,8 +13,13 @@ use crate::governor::Governor;
 use crate::pipeline::{Done, Job, TalliedBlock, ToSink, Work};
 
 /// Compresses jobs until their senders are gone. Jobs end in any order; the sink puts them back into theirs.
-pub(crate) fn run(jobs: &Receiver<Job>, sink: &Sender<ToSink>, governor: &Governor) {
-    let mut encoder = BlockEncoder::new();
+pub(crate) fn run(
+    jobs: &Receiver<Job>,
+    sink: &Sender<ToSink>,
+    governor: &Governor,
+    dictionaries: Arc<DictionaryPool>,
+) {
+    let mut encoder = BlockEncoder::with_dictionaries(dictionaries);
     for job in jobs {
         let choice = governor.choose();
         let begun = clock::thread_time();
@@ -92,7 +98,7 @@ mod tests {
         sender.send(Work::Events { events: vec![event; 3], through_ns: 9 });
         drop(sender);
         let (results, done) = unbounded();
-        run(&receiver, &results, &Governor::new(Effort::Stored));
+        run(&receiver, &results, &Governor::new(Effort::Stored), Arc::default());
         let mut tallies = Vec::new();
         for (index, message) in done.try_iter().enumerate() {
             let ToSink::Done(done) = message else { panic!("not a block") };

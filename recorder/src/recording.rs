@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
-use kcap_format::limits::SEGMENT_BLOCK_COUNT_MAX;
+use kcap_format::limits::{DICTIONARY_COUNT_MAX, SEGMENT_BLOCK_COUNT_MAX};
 use kcap_format::proto::{Event, FileInfo, LossCause, LossReport, Predecessor};
 use kcap_format::{
     BlockEncoder, BlockType, Effort, EncodedBlock, Recipient, SegmentWriter, Storage, split_events,
@@ -31,6 +31,8 @@ const ROTATION_WAIT_NS: u64 = 1_000_000_000;
 /// A segment ends when there is room left for only this many blocks: snapshot, losses, clock and the held
 /// back.
 const BLOCKS_SPARE: usize = 4096;
+/// The same of dictionaries. Blocks on their way name few.
+const DICTIONARIES_SPARE: usize = 8;
 /// Most bytes of a SEAL block, without and for each block of its segment.
 const SEAL_LEN_BASE: u64 = 1024;
 const SEAL_LEN_PER_BLOCK: u64 = 64;
@@ -247,7 +249,8 @@ impl<S: Store> Recording<S> {
         let Some(open) = &mut self.open else { return false };
         let due = open.writer.len() >= limits.segment_len
             || u128::from(now_ns.saturating_sub(open.begun_ns)) >= limits.segment_time.as_nanos()
-            || open.writer.blocks().len() + BLOCKS_SPARE >= SEGMENT_BLOCK_COUNT_MAX as usize;
+            || open.writer.blocks().len() + BLOCKS_SPARE >= SEGMENT_BLOCK_COUNT_MAX as usize
+            || open.writer.dictionary_count() + DICTIONARIES_SPARE >= DICTIONARY_COUNT_MAX;
         if due && open.rotation_due_ns.is_none() {
             open.rotation_due_ns = Some(now_ns);
         }

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use kcap_format::DictionaryPool;
 use kcap_format::proto::{FileInfo, Recorder, file_info::Origin};
 use tracing::{info, warn};
 
@@ -209,11 +210,13 @@ fn start_threads(
         sink.run(&sink_messages)
     })?;
     let mut compressors = Vec::new();
+    let dictionaries = Arc::new(DictionaryPool::default());
     for _ in 0..compressor_count(args) {
         let (jobs, sink, governor) = (job_receiver.clone(), to_sink.clone(), Arc::clone(&governor));
+        let dictionaries = Arc::clone(&dictionaries);
         compressors.push(spawn("compressor", move || {
             priority::give_way(nice);
-            compress::run(&jobs, &sink, &governor);
+            compress::run(&jobs, &sink, &governor, dictionaries);
         })?);
     }
     let watch = Watch {

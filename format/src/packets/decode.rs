@@ -2,15 +2,17 @@
 
 use std::cell::RefCell;
 
+use zstd::dict::DecoderDictionary;
+
 use crate::batch::{BytesColumn, PacketBatch};
-use crate::compression::decompress;
+use crate::compression::{decompress, decompress_with};
 use crate::error::Fault;
-use crate::header::BlockHeader;
+use crate::header::{BlockHeader, Codec};
 use crate::limits::{BLOCK_RAW_LEN_MAX, PACKET_ROW_RAW_LEN};
 use crate::packets::bytes_section::{Rows, Transposition};
 use crate::packets::columns::PacketColumns;
 use crate::packets::copies::{PAYLOAD_EQUAL, distance};
-use crate::packets::directory::Directory;
+use crate::packets::directory::{CheckedSection, Directory};
 use crate::packets::integers::{self, Integer};
 use crate::packets::{Encoding, section};
 
@@ -60,10 +62,13 @@ pub(crate) fn prefix_len(prefix: &[u8], stated: Stated, columns: PacketColumns) 
 }
 
 /// Fills the wanted columns of `batch` and empties all others.
+///
+/// `dictionaries` gives the dictionary of an id.
 pub(crate) fn decode(
     payload: &[u8],
     stated: Stated,
     columns: PacketColumns,
+    dictionaries: Dictionaries<'_>,
     batch: &mut PacketBatch,
 ) -> Result<(), Fault> {
     batch.clear();
@@ -73,7 +78,7 @@ pub(crate) fn decode(
     }
     batch.len = directory.row_count;
     let decoded = SCRATCH.with_borrow_mut(|scratch| {
-        let mut decoder = Decoder { directory, scratch, raw_len: stated.raw_len as usize };
+        let mut decoder = Decoder { directory, dictionaries, scratch, raw_len: stated.raw_len as usize };
         decoder.fixed(columns, batch)?;
         decoder.variable(columns, batch)
     });
@@ -83,13 +88,17 @@ pub(crate) fn decode(
     decoded
 }
 
-struct Decoder<'a> {
+/// Where a segment's dictionaries are found by their ids.
+pub(crate) type Dictionaries<'d> = &'d dyn Fn(u64) -> Result<&'d DecoderDictionary<'static>, Fault>;
+
+struct Decoder<'a, 'd> {
     directory: Directory<'a>,
+    dictionaries: Dictionaries<'d>,
     scratch: &'a mut Scratch,
     raw_len: usize,
 }
 
-impl Decoder<'_> {
+impl Decoder<'_, '_> {
     fn fixed(&mut self, columns: PacketColumns, batch: &mut PacketBatch) -> Result<(), Fault> {
         type Columns = PacketColumns;
         let wants = |column| columns.intersects(column);
@@ -237,23 +246,50 @@ impl Decoder<'_> {
         if section.raw_len != own_len {
             return Err(Fault::Corrupt("a section of bytes has another length than its rows"));
         }
+        let dictionary = dictionary_of(&self.directory, section, self.dictionaries)?;
         let all_own = scratch.own_lens.len() == lens.len();
         if section.encoding == Encoding::Plain && all_own {
-            return out.refill(lens, |data| decompress(section.codec, section.stored, own_len, data));
+            return out.refill(lens, |data| restore(section, dictionary, data));
         }
-        decompress(section.codec, section.stored, own_len, &mut scratch.raw)?;
+        restore(section, dictionary, &mut scratch.raw)?;
         let rows = Rows {
             lens: &scratch.own_lens,
             classes: &scratch.own_classes,
             class_count: self.directory.class_count,
         };
-        let mut restore =
+        let mut arrange =
             |out: &mut Vec<u8>| scratch.transposition.restore(section.encoding, &scratch.raw, rows, out);
         if all_own {
-            return out.refill(lens, restore);
+            return out.refill(lens, arrange);
         }
-        restore(&mut scratch.own)?;
+        arrange(&mut scratch.own)?;
         place(&scratch.own, lens, copies, is_copy, out)
+    }
+}
+
+/// The dictionary that a section was compressed with.
+fn dictionary_of<'d>(
+    directory: &Directory<'_>,
+    section: CheckedSection<'_>,
+    dictionaries: Dictionaries<'d>,
+) -> Result<Option<&'d DecoderDictionary<'static>>, Fault> {
+    const UNNAMED: Fault = Fault::Corrupt("a section doesn't name the dictionary that it needs");
+    if section.codec != Codec::ZstdDictionary {
+        return Ok(None);
+    }
+    let named = directory.section(section::DICTIONARY)?.ok_or(UNNAMED)?;
+    let id = named.stored.try_into().map_err(|_| UNNAMED)?;
+    dictionaries(u64::from_le_bytes(id)).map(Some)
+}
+
+fn restore(
+    section: CheckedSection<'_>,
+    dictionary: Option<&DecoderDictionary<'_>>,
+    out: &mut Vec<u8>,
+) -> Result<(), Fault> {
+    match dictionary {
+        Some(dictionary) => decompress_with(dictionary, section.stored, section.raw_len, out),
+        None => decompress(section.codec, section.stored, section.raw_len, out),
     }
 }
 

@@ -1,7 +1,12 @@
 //! From a batch to the payload of a PACKETS block.
 
+use std::sync::Arc;
+
 use crate::batch::{BytesColumn, PacketBatch};
 use crate::compression::{Compression, Effort};
+use crate::dictionary::{Dictionary, DictionaryPool};
+use crate::header::Codec;
+use crate::limits::TRANSPOSED_ROW_LEN_MAX;
 use crate::packets::bytes_section::{Rows, Transposition};
 use crate::packets::classes::Classes;
 use crate::packets::copies::{CopyFinder, PAYLOAD_EQUAL, distance};
@@ -23,13 +28,20 @@ pub(crate) struct PacketEncoder {
     body: Vec<u8>,
 }
 
+/// The payload of a PACKETS block, and the dictionary that it needs.
+pub(crate) struct EncodedPackets {
+    pub(crate) payload: Vec<u8>,
+    pub(crate) dictionary: Option<Arc<Dictionary>>,
+}
+
 impl PacketEncoder {
     pub(crate) fn encode(
         &mut self,
         batch: &PacketBatch,
         effort: Effort,
         compression: &mut Compression,
-    ) -> Vec<u8> {
+        dictionaries: &DictionaryPool,
+    ) -> EncodedPackets {
         self.classes.find(batch);
         self.copies.find(batch);
         self.lens.clear();
@@ -69,21 +81,17 @@ impl PacketEncoder {
         sink.integers(section::UNCAPTURED_LEN, &self.uncaptured, raw);
         sink.integers(section::COPY_OF, &self.copies.of_row, raw);
         let copies = &self.copies.of_row;
-        self.header.encode(
-            section::HEADER,
-            &batch.header,
-            classes,
-            |row| distance(copies[row]) == 0,
-            &mut sink,
-        );
-        self.payload.encode(
-            section::PAYLOAD,
-            &batch.payload,
-            classes,
-            |row| copies[row] & PAYLOAD_EQUAL == 0,
-            &mut sink,
-        );
-        directory::join(&self.sections, batch.len, classes.len(), &self.body)
+        let is_own = |row: usize| distance(copies[row]) == 0;
+        if let Some((encoding, bytes)) = self.header.arrange(&batch.header, classes, is_own, &mut sink) {
+            sink.section(section::HEADER, encoding, bytes);
+        }
+        let is_own = |row: usize| copies[row] & PAYLOAD_EQUAL == 0;
+        let mut dictionary = None;
+        if let Some((encoding, bytes)) = self.payload.arrange(&batch.payload, classes, is_own, &mut sink) {
+            dictionary = sink.payload(encoding, bytes, dictionaries);
+        }
+        let payload = directory::join(&self.sections, batch.len, classes.len(), &self.body);
+        EncodedPackets { payload, dictionary }
     }
 }
 
@@ -104,16 +112,45 @@ impl Sink<'_> {
 
     fn section(&mut self, id: u16, encoding: Encoding, raw: &[u8]) {
         let (codec, stored) = self.compression.compress(raw, self.effort);
-        self.sections.push(Section {
-            id,
-            encoding: encoding as u8,
-            codec: codec as u8,
-            offset: self.body.len() as u32,
-            stored_len: stored.len() as u32,
-            raw_len: raw.len() as u32,
-            crc: crc32c::crc32c(stored),
-        });
+        self.sections.push(entry(id, encoding, codec, raw, stored, self.body.len()));
         self.body.extend_from_slice(stored);
+    }
+
+    /// The PAYLOAD section, with a dictionary if there is one that helps; the block then names it.
+    fn payload(
+        &mut self,
+        encoding: Encoding,
+        raw: &[u8],
+        dictionaries: &DictionaryPool,
+    ) -> Option<Arc<Dictionary>> {
+        if let Effort::Zstd { level } = self.effort
+            && let Some(dictionary) = dictionaries.choose(raw, level, self.compression)
+            && let Some(stored) = self.compression.compress_with(raw, level, &dictionary)
+        {
+            let id = dictionary.id().to_le_bytes();
+            let offset = self.body.len();
+            self.sections.push(entry(section::DICTIONARY, Encoding::Plain, Codec::Stored, &id, &id, offset));
+            self.body.extend_from_slice(&id);
+            let (offset, codec) = (self.body.len(), Codec::ZstdDictionary);
+            self.sections.push(entry(section::PAYLOAD, encoding, codec, raw, stored, offset));
+            self.body.extend_from_slice(stored);
+            return Some(dictionary);
+        }
+        self.section(section::PAYLOAD, encoding, raw);
+        None
+    }
+}
+
+/// The directory's entry of a section that begins at `offset`.
+fn entry(id: u16, encoding: Encoding, codec: Codec, raw: &[u8], stored: &[u8], offset: usize) -> Section {
+    Section {
+        id,
+        encoding: encoding as u8,
+        codec: codec as u8,
+        offset: offset as u32,
+        stored_len: stored.len() as u32,
+        raw_len: raw.len() as u32,
+        crc: crc32c::crc32c(stored),
     }
 }
 
@@ -142,18 +179,21 @@ impl Default for BytesEncoder {
     }
 }
 
+/// Rows are not transposed where less than one part in this many of their bytes would be.
+const TRANSPOSED_WORTHWHILE_PART: usize = 8;
 /// Blocks after which all encodings are tried again.
 const TRIAL_BLOCK_COUNT: u32 = 32;
 
 impl BytesEncoder {
-    fn encode(
-        &mut self,
-        id: u16,
-        column: &BytesColumn,
+    /// The bytes of the rows that the block stores itself, in the order in which they are compressed. `None` when there
+    /// are none.
+    fn arrange<'a>(
+        &'a mut self,
+        column: &'a BytesColumn,
         classes: &Classes,
         is_own: impl Fn(usize) -> bool,
         sink: &mut Sink<'_>,
-    ) {
+    ) -> Option<(Encoding, &'a [u8])> {
         self.own_lens.clear();
         self.own_classes.clear();
         for (row, (len, &class)) in column.lens().zip(&classes.of_row).enumerate() {
@@ -174,10 +214,16 @@ impl BytesEncoder {
             &self.own
         };
         if plain.is_empty() {
-            return;
+            return None;
         }
         if sink.effort == Effort::Stored {
-            return sink.section(id, Encoding::Plain, plain);
+            return Some((Encoding::Plain, plain));
+        }
+        // Only short rows are transposed.
+        let short_lens =
+            self.own_lens.iter().map(|len| *len as usize).filter(|len| *len <= TRANSPOSED_ROW_LEN_MAX);
+        if short_lens.sum::<usize>() < plain.len() / TRANSPOSED_WORTHWHILE_PART {
+            return Some((Encoding::Plain, plain));
         }
         let rows = Rows { lens: &self.own_lens, classes: &self.own_classes, class_count: classes.len() };
         if self.blocks_until_trial == 0 {
@@ -194,9 +240,9 @@ impl BytesEncoder {
         }
         self.blocks_until_trial -= 1;
         if self.best == Encoding::Plain {
-            return sink.section(id, Encoding::Plain, plain);
+            return Some((Encoding::Plain, plain));
         }
         self.transposition.transpose(self.best, plain, rows, &mut self.trial);
-        sink.section(id, self.best, &self.trial);
+        Some((self.best, &self.trial))
     }
 }

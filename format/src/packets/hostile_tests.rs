@@ -2,6 +2,7 @@
 
 use crate::batch::{PacketBatch, PacketRow};
 use crate::compression::{Compression, Effort};
+use crate::dictionary::DictionaryPool;
 use crate::error::Fault;
 use crate::limits::{BLOCK_RAW_LEN_MAX, PACKET_ROW_RAW_LEN};
 use crate::packets::copies::encode_copy;
@@ -51,7 +52,8 @@ fn decode_all(payload: &[u8], rows: usize, raw_len: usize) -> Result<PacketBatch
         raw_len: raw_len as u32,
         directory_crc: directory_crc(payload).unwrap(),
     };
-    decode(payload, stated, PacketColumns::ALL, &mut batch).map(|()| batch)
+    decode(payload, stated, PacketColumns::ALL, &|_| Err(Fault::Corrupt("no dictionary")), &mut batch)
+        .map(|()| batch)
 }
 
 #[test]
@@ -62,8 +64,11 @@ fn sections_with_random_bytes_and_right_checksums_never_panic() {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (random >> 33) as usize % limit
     };
-    let encoded = [Effort::Stored, Effort::default()]
-        .map(|effort| PacketEncoder::default().encode(&batch, effort, &mut Compression::default()));
+    let encoded = [Effort::Stored, Effort::default()].map(|effort| {
+        PacketEncoder::default()
+            .encode(&batch, effort, &mut Compression::default(), &DictionaryPool::default())
+            .payload
+    });
     let mut refused = 0;
     for round in 0..20_000 {
         let encoded = &encoded[round % 2];

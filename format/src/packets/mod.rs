@@ -22,7 +22,7 @@ mod integers;
 pub use columns::PacketColumns;
 pub(crate) use decode::{decode, prefix_len};
 pub(crate) use directory::{DIRECTORY_LEN_MAX, directory_crc};
-pub(crate) use encode::PacketEncoder;
+pub(crate) use encode::{EncodedPackets, PacketEncoder};
 
 /// Numbers of the sections; never reused.
 pub(crate) mod section {
@@ -45,6 +45,7 @@ pub(crate) mod section {
     pub(crate) const COPY_OF: u16 = 17;
     pub(crate) const HEADER: u16 = 18;
     pub(crate) const PAYLOAD: u16 = 19;
+    pub(crate) const DICTIONARY: u16 = 20;
 }
 
 /// How the values of a section are laid out before compression.

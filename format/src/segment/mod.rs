@@ -1,6 +1,7 @@
 //! Reading a segment.
 
 mod block;
+mod dictionaries;
 mod plain;
 mod read;
 mod scan;
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use block::DamagedRange;
+use dictionaries::Dictionaries;
 
 use crate::encryption::{Identities, SegmentKey};
 use crate::error::{Error, Fault, Result};
@@ -100,6 +102,7 @@ struct Inner {
     /// Of an encrypted segment, for one of its recipients.
     key: Option<SegmentKey>,
     identity_given: bool,
+    dictionaries: Dictionaries,
 }
 
 impl Segment {
@@ -151,6 +154,7 @@ impl Segment {
             sealed_len: scan.sealed_len,
             key: None,
             identity_given: !options.identities.is_empty(),
+            dictionaries: Dictionaries::default(),
         };
         inner.key = inner.find_key(&options.identities);
         match inner.read_file_info() {

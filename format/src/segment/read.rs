@@ -43,14 +43,18 @@ impl Segment {
         expect_type(block, &[BlockType::PACKETS], "PACKETS blocks")?;
         let (header, payload) = self.0.payload(block)?;
         let stated = (&header).into();
+        if columns.intersects(PacketColumns::PAYLOAD) {
+            self.0.load_dictionaries();
+        }
+        let dictionaries = &|id| self.0.dictionary(id);
         let decoded = match self.0.key_of(block, &header)? {
-            None => packets::decode(payload, stated, columns, batch),
+            None => packets::decode(payload, stated, columns, dictionaries, batch),
             Some(key) => PLAIN.with_borrow_mut(|plain| {
                 plain.clear();
                 key.decrypt(&header, payload, packets::DIRECTORY_LEN_MAX, plain)?;
                 let len = packets::prefix_len(plain, stated, columns)?;
                 key.decrypt(&header, payload, len, plain)?;
-                packets::decode(plain, stated, columns, batch)
+                packets::decode(plain, stated, columns, dictionaries, batch)
             }),
         };
         decoded.map_err(|fault| self.0.fault(block, fault))
@@ -153,6 +157,7 @@ impl Segment {
                 codec,
                 directory_crc: header.directory_crc,
                 cipher: header.cipher,
+                dictionary: None,
                 message_len_max: 0,
             })
     }
@@ -170,12 +175,21 @@ impl Segment {
 impl Inner {
     /// The messages of a block with their lengths, decompressed.
     pub(super) fn raw_messages(&self, block: &BlockEntry) -> Result<(Cow<'_, [u8]>, BlockHeader)> {
+        self.raw_bytes(block, MESSAGES_RAW_LEN_MAX)
+    }
+
+    /// The payload of a block that is compressed as a whole, decompressed.
+    pub(super) fn raw_bytes(
+        &self,
+        block: &BlockEntry,
+        raw_len_max: u32,
+    ) -> Result<(Cow<'_, [u8]>, BlockHeader)> {
         let (header, payload) = self.payload(block)?;
         let key = self.key_of(block, &header)?;
         let read = || {
             check_payload(&header, payload)?;
-            if header.raw_len > MESSAGES_RAW_LEN_MAX {
-                return Err(Fault::Corrupt("more bytes of messages than a block may have"));
+            if header.raw_len > raw_len_max {
+                return Err(Fault::Corrupt("more bytes than a block of its type may have"));
             }
             let raw_len = header.raw_len as usize;
             let codec = Codec::from_u8(header.codec)?;

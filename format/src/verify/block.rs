@@ -62,6 +62,7 @@ fn read(segment: &Segment, block: &BlockEntry, batch: &mut PacketBatch) -> Resul
         }
         BlockType::FILE => segment.file_info().clock.as_ref().map_or((0, 0), bracket),
         BlockType::INDEX => return check_index(segment, block),
+        BlockType::DICTIONARY => return segment.check_dictionary(block),
         _ => return Ok(()),
     };
     if times == (block.first_time_ns, block.last_time_ns) {
