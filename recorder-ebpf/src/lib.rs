@@ -23,5 +23,5 @@ const _: () = {
     assert!(size_of::<ExitEvent>() == 72);
     assert!(size_of::<SocketEvent>() == 144);
     assert!(size_of::<Counters>() == 56);
-    assert!(size_of::<Settings>() == 4 * 27);
+    assert!(size_of::<Settings>() == 4 * 28);
 };

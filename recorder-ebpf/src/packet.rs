@@ -59,6 +59,9 @@ pub const PACKET_FLAG_PAYLOAD_ELIDED: u16 = 1 << 1;
 /// `((len - 1) & (class - 1)) + 1`.
 pub const SIZE_CLASSES: [u32; 9] = [64, 128, 256, 2048, 8192, 16_384, 65_536, 131_072, 262_144];
 
+/// Packets of which no more is captured go through a ring of their own while it has room: one of [`SIZE_CLASSES`].
+pub const SHORT_PACKET_LEN_MAX: u32 = 256;
+
 /// Most bytes that are captured of a packet: more than 64 KiB are two or more segments that the kernel handles as one
 /// packet, as TCP over loopback does.
 pub const SNAPLEN_MAX: u32 = 262_144;

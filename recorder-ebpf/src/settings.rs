@@ -16,6 +16,8 @@ pub struct Settings {
     pub loopback_index: u32,
     /// Bytes in the packet ring at which the drainer is woken.
     pub packet_wakeup_len: u32,
+    /// Bytes in the ring of short packets at which the drainer is woken.
+    pub short_packet_wakeup_len: u32,
     /// Bytes in the event ring at which the drainer is woken.
     pub event_wakeup_len: u32,
     /// 1: `bpf_get_netns_cookie` may be called for packets.

@@ -64,7 +64,7 @@ pub(crate) struct PacketDrainer {
 impl PacketDrainer {
     /// Drains until told to stop and the ring is empty.
     pub(crate) fn run(mut self) -> io::Result<()> {
-        let wakeups = Wakeups::new(&[&self.ring])?;
+        let wakeups = Wakeups::new(&self.ring.parts())?;
         let mut target_len = BATCH_RAW_LEN_MIN;
         // Waits while everything is full.
         while let Some(mut batch) = self.pool.take() {

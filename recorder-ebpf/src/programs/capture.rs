@@ -1,12 +1,12 @@
 //! Copying a packet into a ring record of the smallest size class that holds it.
 
 use aya_ebpf::{bindings::__sk_buff, helpers::bpf_skb_load_bytes};
-use kcap_recorder_ebpf::{PACKET_HEAD_LEN, PacketHead, SIZE_CLASSES};
+use kcap_recorder_ebpf::{PACKET_HEAD_LEN, PacketHead, SHORT_PACKET_LEN_MAX, SIZE_CLASSES};
 
 use super::{
     bound::masked,
     count::Fate,
-    ring::{PACKETS, discard, reserve, submit_packet},
+    ring::{PACKETS, SHORT_PACKETS, discard, reserve, submit_packet, submit_short_packet},
 };
 
 const HEAD_LEN: u64 = PACKET_HEAD_LEN as u64;
@@ -29,7 +29,24 @@ pub(super) fn store(packet: *mut __sk_buff, head: &PacketHead) -> Fate {
 
 #[inline(always)]
 fn store_in_class<const RECORD_LEN: u64>(packet: *mut __sk_buff, head: &PacketHead) -> Fate {
-    let Some(record) = reserve::<RECORD_LEN>(&PACKETS) else { return Fate::RingFull };
+    if RECORD_LEN <= HEAD_LEN + SHORT_PACKET_LEN_MAX as u64
+        && let Some(record) = reserve::<RECORD_LEN>(&SHORT_PACKETS)
+    {
+        return fill::<RECORD_LEN>(record, packet, head, submit_short_packet);
+    }
+    match reserve::<RECORD_LEN>(&PACKETS) {
+        Some(record) => fill::<RECORD_LEN>(record, packet, head, submit_packet),
+        None => Fate::RingFull,
+    }
+}
+
+#[inline(always)]
+fn fill<const RECORD_LEN: u64>(
+    record: *mut u8,
+    packet: *mut __sk_buff,
+    head: &PacketHead,
+    submit: impl FnOnce(*mut u8),
+) -> Fate {
     let mask = (RECORD_LEN - HEAD_LEN - 1) as u32;
     let len = masked(head.captured_len - 1, mask) + 1;
     // SAFETY: the record has room for the head and, by the mask, for `len` bytes after it.
@@ -41,6 +58,6 @@ fn store_in_class<const RECORD_LEN: u64>(packet: *mut __sk_buff, head: &PacketHe
         discard(record);
         return Fate::CopyFailed;
     }
-    submit_packet(record);
+    submit(record);
     Fate::Stored
 }

@@ -1,4 +1,4 @@
-//! The two rings, and when their reader is woken.
+//! The rings, and when their reader is woken.
 
 use aya_ebpf::{
     bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
@@ -12,6 +12,10 @@ use super::settings::setting;
 /// Sizes here only say that there is a size: the loader sets them.
 #[map]
 pub(super) static PACKETS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
+/// Short packets go here first: it is small enough to stay in a processor's cache, where a large ring is cold memory
+/// at every record.
+#[map]
+pub(super) static SHORT_PACKETS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
 #[map]
 pub(super) static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
 
@@ -27,10 +31,18 @@ pub(super) fn reserve<const LEN: u64>(ring: &RingBuf) -> Option<*mut u8> {
     if record.is_null() { None } else { Some(record) }
 }
 
-/// Hands a packet record over.
+/// Hands a record of [`PACKETS`] over.
 #[inline(always)]
 pub(super) fn submit_packet(record: *mut u8) {
     let flags = wakeup(&PACKETS, setting!(packet_wakeup_len));
+    // SAFETY: `record` was reserved and not yet given back.
+    unsafe { bpf_ringbuf_submit(record.cast(), flags) };
+}
+
+/// Hands a record of [`SHORT_PACKETS`] over.
+#[inline(always)]
+pub(super) fn submit_short_packet(record: *mut u8) {
+    let flags = wakeup(&SHORT_PACKETS, setting!(short_packet_wakeup_len));
     // SAFETY: `record` was reserved and not yet given back.
     unsafe { bpf_ringbuf_submit(record.cast(), flags) };
 }

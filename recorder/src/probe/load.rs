@@ -34,6 +34,10 @@ const RING_LEN_MIN: u32 = 1 << 18;
 const RING_LEN_MAX: u32 = 1 << 30;
 /// The part of a ring that may fill before its reader is woken.
 const WAKEUP_FRACTION: u32 = 4;
+/// Length of the ring of short packets as a part of the packet ring, and at most: what stays in the cache of a processor
+/// beside its other work.
+const SHORT_RING_FRACTION: u32 = 4;
+const SHORT_RING_LEN_MAX: u32 = 2 << 20;
 /// Lines with which the verifier ends its log, after the one that says what is wrong.
 const VERIFIER_STATISTICS: [&str; 3] = ["processed ", "stack depth ", "verification time "];
 /// How long runs that are under way when the programs are taken off may last.
@@ -157,16 +161,23 @@ impl Kernel {
             headers_only: u32::from(options.headers_only),
             elide_local_copies: u32::from(options.elide_local_copies),
             packet_wakeup_len: options.packet_ring_bytes / WAKEUP_FRACTION,
+            short_packet_wakeup_len: short_ring_bytes(options) / WAKEUP_FRACTION,
             event_wakeup_len: options.event_ring_bytes / WAKEUP_FRACTION,
             ..self.settings
         };
         EbpfLoader::new()
             .override_global("SETTINGS", bytemuck::bytes_of(&settings), true)
             .map_max_entries("PACKETS", options.packet_ring_bytes)
+            .map_max_entries("SHORT_PACKETS", short_ring_bytes(options))
             .map_max_entries("EVENTS", options.event_ring_bytes)
             .load(PROGRAMS)
             .map_err(refused)
     }
+}
+
+/// The ring of short packets comes beside the one that was asked for.
+fn short_ring_bytes(options: &LoadOptions) -> u32 {
+    (options.packet_ring_bytes / SHORT_RING_FRACTION).min(SHORT_RING_LEN_MAX)
 }
 
 fn check(options: &LoadOptions) -> Result<(), Error> {

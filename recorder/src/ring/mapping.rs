@@ -31,6 +31,14 @@ pub(super) struct Mapping {
     /// Where the next record begins, and what of that the kernel knows.
     position: usize,
     published: usize,
+    /// Where the last record ended when that was last looked at.
+    end: usize,
+}
+
+/// Where a record lies.
+pub(super) struct Record {
+    start: usize,
+    len: usize,
 }
 
 impl Mapping {
@@ -52,42 +60,75 @@ impl Mapping {
         let consumer = Pages::map(&fd, 0, page_len, writable).map_err(mapped)?;
         // The data follow twice, so that a record that wraps around still lies in one piece.
         let producer = Pages::map(&fd, page_len, page_len + 2 * data_len, libc::PROT_READ).map_err(mapped)?;
-        let mut mapping =
-            Self { fd, consumer, producer, data_offset: page_len, data_len, position: 0, published: 0 };
+        let mut mapping = Self {
+            fd,
+            consumer,
+            producer,
+            data_offset: page_len,
+            data_len,
+            position: 0,
+            published: 0,
+            end: 0,
+        };
         mapping.position = mapping.consumer.position().load(Ordering::Acquire);
         mapping.published = mapping.position;
+        mapping.end = mapping.position;
         Ok(mapping)
     }
 
     /// Hands up to `max` records to `each`, in order. Returns how many.
     pub(super) fn drain(&mut self, max: u64, mut each: impl FnMut(&[u8])) -> u64 {
         let mut count = 0;
-        let mut end = self.producer.position().load(Ordering::Acquire);
         while count < max {
-            if self.position == end {
-                end = self.producer.position().load(Ordering::Acquire);
-                if self.position == end {
-                    break;
+            let Some(record) = self.peek() else { break };
+            each(self.data(&record));
+            self.consume(&record);
+            count += 1;
+        }
+        self.publish();
+        count
+    }
+
+    /// The next record that was handed over. `None` when there is none, or when it is still being written.
+    pub(super) fn peek(&mut self) -> Option<Record> {
+        loop {
+            if self.position == self.end {
+                self.end = self.producer.position().load(Ordering::Acquire);
+                if self.position == self.end {
+                    return None;
                 }
             }
             let start = self.position & (self.data_len - 1);
             let header = self.word(start).load(Ordering::Acquire);
             if header & BUSY != 0 {
-                break;
+                return None;
             }
             let len = (header & !DISCARDED) as usize;
+            let record = Record { start: start + RECORD_HEADER_LEN, len };
             if header & DISCARDED == 0 {
-                // The kernel never makes a record longer than the ring; memory safety must not depend on it.
-                each(self.data(start + RECORD_HEADER_LEN, len.min(self.data_len - RECORD_HEADER_LEN)));
-                count += 1;
+                return Some(record);
             }
-            self.position = self.position.wrapping_add((len + RECORD_HEADER_LEN).next_multiple_of(8));
-            if self.position.wrapping_sub(self.published) >= self.data_len / PUBLISH_FRACTION {
-                self.publish();
-            }
+            self.consume(&record);
         }
-        self.publish();
-        count
+    }
+
+    /// The bytes of a record, until it is consumed.
+    pub(super) fn data(&self, record: &Record) -> &[u8] {
+        // The kernel never makes a record longer than the ring; memory safety must not depend on it.
+        let len = record.len.min(self.data_len - RECORD_HEADER_LEN);
+        // SAFETY: start is below `data_len` + 8 and len at most `data_len` - 8: inside the doubled data. The kernel
+        // doesn't touch them until the reader's position is published behind them, which takes `&mut self`.
+        unsafe {
+            slice::from_raw_parts(self.producer.start.add(self.data_offset + record.start).as_ptr(), len)
+        }
+    }
+
+    /// Goes on behind a record that [`Self::peek`] gave.
+    pub(super) fn consume(&mut self, record: &Record) {
+        self.position = self.position.wrapping_add((record.len + RECORD_HEADER_LEN).next_multiple_of(8));
+        if self.position.wrapping_sub(self.published) >= self.data_len / PUBLISH_FRACTION {
+            self.publish();
+        }
     }
 
     /// Bytes of the ring that are not read yet.
@@ -105,7 +146,8 @@ impl Mapping {
         self.data_len
     }
 
-    fn publish(&mut self) {
+    /// Tells the kernel what was read.
+    pub(super) fn publish(&mut self) {
         if self.published != self.position {
             self.published = self.position;
             self.consumer.position().store(self.position, Ordering::Release);
@@ -116,12 +158,6 @@ impl Mapping {
         debug_assert!(start.is_multiple_of(8) && start < self.data_len);
         // SAFETY: inside the mapping, aligned, and written by the kernel as one word.
         unsafe { self.producer.start.add(self.data_offset + start).cast().as_ref() }
-    }
-
-    fn data(&self, start: usize, len: usize) -> &[u8] {
-        // SAFETY: start is below `data_len` + 8 and len at most `data_len` - 8: inside the doubled data. The kernel
-        // doesn't touch them until the reader's position is published behind them, which takes `&mut self`.
-        unsafe { slice::from_raw_parts(self.producer.start.add(self.data_offset + start).as_ptr(), len) }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Packets out of their ring.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 
 use aya::Ebpf;
 use kcap_recorder_ebpf::{PACKET_HEAD_LEN, PacketHead};
@@ -8,52 +8,89 @@ use kcap_recorder_ebpf::{PACKET_HEAD_LEN, PacketHead};
 use super::{Drained, RingGauge, mapping::Mapping};
 use crate::probe::Error;
 
-/// The ring of the packet programs.
+/// The rings of the packet programs, read as one.
+///
+/// Short packets have a small ring that stays in a processor's cache; what it has no room for, and all other packets, go
+/// through the large one.
 #[derive(Debug)]
-pub struct PacketRing(Mapping);
+pub struct PacketRing {
+    short: Mapping,
+    all: Mapping,
+}
+
+/// Records that are read of one ring before the other is looked at again, while that is empty.
+const RUN_LEN: u64 = 64;
 
 impl PacketRing {
     pub(crate) fn take(ebpf: &mut Ebpf) -> Result<Self, Error> {
-        Mapping::take(ebpf, "PACKETS").map(Self)
+        Ok(Self { short: Mapping::take(ebpf, "SHORT_PACKETS")?, all: Mapping::take(ebpf, "PACKETS")? })
     }
 
-    /// Hands up to `max` packets to `each`: head and captured bytes, in the order in which they were reserved.
-    /// Returns early when the ring is empty or its next record is still being written.
+    /// Hands up to `max` packets to `each`: head and captured bytes, those of each ring in the order in which they were
+    /// reserved, the rings merged by time. Returns early when both are empty or wait for a record that is still being
+    /// written.
     pub fn drain(&mut self, max: u64, mut each: impl FnMut(&PacketHead, &[u8])) -> Drained {
         let mut drained = Drained::default();
-        self.0.drain(max, |record| match parse(record) {
+        let mut hand_out = |record: &[u8]| match parse(record) {
             Some((head, bytes)) => {
                 drained.records += 1;
                 each(head, bytes);
             }
             None => drained.bad += 1,
-        });
+        };
+        let mut left = max;
+        while left > 0 {
+            let count = match (self.short.peek(), self.all.peek()) {
+                (None, None) => break,
+                (Some(_), None) => self.short.drain(left.min(RUN_LEN), &mut hand_out),
+                (None, Some(_)) => self.all.drain(left.min(RUN_LEN), &mut hand_out),
+                (Some(short), Some(other)) => {
+                    let (short_bytes, other_bytes) = (self.short.data(&short), self.all.data(&other));
+                    if time_ns(short_bytes) <= time_ns(other_bytes) {
+                        hand_out(short_bytes);
+                        self.short.consume(&short);
+                    } else {
+                        hand_out(other_bytes);
+                        self.all.consume(&other);
+                    }
+                    1
+                }
+            };
+            left -= count;
+        }
+        self.short.publish();
+        self.all.publish();
         drained
     }
 
-    /// Bytes that wait in the ring.
-    pub fn backlog_len(&self) -> usize {
-        self.0.backlog_len()
+    /// What [`Wakeups`](super::Wakeups) listens to.
+    pub fn parts(&self) -> [&dyn AsFd; 2] {
+        [&self.short, &self.all]
     }
 
-    /// What tells others how full the ring is.
+    /// Bytes that wait in both rings.
+    pub fn backlog_len(&self) -> usize {
+        self.short.backlog_len() + self.all.backlog_len()
+    }
+
+    /// What tells others how full the large ring is; the other one is meant to be.
     ///
     /// # Errors
     /// When the kernel refuses to map its positions.
     pub fn gauge(&self) -> std::io::Result<RingGauge> {
-        self.0.gauge()
+        self.all.gauge()
     }
 
-    /// Bytes that the ring holds.
+    /// Bytes that both rings hold.
     pub fn capacity_len(&self) -> usize {
-        self.0.len()
+        self.short.len() + self.all.len()
     }
 }
 
-impl AsFd for PacketRing {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
+/// When the packet was seen, the first field of its head; 0 for a record that makes no sense.
+fn time_ns(record: &[u8]) -> u64 {
+    const { assert!(std::mem::offset_of!(PacketHead, time_ns) == 0) };
+    record.first_chunk().map_or(0, |time| u64::from_ne_bytes(*time))
 }
 
 /// Head and captured bytes of a record; `None` when the lengths contradict each other.

@@ -123,7 +123,12 @@ impl Session {
         let Some(mut drainer) = self.idle.take() else { return };
         let stop = Arc::clone(&self.stop);
         self.drainer = Some(thread::spawn(move || {
-            let wakeups = Wakeups::new(&[&drainer.packet_ring, &drainer.event_ring]).unwrap();
+            let wakeups = Wakeups::new(&[
+                drainer.packet_ring.parts()[0],
+                drainer.packet_ring.parts()[1],
+                &drainer.event_ring,
+            ])
+            .unwrap();
             while !stop.load(Ordering::Relaxed) {
                 drainer.drain();
                 wakeups.wait(Duration::from_millis(10)).unwrap();
