@@ -12,8 +12,15 @@ fn testdata(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../testdata/web").join(name)
 }
 
+/// On the ports that the servers had, and with no other protocol looked for there.
 fn documents(capture: &str, options: &str) -> Vec<Document> {
-    transactions::of_capture(&testdata(capture), options).iter().map(document).collect()
+    const PORTS: &str = "[http]\nports = [8081]\n[tls]\nports = [4431, 4432, 4433, 4434, 4435]";
+    let mut tables: toml::Table = PORTS.parse().unwrap();
+    for (name, more) in options.parse::<toml::Table>().unwrap() {
+        tables[&name].as_table_mut().unwrap().extend(more.as_table().unwrap().clone());
+    }
+    let protocols = Protocols::read(tables).unwrap().only_on_ports();
+    transactions::with(&testdata(capture), protocols).iter().map(document).collect()
 }
 
 fn text(document: &Document, name: &str) -> String {
@@ -72,7 +79,7 @@ fn on_their_ports_only() {
     let all = documents("http.pcap", "").len();
     assert_eq!(count(""), 0, "nginx listened on a port that isn't one of HTTP's");
     assert_eq!(count("[http]\nports = [8081]"), all);
-    assert_eq!(count("[http]\nany_port = true"), all);
+    assert!(count("[http]\nany_port = true") >= all);
 }
 
 #[test]

@@ -10,7 +10,6 @@ pub(super) const COLUMNS: &[Column] = &[
     Column::uint("http.request.bytes", "bytes of the request with its head"),
     Column::uint("http.request.body.bytes", "bytes of the request's body, without transfer coding"),
     Column::text("http.request.body.content", "body, for media types of `include_request_body_for`"),
-    Column::text("http.request.mime_type", "media type of the request's body, without parameters"),
     Column::map(
         "http.request.headers",
         "length and type of the body; more with `send_headers` and `send_all_headers`",
@@ -20,7 +19,6 @@ pub(super) const COLUMNS: &[Column] = &[
     Column::uint("http.response.bytes", "bytes of the response with its head"),
     Column::uint("http.response.body.bytes", "bytes of the response's body, without transfer coding"),
     Column::text("http.response.body.content", "body, for media types of `include_response_body_for`"),
-    Column::text("http.response.mime_type", "media type of the response's body, without parameters"),
     Column::map(
         "http.response.headers",
         "length and type of the body; more with `send_headers` and `send_all_headers`",

@@ -96,7 +96,9 @@ fn set_request(transaction: &mut Transaction, request: &Message, options: &Optio
         fields.set("destination.domain", host);
         fields.set("related.hosts", Value::list([host]));
     }
-    set_url(fields, target, &parts, path, server_port, request, decoded.as_deref(), options);
+    fields.set("url.original", original_target(target, options));
+    let query = parameters(&parts, request, decoded.as_deref(), options);
+    set_url(fields, &parts, path, query, parts.port.unwrap_or(server_port));
     if let Some(address) = options.real_ip_header.as_deref().and_then(|name| real_ip(&request.head, name)) {
         fields.set("network.forwarded_ip", address.to_string());
     }
@@ -128,10 +130,6 @@ fn set_message(fields: &mut Fields, path: &str, message: &Message, body: Option<
     fields.set(&format!("{path}.bytes"), message.place.bytes);
     fields.set(&format!("{path}.headers"), headers(message, options));
     fields.set(&format!("{path}.body.bytes"), message.body_len);
-    if let Some(content_type) = message.head.content_type() {
-        let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        fields.set(&format!("{path}.mime_type"), media_type);
-    }
     if let Some(body) = body.filter(|body| !body.is_empty() && options.includes_body(&message.head)) {
         fields.set(&format!("{path}.body.content"), text(body));
     }
@@ -168,32 +166,28 @@ fn headers(message: &Message, options: &Options) -> Fields {
     fields
 }
 
-#[allow(clippy::too_many_arguments)]
-fn set_url(
-    fields: &mut Fields,
-    target: &str,
-    parts: &Target<'_>,
-    path: String,
-    server_port: u16,
-    request: &Message,
-    body: Option<&[u8]>,
-    options: &Options,
-) {
-    let port = parts.port.unwrap_or(server_port);
-    let mut query = Parameters::default();
-    query.add(parts.query.unwrap_or_default().as_bytes());
+/// The parameters of the query, and of the body if that is a form's.
+fn parameters(parts: &Target<'_>, request: &Message, body: Option<&[u8]>, options: &Options) -> String {
+    let mut parameters = Parameters::default();
+    parameters.add(parts.query.unwrap_or_default().as_bytes());
     if options::has_form(&request.head) {
-        query.add(body.unwrap_or_default());
+        parameters.add(body.unwrap_or_default());
     }
-    query.hide(&options.hide_keywords);
-    let query = query.encode();
-    let original = match target.split_once('?') {
+    parameters.hide(&options.hide_keywords);
+    parameters.encode()
+}
+
+/// The target as it was sent, except for what is to be hidden.
+fn original_target(target: &str, options: &Options) -> String {
+    match target.split_once('?') {
         Some((before, encoded)) if !options.hide_keywords.is_empty() => {
             format!("{before}?{}", parameters::hide_in_place(encoded, &options.hide_keywords))
         }
         _ => target.to_owned(),
-    };
-    fields.set("url.original", original);
+    }
+}
+
+fn set_url(fields: &mut Fields, parts: &Target<'_>, path: String, query: String, port: u16) {
     fields.set("url.scheme", "http");
     if let Some(host) = parts.host {
         let host_and_port = match (host.contains(':'), port) {

@@ -118,7 +118,6 @@ fn an_exchange() {
         ("http.version", "1.1"),
         ("http.request.referrer", "http://r.test/"),
         ("http.response.status_phrase", "not found"),
-        ("http.response.mime_type", "text/html"),
         ("http.response.headers.content-type", "Text/HTML; charset=x"),
         ("url.original", "/a%20b/c.html?y=2&x=1"),
         ("url.full", "http://a.test:8080/a%20b/c.html?x=1&y=2"),
