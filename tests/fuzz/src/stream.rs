@@ -45,8 +45,12 @@ pub fn run(protocol: &str, options: &str, data: &[u8]) {
                 if now == 1 {
                     let mut samples: [&[u8]; 2] = [&[], &[]];
                     samples[sender.index()] = bytes;
-                    let sample =
-                        Sample { flow: &flow, bytes: samples, first: sender, from_start: [flow.originator_known; 2] };
+                    let sample = Sample {
+                        flow: &flow,
+                        bytes: samples,
+                        first: sender,
+                        from_start: [flow.originator_known; 2],
+                    };
                     let _: Detection = dissector.detect(&sample);
                 }
                 if !bytes.is_empty() {

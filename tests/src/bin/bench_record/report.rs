@@ -42,6 +42,8 @@ struct Row {
     recorded: f64,
     /// Lost packets of those seen.
     lost_ratio: f64,
+    /// Packets of which less was kept than asked, of those recorded.
+    cut_ratio: f64,
     cpu_seconds: f64,
     disk_bytes: f64,
     /// Bytes on disk divided by records; kcap has two for a packet over loopback.
@@ -98,6 +100,7 @@ impl Report {
             lost_ratio: median_of(&|run| {
                 ratio(run.observed.lost as f64, (run.observed.recorded + run.observed.lost) as f64)
             }),
+            cut_ratio: median_of(&|run| ratio(run.observed.cut as f64, run.observed.recorded as f64)),
             cpu_seconds: median_of(&|run| run.observed.cpu_seconds),
             disk_bytes: median_of(&|run| run.observed.disk_bytes as f64),
             bytes_a_record: median_of(&|run| {
@@ -110,11 +113,24 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "Medians of {} rounds of {} s.", self.rounds, self.load_time.as_secs())?;
-        writeln!(f, "kcap records packets over loopback twice, leaving and arriving, tcpdump once.\n")?;
         writeln!(
             f,
-            "{:22} {:17} {:>24} {:>6} {:>12} {:>6} {:>6} {:>12} {:>9}",
-            "load", "recording", "throughput", "kept", "recorded", "lost", "CPU s", "bytes", "a record"
+            "kcap records packets over loopback twice, leaving and arriving, tcpdump once. Cut packets are kept without"
+        )?;
+        writeln!(f, "their payload, since the recorder could not keep up.\n")?;
+        writeln!(
+            f,
+            "{:22} {:17} {:>24} {:>6} {:>12} {:>6} {:>6} {:>6} {:>12} {:>9}",
+            "load",
+            "recording",
+            "throughput",
+            "kept",
+            "recorded",
+            "lost",
+            "cut",
+            "CPU s",
+            "bytes",
+            "a record"
         )?;
         for row in self.rows() {
             let throughput =
@@ -126,9 +142,10 @@ impl fmt::Display for Report {
             }
             writeln!(
                 f,
-                " {:>12.0} {:>5.1}% {:>6.2} {:>12.0} {:>9.1}",
+                " {:>12.0} {:>5.1}% {:>5.1}% {:>6.2} {:>12.0} {:>9.1}",
                 row.recorded,
                 row.lost_ratio * 100.0,
+                row.cut_ratio * 100.0,
                 row.cpu_seconds,
                 row.disk_bytes,
                 row.bytes_a_record

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use kcap_format::Capture;
+use kcap_format::{BlockType, Capture, PacketColumns, packet_flags};
 use kcap_tests::command::Running;
 use kcap_tests::recorder::Recorder;
 use nix::sys::resource::{Usage, UsageWho, getrusage};
@@ -20,6 +20,8 @@ const PACKET_PROGRAMS: [i32; 2] = [1, 2];
 const HEADERS_SNAPLEN: &str = "96";
 /// `tcpdump -s` where kcap records whole packets: the default of `kcap-record --snaplen`.
 const FULL_SNAPLEN: &str = "65535";
+/// The same as a number.
+const FULL_SNAPLEN_BYTES: u32 = 65_535;
 /// `tcpdump -B`, in KiB: the size of kcap's packet buffer.
 const TCPDUMP_BUFFER_KIB: &str = "65536";
 
@@ -75,7 +77,7 @@ impl Watcher {
             Watcher::TcpdumpHeaders => Process::Tcpdump(tcpdump(&out, HEADERS_SNAPLEN)),
             Watcher::TcpdumpFull => Process::Tcpdump(tcpdump(&out, FULL_SNAPLEN)),
         };
-        Ok(Watching { process, out })
+        Ok(Watching { watcher: self, process, out })
     }
 }
 
@@ -86,6 +88,8 @@ pub(crate) struct Observed {
     pub(crate) recorded: u64,
     /// Packets that it saw and could not record.
     pub(crate) lost: u64,
+    /// Of the recorded ones, those of which it kept less than it was asked to, since it could not keep up.
+    pub(crate) cut: u64,
     /// Processor time of its own process, until it had written everything.
     pub(crate) cpu_seconds: f64,
     /// Bytes of its files.
@@ -95,6 +99,7 @@ pub(crate) struct Observed {
 /// A watcher that records.
 #[derive(Debug)]
 pub(crate) struct Watching {
+    watcher: Watcher,
     process: Process,
     /// The file or folder that it writes.
     pub(crate) out: PathBuf,
@@ -121,7 +126,11 @@ impl Watching {
             Process::Tcpdump(tcpdump) => tcpdump_account(&tcpdump.stop(Signal::SIGINT).success().stderr)?,
         };
         let cpu_seconds = (children_cpu()? - before).as_secs_f64();
-        Ok(Observed { recorded, lost, cpu_seconds, disk_bytes: disk_bytes(&self.out)? })
+        let cut = match self.watcher {
+            Watcher::KcapFull => cut_packets(&self.out)?,
+            _ => 0,
+        };
+        Ok(Observed { recorded, lost, cut, cpu_seconds, disk_bytes: disk_bytes(&self.out)? })
     }
 }
 
@@ -165,6 +174,22 @@ fn kcap_account(folder: &Path) -> Result<(u64, u64)> {
         }
     }
     Ok((stored, lost))
+}
+
+/// Packets of a recording at full snaplen of which less was kept. The payload of an arriving copy is with the leaving one.
+fn cut_packets(folder: &Path) -> Result<u64> {
+    let mut cut = 0;
+    for segment in &Capture::open(folder)?.segments {
+        for block in segment.blocks_of(BlockType::PACKETS) {
+            let batch = segment.packets(block, PacketColumns::META | PacketColumns::HEADER)?;
+            for (row, header_len) in batch.header.lens().enumerate() {
+                let kept = header_len + batch.payload_len[row];
+                let is_left_out = batch.flags[row] & packet_flags::PAYLOAD_WITH_LEAVING_COPY != 0;
+                cut += u64::from(!is_left_out && kept < batch.wire_len[row].min(FULL_SNAPLEN_BYTES));
+            }
+        }
+    }
+    Ok(cut)
 }
 
 /// The same from what tcpdump says at its end.
