@@ -22,6 +22,9 @@ pub(super) const PACKET_KEPT_MAX: usize = 100 * 1024;
 /// Commands that may wait for their answers. Clients wait for each, save those of MariaDB, which send a few at once.
 pub(super) const PENDING_MAX: usize = 256;
 
+/// Bytes of commands that may wait.
+pub(super) const PENDING_BYTES_MAX: usize = 4 << 20;
+
 const FORMAT: Format = Format {
     header_length: 4,
     body_length: |header| Some(u64::from(u32::from_le_bytes([header[0], header[1], header[2], 0]))),
@@ -282,12 +285,20 @@ impl Connection {
     }
 
     fn push(&mut self, pending: Pending, context: &mut Context<'_>) {
-        if self.pending.len() >= PENDING_MAX
-            && let Some(oldest) = self.pending.pop_front()
-        {
-            self.report(oldest, Some(Incomplete::Limit), context);
-        }
         self.pending.push_back(pending);
+        let held = |pending: &VecDeque<Pending>| pending.iter().map(Pending::held).sum::<usize>();
+        let is_over = self.pending.len() > PENDING_MAX
+            || (self.pending.len() > 1 && held(&self.pending) > PENDING_BYTES_MAX);
+        if is_over {
+            // Without its command, an answer can't be followed: the answers to all that waits are passed over.
+            let server = self.side_of_server();
+            server.is_synced = false;
+            server.continues = false;
+            server.frames.abandon();
+            while let Some(pending) = self.pending.pop_front() {
+                self.report(pending, Some(Incomplete::Limit), context);
+            }
+        }
     }
 
     fn server_packet(&mut self, frame: &Frame<'_>, context: &mut Context<'_>) {
@@ -556,6 +567,13 @@ impl Pending {
             notes: Vec::new(),
             is_reported: false,
         }
+    }
+}
+
+impl Pending {
+    fn held(&self) -> usize {
+        let parameters = self.parameters.iter().flatten().map(String::len).sum::<usize>();
+        self.query.as_ref().map_or(0, String::len) + parameters
     }
 }
 

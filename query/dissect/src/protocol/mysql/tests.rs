@@ -3,7 +3,7 @@
 use super::super::testing::{CLIENT, Event, SERVER, client, run, run_with, server, torture};
 use super::super::{Incomplete, Status, Transaction, Value};
 use super::PROTOCOL;
-use super::connection::PENDING_MAX;
+use super::connection::{PENDING_BYTES_MAX, PENDING_MAX};
 
 /// A packet with its header.
 fn packet(sequence: u8, body: &[u8]) -> Vec<u8> {
@@ -390,7 +390,10 @@ fn questions_without_end_are_bounded() {
     let events: Vec<_> = (0..PENDING_MAX + 10).map(|_| query("select 1")).collect();
     let all = run_with(&PROTOCOL, false, "", &events);
     assert_eq!(all.len(), PENDING_MAX + 10);
-    assert_eq!(all.iter().filter(|one| one.incomplete == Some(Incomplete::Limit)).count(), 10);
+    assert_eq!(all.iter().filter(|one| one.incomplete == Some(Incomplete::Limit)).count(), PENDING_MAX + 1);
+    let long = query(&format!("select '{}'", "x".repeat(90_000)));
+    let all = run_with(&PROTOCOL, false, "", &vec![long; PENDING_BYTES_MAX / 90_000 + 1]);
+    assert!(all.iter().filter(|one| one.incomplete == Some(Incomplete::Limit)).count() > 1);
 }
 
 #[test]

@@ -108,8 +108,9 @@ impl Queue {
         let mut with_last = with_last;
         for awaited in self.awaited.iter_mut().rev() {
             match awaited {
-                Awaited::Run(_) | Awaited::Ready => break,
-                Awaited::Parse { run, is_alone } if !*is_alone => {
+                // What is before was looked at when it was sent.
+                Awaited::Run(_) | Awaited::Ready | Awaited::Parse { is_alone: true, .. } => break,
+                Awaited::Parse { run, is_alone } => {
                     *is_alone = true;
                     run.request = with_last.take().or(run.request);
                 }

@@ -65,8 +65,9 @@ pub(super) struct Pending {
     replies_left: u64,
 }
 
-/// Values of the replies to one command that are kept.
+/// Of several replies to one command, so many are kept, and no more when they have so many bytes.
 const REPLIES_KEPT_MAX: usize = 1000;
+const REPLIES_BYTES_KEPT_MAX: u64 = 100 * 1024;
 
 const CUT_NOTE: &str = "It is longer than what is kept of it";
 const UNCERTAIN_NOTE: &str = "Commands before this one were lost: the reply may be another one's";
@@ -233,6 +234,8 @@ impl Connection {
             context.emit(report::orphan(&parsed, context.flow, self.client_end()));
             return;
         };
+        let bytes_before = pending.response.map_or(0, |response| response.bytes);
+        let is_kept = bytes_before < REPLIES_BYTES_KEPT_MAX && pending.replies.len() < REPLIES_KEPT_MAX;
         match &mut pending.response {
             Some(response) => {
                 response.last = parsed.place.last;
@@ -243,10 +246,10 @@ impl Connection {
         if parsed.has_gap {
             pending.incomplete.get_or_insert(Incomplete::ResponseGap);
         }
-        if parsed.is_cut {
+        if (parsed.is_cut || !is_kept) && !pending.notes.contains(&CUT_NOTE) {
             pending.notes.push(CUT_NOTE);
         }
-        if pending.replies.len() < REPLIES_KEPT_MAX {
+        if is_kept {
             pending.replies.push(parsed.value);
         }
         pending.replies_left -= 1;
