@@ -3,6 +3,7 @@
 mod convert;
 mod escape;
 mod exit;
+mod identity;
 mod info;
 mod output;
 mod progress;
@@ -21,6 +22,7 @@ use clap::{Parser, Subcommand};
 
 use crate::source::Library;
 use escape::escaped;
+use identity::IdentityArguments;
 
 /// Ask recordings of a host's traffic: SQL, overview, and export to Wireshark and Parquet.
 #[derive(Debug, Parser)]
@@ -73,8 +75,8 @@ fn tell_damage(library: &Library) {
 }
 
 /// Opens the sources and tells on stderr what is missing of them.
-fn open(sources: &[PathBuf]) -> crate::Result<Library> {
-    let library = Library::open(sources)?;
+fn open(sources: &[PathBuf], identity: &IdentityArguments) -> crate::Result<Library> {
+    let library = Library::open_with(sources, &identity.read()?)?;
     for problem in &library.problems {
         eprintln!("kcap: {}", escaped(problem));
     }

@@ -12,6 +12,7 @@ use datafusion::sql::parser::DFParser;
 use futures::StreamExt;
 
 use super::exit::Usage;
+use super::identity::IdentityArguments;
 use super::output::{Content, Format, ResultWriter};
 use super::size::parse_size;
 use super::{open, prompt, script, tell_damage};
@@ -40,6 +41,8 @@ pub(super) struct SqlArguments {
     /// Memory for sorting and grouping; beyond it they use temporary files
     #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = parse_size)]
     memory_limit: usize,
+    #[command(flatten)]
+    identity: IdentityArguments,
 }
 
 /// Runs the command.
@@ -63,7 +66,7 @@ pub(super) fn run(arguments: &SqlArguments) -> anyhow::Result<()> {
     };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
-    let (context, library) = session(&runtime, &arguments.sources, &settings)?;
+    let (context, library) = session(&runtime, arguments, &settings)?;
     let asker = Asker { runtime, context, library, format: arguments.format };
     match &arguments.query {
         Some(query) => match asker.answer(query)? {
@@ -117,15 +120,16 @@ impl Asker {
 /// A session over recordings, or over one Parquet folder.
 fn session(
     runtime: &tokio::runtime::Runtime,
-    sources: &[PathBuf],
+    arguments: &SqlArguments,
     settings: &SessionSettings,
 ) -> anyhow::Result<(SessionContext, Option<Arc<Library>>)> {
     let engine_error = |error| anyhow!(error_line(&error));
+    let sources = &arguments.sources;
     let lakes = sources.iter().filter_map(|source| Lake::open(source).transpose());
     let lakes = lakes.collect::<crate::Result<Vec<_>>>()?;
     match lakes.as_slice() {
         [] => {
-            let library = Arc::new(open(sources)?);
+            let library = Arc::new(open(sources, &arguments.identity)?);
             let context = new_session(&library, settings).map_err(engine_error)?;
             Ok((context, Some(library)))
         }

@@ -7,7 +7,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use kcap_format::limits::SYNC_MARKER;
-use kcap_format::{Capture, ReadMode, ReadOptions, SEGMENT_EXTENSION, Segment};
+use kcap_format::{Capture, Identities, ReadMode, ReadOptions, SEGMENT_EXTENSION, Segment};
 use kcap_import::CaptureFile;
 
 use super::pattern::expand;
@@ -25,12 +25,13 @@ pub(super) struct Found {
     pub(super) imports: Vec<CaptureFile>,
     /// Files of folders that cannot be read, a line each.
     pub(super) problems: Vec<String>,
+    identities: Identities,
 }
 
 impl Found {
     /// Opens what the paths name: files, folders of files, and patterns of files that no shell expanded.
-    pub(super) fn under(paths: &[PathBuf]) -> Result<Self> {
-        let mut found = Self::default();
+    pub(super) fn under(paths: &[PathBuf], identities: &Identities) -> Result<Self> {
+        let mut found = Self { identities: identities.clone(), ..Self::default() };
         // The same file may be named twice, by itself and by its folder.
         let mut seen = HashSet::new();
         for path in paths {
@@ -87,7 +88,8 @@ impl Found {
 
     fn add_segments(&mut self, path: &Path) -> Result<()> {
         // A damaged segment gives the blocks that are whole, and says that others are missing.
-        let capture = Capture::open_with(path, &ReadOptions::with_mode(ReadMode::Salvage))?;
+        let options = ReadOptions::with_mode(ReadMode::Salvage).with_identities(self.identities.clone());
+        let capture = Capture::open_with(path, &options)?;
         if capture.segments.is_empty() {
             // An empty folder is an error of its own; here every segment of it had one.
             return Err(capture.problems.into_iter().next().map_or_else(

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use kcap_format::Identities;
+
 use super::found::Found;
 use super::owner_cache::OwnerCache;
 use super::owners::SegmentOwners;
@@ -26,7 +28,16 @@ impl Library {
     /// # Errors
     /// A path that does not exist, a folder without recordings, and a source of which nothing can be read.
     pub fn open(paths: &[PathBuf]) -> Result<Self> {
-        let Found { segments, imports, mut problems } = Found::under(paths)?;
+        Self::open_with(paths, &Identities::default())
+    }
+
+    /// As [`Self::open`]; encrypted segments are read with these identities. Without a fitting one, what is encrypted
+    /// cannot be read, and asking for it fails.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_with(paths: &[PathBuf], identities: &Identities) -> Result<Self> {
+        let Found { segments, imports, mut problems, .. } = Found::under(paths, identities)?;
         let mut by_capture: BTreeMap<(u64, Vec<u8>), Vec<SegmentHandle>> = BTreeMap::new();
         for segment in segments {
             let file = segment.file_info();

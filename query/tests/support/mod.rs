@@ -5,7 +5,9 @@
 use std::path::{Path, PathBuf};
 
 use kcap_format::proto::{self, event::Event as Kind, socket_event::Kind as SocketKind};
-use kcap_format::{BlockEncoder, Direction, Effort, FileStorage, PacketBatch, PacketRow, SegmentWriter};
+use kcap_format::{
+    BlockEncoder, Direction, Effort, FileStorage, PacketBatch, PacketRow, Recipient, SegmentWriter,
+};
 
 /// 2026-01-01T00:00:00Z: the wall time at boot of the host.
 pub(crate) const BOOT_REALTIME_NS: u64 = 1_767_225_600_000_000_000;
@@ -24,6 +26,7 @@ pub(crate) const DNS_COOKIE: u64 = 12;
 pub(crate) struct Recorder {
     folder: PathBuf,
     sequence: u64,
+    recipients: Vec<Recipient>,
 }
 
 /// One segment while it is written.
@@ -34,7 +37,7 @@ pub(crate) struct Segment {
 
 impl Recorder {
     pub(crate) fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_owned(), sequence: 0 }
+        Self { folder: folder.to_owned(), sequence: 0, recipients: Vec::new() }
     }
 
     /// Begins the next segment.
@@ -64,7 +67,8 @@ impl Recorder {
         };
         let path = self.folder.join(format!("{:06}.kcap", self.sequence));
         let storage = FileStorage::create(path).expect("the folder can be written");
-        let writer = SegmentWriter::create(storage, &file).expect("a segment can be begun");
+        let writer = SegmentWriter::create_encrypted(storage, &file, &self.recipients)
+            .expect("a segment can be begun");
         Segment { writer, encoder: BlockEncoder::new() }
     }
 }
@@ -223,7 +227,15 @@ pub(crate) const RESOLVER: [u8; 4] = [10, 0, 0, 53];
 /// Seven packets: two of DNS (in the first segment), and five of TCP that were each recorded leaving and arriving; the
 /// last of them leaves in the first segment and arrives in the second.
 pub(crate) fn web_recording(folder: &Path) {
-    let mut recorder = Recorder::new(folder);
+    web_recording_to(Recorder::new(folder));
+}
+
+/// As [`web_recording`], encrypted.
+pub(crate) fn encrypted_web_recording(folder: &Path, recipients: Vec<Recipient>) {
+    web_recording_to(Recorder { recipients, ..Recorder::new(folder) });
+}
+
+fn web_recording_to(mut recorder: Recorder) {
     let mut first = recorder.segment();
     let ms = |milliseconds: u64| START_NS + milliseconds * 1_000_000;
     let mut nginx = event(

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum};
 
 use super::exit::Usage;
+use super::identity::IdentityArguments;
 use super::size::parse_size;
 use super::{open, progress, tell_damage};
 
@@ -35,6 +36,8 @@ pub(super) struct ConvertArguments {
     /// Memory for sorting; beyond it temporary files are used
     #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = parse_size)]
     memory_limit: usize,
+    #[command(flatten)]
+    identity: IdentityArguments,
     /// Capture folders, segments, pcap or pcapng files, and last the file or folder to write; - is standard output
     #[arg(required = true, value_name = "SOURCE OUT")]
     paths: Vec<PathBuf>,
@@ -67,7 +70,7 @@ pub(super) fn run(arguments: &ConvertArguments) -> anyhow::Result<()> {
             "Parquet is a folder of files, and cannot go to standard output: name a folder as OUT",
         ));
     }
-    let library = open(sources)?;
+    let library = open(sources, &arguments.identity)?;
     output_file::refuse_recording(out, &library)?;
     let bar = progress::bytes_bar(library.segments().map(crate::source::SegmentHandle::disk_len).sum());
     match arguments.to {

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::identity::IdentityArguments;
 use super::{open, tell_damage};
 use summary::Summary;
 
@@ -21,11 +22,13 @@ pub(super) struct InfoArguments {
     /// Write JSON: an array with an object for each recording
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    identity: IdentityArguments,
 }
 
 /// Runs the command.
 pub(super) fn run(arguments: &InfoArguments) -> anyhow::Result<()> {
-    let library = open(&arguments.sources)?;
+    let library = open(&arguments.sources, &arguments.identity)?;
     let summaries: Vec<Summary> = library.recordings.iter().map(Summary::of).collect::<crate::Result<_>>()?;
     let mut output = std::io::stdout().lock();
     if arguments.json {
