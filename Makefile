@@ -40,7 +40,7 @@ bench-record: ## what recording costs, beside tcpdump (root)
 	@$(TARGET)/release/bench-record
 
 bench-format: ## speed and size of the segment format
-	$(CARGO) run --release -p kcap-format --example throughput
+	$(CARGO) run --release -p kcap-format --example bench_format
 
 clean: ## remove what was built
 	$(CARGO) clean
