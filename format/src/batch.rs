@@ -1,6 +1,6 @@
 //! Packets in columns: what a PACKETS block holds, uncompressed.
 
-use crate::limits::PACKET_ROW_RAW_LEN;
+use crate::limits::{BUFFER_LEN_KEPT, PACKET_ROW_RAW_LEN};
 
 /// Variable-length values, one after the other.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -64,6 +64,12 @@ impl BytesColumn {
     pub fn clear(&mut self) {
         self.ends.clear();
         self.data.clear();
+    }
+
+    /// Makes room for so many values of so many bytes, and no more.
+    pub(crate) fn reserve(&mut self, values: usize, bytes: usize) {
+        self.ends.reserve_exact(values);
+        self.data.reserve_exact(bytes);
     }
 
     /// Appends the value of an earlier row once more; nothing when there is no such row.
@@ -214,6 +220,20 @@ impl PacketBatch {
     #[must_use]
     pub fn raw_len(&self) -> usize {
         self.len * PACKET_ROW_RAW_LEN + self.header.data_len() + self.payload.data_len()
+    }
+
+    /// Removes all packets, and gives memory back that is more than blocks usually take.
+    pub(crate) fn clear_large(&mut self) {
+        let fixed = self.time_ns.capacity().max(self.ends_capacity()) * PACKET_ROW_RAW_LEN;
+        if fixed + self.header.data.capacity() + self.payload.data.capacity() > BUFFER_LEN_KEPT {
+            *self = Self::default();
+        } else {
+            self.clear();
+        }
+    }
+
+    fn ends_capacity(&self) -> usize {
+        self.header.ends.capacity().max(self.payload.ends.capacity())
     }
 
     /// Removes all packets and keeps the memory.

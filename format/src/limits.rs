@@ -28,8 +28,8 @@ pub const BLOCK_STORED_LEN_MAX: u32 = BLOCK_RAW_LEN_MAX + (64 << 10);
 /// Most records in a block: a [`PacketId`](crate::PacketId) has 20 bits for the row.
 pub const BLOCK_RECORD_COUNT_MAX: u32 = 1 << 20;
 
-/// Most blocks in a segment, so that the entries of all of them fit into the SEAL.
-pub const SEGMENT_BLOCK_COUNT_MAX: u32 = 1 << 18;
+/// Most blocks in a segment, so that the entries of all of them fit into the SEAL and into a reader's memory.
+pub const SEGMENT_BLOCK_COUNT_MAX: u32 = 1 << 16;
 
 /// Blocks after which the writer adds an INDEX.
 pub const INDEX_BLOCK_COUNT: usize = 256;
@@ -45,6 +45,9 @@ pub const PACKET_ROW_RAW_LEN: usize = 54;
 
 /// Most bytes of one protobuf message.
 pub const MESSAGE_LEN_MAX: usize = 1 << 20;
+
+/// Most bytes of the message of a FILE block, which stays in memory while the segment is open.
+pub const FILE_MESSAGE_LEN_MAX: usize = 128 << 10;
 
 /// Most messages in a block. With [`MESSAGES_RAW_LEN_MAX`] it bounds the memory that decoding takes, which is
 /// much more than the bytes of the messages.
@@ -78,6 +81,9 @@ pub const DICTIONARY_COUNT_MAX: usize = 16;
 
 /// DICTIONARY blocks that a reader looks at: each dictionary is there twice.
 pub const DICTIONARY_TRY_COUNT_MAX: usize = 2 * DICTIONARY_COUNT_MAX;
+
+/// Buffers that grew beyond this for one block are given back behind it.
+pub const BUFFER_LEN_KEPT: usize = 4 << 20;
 
 /// Bytes whose checksum a reader computes to find whole blocks behind damage, as a multiple of the file's length.
 /// Twice what the damage of a file that a writer made can ask for.

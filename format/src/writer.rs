@@ -13,8 +13,8 @@ use crate::header::{
 use crate::index::{BlockEntry, Index, Seal};
 use crate::limits::{
     BLOCK_ALIGNMENT, BLOCK_RAW_LEN_MAX, BLOCK_RECORD_COUNT_MAX, BLOCK_STORED_LEN_MAX, DICTIONARY_COUNT_MAX,
-    DICTIONARY_LEN_MAX, FORMAT_VERSION, INDEX_BLOCK_COUNT, MESSAGE_COUNT_MAX, MESSAGE_LEN_MAX,
-    MESSAGES_RAW_LEN_MAX, SEGMENT_BLOCK_COUNT_MAX,
+    DICTIONARY_LEN_MAX, FILE_MESSAGE_LEN_MAX, FORMAT_VERSION, INDEX_BLOCK_COUNT, MESSAGE_COUNT_MAX,
+    MESSAGE_LEN_MAX, MESSAGES_RAW_LEN_MAX, SEGMENT_BLOCK_COUNT_MAX,
 };
 use crate::proto;
 use crate::storage::Storage;
@@ -355,7 +355,9 @@ fn check_block(block: &EncodedBlock) -> Result<()> {
         BlockType::DICTIONARY => (DICTIONARY_LEN_MAX as u32, 1),
         _ => (MESSAGES_RAW_LEN_MAX, MESSAGE_COUNT_MAX),
     };
-    check_limit("the length of a message", block.message_len_max as u64, MESSAGE_LEN_MAX as u64)?;
+    let message_len_max =
+        if block.block_type == BlockType::FILE { FILE_MESSAGE_LEN_MAX } else { MESSAGE_LEN_MAX };
+    check_limit("the length of a message", block.message_len_max as u64, message_len_max as u64)?;
     check_limit("the raw length of a block", block.raw_len.into(), raw_len_max.into())?;
     check_limit("the stored length of a block", block.payload.len() as u64, BLOCK_STORED_LEN_MAX.into())?;
     check_limit("the number of records in a block", block.record_count.into(), record_count_max.into())

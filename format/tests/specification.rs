@@ -6,13 +6,14 @@ use std::path::Path;
 use kcap_format::limits::*;
 
 /// Limits that are not of the format's bytes but of this writer or reader alone, and what is no number.
-const NOT_OF_THE_FORMAT: [&str; 6] = [
+const NOT_OF_THE_FORMAT: [&str; 7] = [
     "SYNC_MARKER",
     "END_MARKER",
     "FORMAT_VERSION",
     "BLOCK_RAW_LEN_TARGET",
     "MESSAGES_RAW_LEN_TARGET",
     "IDENTITY_FILE_LEN_MAX",
+    "BUFFER_LEN_KEPT",
 ];
 
 macro_rules! values {
@@ -37,6 +38,7 @@ fn the_document_states_every_limit_as_the_code_has_it() {
         PACKET_ROW_RAW_LEN,
         TRANSPOSED_ROW_LEN_MAX,
         MESSAGE_LEN_MAX,
+        FILE_MESSAGE_LEN_MAX,
         MESSAGE_COUNT_MAX,
         MESSAGES_RAW_LEN_MAX,
         ENCRYPTED_CHUNK_LEN,

@@ -66,6 +66,7 @@ impl SegmentKey {
         let mut from = Reader(stored);
         let number = from.u32().ok_or(SHORT)?;
         from.u32().ok_or(SHORT)?;
+        out.reserve_exact(len.saturating_sub(out.len()).next_multiple_of(ENCRYPTED_CHUNK_LEN));
         let associated = associated(header);
         let begin = out.len() / ENCRYPTED_CHUNK_LEN;
         let chunks = from.0.chunks(STORED_CHUNK_LEN).zip(0..).skip(begin);

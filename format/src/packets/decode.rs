@@ -8,7 +8,7 @@ use crate::batch::{BytesColumn, PacketBatch};
 use crate::compression::{decompress, decompress_with};
 use crate::error::Fault;
 use crate::header::{BlockHeader, Codec};
-use crate::limits::{BLOCK_RAW_LEN_MAX, PACKET_ROW_RAW_LEN};
+use crate::limits::{BLOCK_RAW_LEN_MAX, BUFFER_LEN_KEPT, PACKET_ROW_RAW_LEN};
 use crate::packets::bytes_section::{Rows, Transposition};
 use crate::packets::columns::PacketColumns;
 use crate::packets::copies::{PAYLOAD_EQUAL, distance};
@@ -79,8 +79,12 @@ pub(crate) fn decode(
     batch.len = directory.row_count;
     let decoded = SCRATCH.with_borrow_mut(|scratch| {
         let mut decoder = Decoder { directory, dictionaries, scratch, raw_len: stated.raw_len as usize };
-        decoder.fixed(columns, batch)?;
-        decoder.variable(columns, batch)
+        let decoded = decoder.fixed(columns, batch).and_then(|()| decoder.variable(columns, batch));
+        // Blocks are far smaller as writers make them: one that isn't leaves nothing behind in each thread.
+        if stated.raw_len as usize > BUFFER_LEN_KEPT {
+            *scratch = Scratch::default();
+        }
+        decoded
     });
     if decoded.is_err() {
         batch.clear();
@@ -252,6 +256,9 @@ impl Decoder<'_, '_> {
             return out.refill(lens, |data| restore(section, dictionary, data));
         }
         restore(section, dictionary, &mut scratch.raw)?;
+        if section.encoding == Encoding::Plain {
+            return place(&scratch.raw, lens, copies, is_copy, out);
+        }
         let rows = Rows {
             lens: &scratch.own_lens,
             classes: &scratch.own_classes,
@@ -263,6 +270,9 @@ impl Decoder<'_, '_> {
             return out.refill(lens, arrange);
         }
         arrange(&mut scratch.own)?;
+        if scratch.raw.capacity() > BUFFER_LEN_KEPT {
+            scratch.raw = Vec::new();
+        }
         place(&scratch.own, lens, copies, is_copy, out)
     }
 }
@@ -338,6 +348,8 @@ fn place(
     const WRONG: Fault = Fault::Corrupt("a copied packet has no packet of its length where it points to");
     const MISSING: Fault = Fault::Corrupt("a section of bytes is missing");
     out.clear();
+    // The sum is that of the block's header, and below the limit.
+    out.reserve(lens.len(), lens.iter().map(|&len| len as usize).sum());
     let mut rest = own;
     for (row, (&len, &copy)) in lens.iter().zip(copies).enumerate() {
         if is_copy(copy) {

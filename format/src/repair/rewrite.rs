@@ -11,7 +11,7 @@ use crate::encoder::{BlockEncoder, EncodedBlock};
 use crate::error::Result;
 use crate::header::BlockType;
 use crate::index::BlockEntry;
-use crate::limits::{MESSAGE_LEN_MAX, REPAIR_LOST_COUNT_MAX};
+use crate::limits::{FILE_MESSAGE_LEN_MAX, REPAIR_LOST_COUNT_MAX};
 use crate::packets::PacketColumns;
 use crate::proto;
 use crate::segment::{ReadMode, ReadOptions, Segment};
@@ -92,7 +92,7 @@ fn left_of(segment: &Segment, block: &BlockEntry) -> Option<Left> {
 
 /// Leaves out as many losses as the FILE block has no room for, and counts them.
 fn shorten(mut repair: proto::Repair, info: &proto::FileInfo) -> proto::Repair {
-    let room = MESSAGE_LEN_MAX.saturating_sub(info.encoded_len() + MESSAGE_LEN_MAX / 64);
+    let room = FILE_MESSAGE_LEN_MAX.saturating_sub(info.encoded_len() + FILE_MESSAGE_LEN_MAX / 64);
     while repair.lost.len() > REPAIR_LOST_COUNT_MAX || repair.encoded_len() > room {
         let kept = if repair.lost.len() > REPAIR_LOST_COUNT_MAX {
             REPAIR_LOST_COUNT_MAX

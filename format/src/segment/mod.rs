@@ -21,6 +21,7 @@ use crate::encryption::{Identities, SegmentKey};
 use crate::error::{Error, Fault, Result};
 use crate::header::{BlockHeader, BlockType};
 use crate::index::{BlockEntry, Seal};
+use crate::limits::FILE_MESSAGE_LEN_MAX;
 use crate::mmap::SegmentBytes;
 use crate::{messages, proto};
 
@@ -244,12 +245,22 @@ impl Segment {
     }
 }
 
+/// Bytes of the varint before the message of a FILE block.
+const FILE_PREFIX_LEN_MAX: u32 = 3;
+
 impl Inner {
     fn read_file_info(&self) -> Result<proto::FileInfo> {
         let not_a_segment = || Error::NotASegment { path: self.path.clone() };
         let first = self.blocks.first().ok_or_else(not_a_segment)?;
         if first.block_type != BlockType::FILE || first.offset != 0 {
             return Err(not_a_segment());
+        }
+        // Its length is a few bytes longer with its prefix.
+        let len_max = FILE_MESSAGE_LEN_MAX as u32 + FILE_PREFIX_LEN_MAX;
+        if first.record_count != 1 || first.raw_len > len_max {
+            return Err(
+                self.fault(first, Fault::Corrupt("the FILE block has more than one message of its length"))
+            );
         }
         let mut files = self.messages(first)?;
         files.pop().ok_or_else(not_a_segment)

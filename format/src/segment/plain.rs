@@ -8,11 +8,18 @@ use crate::encryption::{Identities, SegmentKey, unwrap_key};
 use crate::error::{Error, Fault, Result};
 use crate::header::{BlockHeader, BlockType, CIPHER_CHACHA20_POLY1305, CIPHER_NONE};
 use crate::index::BlockEntry;
-use crate::limits::KEY_TRY_COUNT_MAX;
+use crate::limits::{BUFFER_LEN_KEPT, KEY_TRY_COUNT_MAX};
 
 thread_local! {
     /// A decrypted payload.
     pub(super) static PLAIN: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Gives the buffer's memory back when it is more than blocks usually take.
+pub(super) fn give_back_large(plain: &mut Vec<u8>) {
+    if plain.capacity() > BUFFER_LEN_KEPT {
+        *plain = Vec::new();
+    }
 }
 
 impl Segment {

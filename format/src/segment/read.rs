@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
 
 use super::block::check_payload;
-use super::plain::{PLAIN, check_cipher};
+use super::plain::{PLAIN, check_cipher, give_back_large};
 use super::{Inner, Segment};
 use crate::batch::PacketBatch;
 use crate::compression::decompress;
@@ -39,7 +39,7 @@ impl Segment {
         columns: PacketColumns,
         batch: &mut PacketBatch,
     ) -> Result<()> {
-        batch.clear();
+        batch.clear_large();
         expect_type(block, &[BlockType::PACKETS], "PACKETS blocks")?;
         let (header, payload) = self.0.payload(block)?;
         let stated = (&header).into();
@@ -54,7 +54,9 @@ impl Segment {
                 key.decrypt(&header, payload, packets::DIRECTORY_LEN_MAX, plain)?;
                 let len = packets::prefix_len(plain, stated, columns)?;
                 key.decrypt(&header, payload, len, plain)?;
-                packets::decode(plain, stated, columns, dictionaries, batch)
+                let decoded = packets::decode(plain, stated, columns, dictionaries, batch);
+                give_back_large(plain);
+                decoded
             }),
         };
         decoded.map_err(|fault| self.0.fault(block, fault))
@@ -203,7 +205,9 @@ impl Inner {
                 Some(key) => PLAIN.with_borrow_mut(|plain| {
                     plain.clear();
                     key.decrypt(&header, payload, usize::MAX, plain)?;
-                    decompressed(plain)
+                    let decompressed = decompressed(plain);
+                    give_back_large(plain);
+                    decompressed
                 }),
             }
         };
