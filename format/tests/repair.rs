@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use common::{Random, small_segment};
 use kcap_format::{
-    BlockType, Capture, Error, FileState, Outcome, PacketColumns, ReadMode, ReadOptions, RepairReport,
-    Segment, SegmentState, VerifyOptions, proto, repair, verify,
+    BlockType, Capture, Error, FileState, FileStorage, Outcome, PacketColumns, ReadMode, ReadOptions,
+    RepairReport, Segment, SegmentState, VerifyOptions, proto, repair, verify,
 };
 use recording::{change, cut_at_block, predecessor, write, write_behind};
 
@@ -264,6 +264,20 @@ fn recordings_one_after_the_other_still_fit() {
     std::fs::remove_file(&first[1]).unwrap();
     let (_, report) = repaired(folder.path());
     assert!(rewritten(&report, 1).notes[0].contains("000002.kcap"));
+}
+
+/// Numbers that no recorder writes once made the plan overflow.
+#[test]
+fn sequences_at_the_end_of_their_range_are_repaired() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, segment_sequence) in [("a", u64::MAX), ("b", u64::MAX - 1), ("c", 0)] {
+        let path = folder.path().join(name).with_extension("kcap");
+        let info = proto::FileInfo { segment_sequence, ..common::file_info() };
+        let storage = FileStorage::create(path).unwrap();
+        drop(kcap_format::SegmentWriter::create(storage, &info).unwrap());
+    }
+    let (_, report) = repaired(folder.path());
+    assert_eq!(rewritten(&report, 1).segments_lost_before, u64::MAX - 2);
 }
 
 #[test]

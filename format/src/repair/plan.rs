@@ -125,7 +125,7 @@ struct Links {
 impl Links {
     fn join_segment_before(&mut self, before: Option<(&FileReport, &proto::FileInfo)>, has_older: bool) {
         let sequence = self.info.segment_sequence;
-        let expected = before.map(|(_, info)| info.segment_sequence + 1);
+        let expected = before.map(|(_, info)| info.segment_sequence.saturating_add(1));
         let lost_before = match expected {
             Some(expected) => sequence.saturating_sub(expected),
             None if has_older => sequence.saturating_sub(1),
@@ -169,7 +169,9 @@ impl Links {
 
     /// What later segments name: the digest in the SEAL, or where that is lost, what the next segment says.
     fn source_digest(&mut self, file: &FileReport, next: Option<&proto::FileInfo>) {
-        let is_next = |next: &&proto::FileInfo| next.segment_sequence == self.info.segment_sequence + 1;
+        let is_next = |next: &&proto::FileInfo| {
+            self.info.segment_sequence.checked_add(1) == Some(next.segment_sequence)
+        };
         if file.sealed_digest.is_none()
             && self.repair.source_digest.is_empty()
             && let Some(next) = next.filter(is_next)

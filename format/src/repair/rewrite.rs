@@ -41,7 +41,7 @@ pub(super) fn rewrite(file: &FileReport, mut info: proto::FileInfo, path: &Path)
         if [BlockType::FILE, BlockType::INDEX, BlockType::SEAL].contains(&block.block_type) {
             continue;
         }
-        if let Some(block) = readable(file, &segment, block, &mut encoder) {
+        if let Some(block) = readable(file, &segment, block, &mut encoder)? {
             writer.append(&block)?;
         }
     }
@@ -60,11 +60,11 @@ fn readable(
     segment: &Segment,
     block: &BlockEntry,
     encoder: &mut BlockEncoder,
-) -> Option<EncodedBlock> {
+) -> Result<Option<EncodedBlock>> {
     if file.blocks.binary_search_by_key(&block.offset, |faulty| faulty.entry.offset).is_err() {
-        return segment.encoded_block(block).ok();
+        return segment.encoded_block(block).map(Some);
     }
-    left_of(segment, block).map(|left| encoder.packets(&left.packets, Effort::default()))
+    Ok(left_of(segment, block).map(|left| encoder.packets(&left.packets, Effort::default())))
 }
 
 /// What can be read of a damaged block.
