@@ -82,7 +82,7 @@ fn block_value(segment: &Segment, block: &BlockEntry) -> Value {
         BlockType::PACKETS => {
             ("packets", segment.packets(block, PacketColumns::ALL).map(|batch| packets(&batch)))
         }
-        BlockType::INDEX | BlockType::KEY | BlockType(200..) => {
+        BlockType::INDEX | BlockType::KEY | BlockType::DICTIONARY | BlockType(200..) => {
             ("whole", segment.check_block(block).map(|()| true.into()))
         }
         _ => {

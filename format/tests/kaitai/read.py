@@ -18,7 +18,7 @@ from kaitaistruct import BytesIO, KaitaiStream  # noqa: E402
 from kcap_segment import KcapSegment  # noqa: E402
 
 FILE, PACKETS, EVENTS, INDEX, SEAL = 1, 4, 5, 7, 8
-KNOWN_TYPES = range(1, 10)
+KNOWN_TYPES = range(1, 11)
 WITH_MESSAGES = {1, 2, 3, 5, 6}
 CRITICAL = 1
 SYNC_MARKER = bytes.fromhex("934b4341500d0a1a")
