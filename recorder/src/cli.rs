@@ -102,7 +102,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) threads: Option<u16>,
     /// How far compressing and writing give way to the host's own work, as nice(1): 0 not at all, 19 most
-    #[arg(long, value_name = "N", default_value = "19", value_parser = clap::value_parser!(u8).range(0..=19))]
+    #[arg(long, value_name = "N", default_value = "10", value_parser = clap::value_parser!(u8).range(0..=19))]
     pub(crate) nice: u8,
     /// How little may be kept of packets while the recorder can't keep up. Each step is recorded, and lost packets are
     /// counted
