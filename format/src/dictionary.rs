@@ -22,6 +22,8 @@ const BLOCKS_BETWEEN_TRIALS: u32 = 4;
 /// Trials that say no in a row until another dictionary is made, for one that was never used and for one that was.
 const MISSES_OF_UNUSED: u32 = 2;
 const MISSES_OF_USED: u32 = 16;
+/// Level at which payloads are compressed that would be stored otherwise.
+pub(crate) const LEVEL_OF_STORED: i32 = 1;
 /// What zstd takes for a dictionary of its own format (`ZSTD_MAGIC_DICTIONARY`), little-endian.
 pub(crate) const ZSTD_DICTIONARY_MAGIC: [u8; 4] = 0xEC30_A437_u32.to_le_bytes();
 
@@ -101,6 +103,17 @@ impl DictionaryPool {
         Some(candidate)
     }
 
+    /// The same for payloads that are otherwise stored as they are: only a dictionary that has helped before is tried. Where
+    /// it helps again, that is less work than storing them.
+    pub(crate) fn choose_known(
+        &self,
+        payload: &[u8],
+        compression: &mut Compression,
+    ) -> Option<Arc<Dictionary>> {
+        let is_used = self.present().is_used;
+        if is_used { self.choose(payload, LEVEL_OF_STORED, compression) } else { None }
+    }
+
     /// The dictionary to try; makes one of the payload if there is none yet.
     fn candidate(&self, payload: &[u8]) -> Option<Arc<Dictionary>> {
         let mut present = self.present();
@@ -168,6 +181,17 @@ mod tests {
         let id = dictionary_id(&repeated[..DICTIONARY_LEN_MAX]);
         assert_eq!(choose(&pool, &repeated[777..]), Some(id));
         assert_eq!(choose(&pool, &repeated[99_999..]), Some(id));
+    }
+
+    #[test]
+    fn what_is_stored_uses_a_dictionary_that_has_helped_and_makes_none() {
+        let pool = DictionaryPool::default();
+        let repeated = noise(1, 128 << 10).repeat(3);
+        let known = || pool.choose_known(&repeated[5..], &mut Compression::default()).is_some();
+        assert!(!known() && !known(), "none is made");
+        assert_eq!(choose(&pool, &repeated), None);
+        assert!(!known(), "none has helped");
+        assert!(choose(&pool, &repeated).is_some() && known());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::batch::{BytesColumn, PacketBatch};
 use crate::compression::{Compression, Effort};
-use crate::dictionary::{Dictionary, DictionaryPool};
+use crate::dictionary::{Dictionary, DictionaryPool, LEVEL_OF_STORED};
 use crate::header::Codec;
 use crate::limits::TRANSPOSED_ROW_LEN_MAX;
 use crate::packets::bytes_section::{Rows, Transposition};
@@ -123,8 +123,11 @@ impl Sink<'_> {
         raw: &[u8],
         dictionaries: &DictionaryPool,
     ) -> Option<Arc<Dictionary>> {
-        if let Effort::Zstd { level } = self.effort
-            && let Some(dictionary) = dictionaries.choose(raw, level, self.compression)
+        let (level, dictionary) = match self.effort {
+            Effort::Zstd { level } => (level, dictionaries.choose(raw, level, self.compression)),
+            Effort::Stored => (LEVEL_OF_STORED, dictionaries.choose_known(raw, self.compression)),
+        };
+        if let Some(dictionary) = dictionary
             && let Some(stored) = self.compression.compress_with(raw, level, &dictionary)
         {
             let id = dictionary.id().to_le_bytes();
