@@ -1,7 +1,7 @@
 //! HTTP/1.0 and HTTP/1.1 (RFC 9110, RFC 9112).
 //!
-//! [`head`] and [`chunked`] are the views of what is on the wire, [`messages`] cuts a direction into messages, [`connection`] brings
-//! requests and responses together, and [`fields`] says what they mean. What follows `CONNECT` and `101 Switching Protocols` is
+//! `head` and `chunked` are the views of what is on the wire, `messages` cuts a direction into messages, `connection` brings
+//! requests and responses together, and `fields` says what they mean. What follows `CONNECT` and `101 Switching Protocols` is
 //! handed over to other protocols.
 
 mod chunked;

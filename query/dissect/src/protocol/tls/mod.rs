@@ -1,7 +1,7 @@
 //! TLS 1.0 to 1.3, and SSL 3.0: the handshake of each connection (RFC 8446, RFC 5246).
 //!
-//! [`record`] and [`messages`] cut the stream into messages, [`hello`] and [`extension`] are views of those, [`connection`]
-//! follows a handshake, and [`fields`] says what it means. Whatever comes after the handshake is encrypted and not looked at.
+//! `record` and `messages` cut the stream into messages, `hello` and `extension` are views of those, `connection`
+//! follows a handshake, and `fields` says what it means. Whatever comes after the handshake is encrypted and not looked at.
 
 mod certificate;
 mod cipher_suites;
