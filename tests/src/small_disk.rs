@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use nix::sys::statvfs::statvfs;
 use tempfile::TempDir;
 
 use crate::command::run;
@@ -50,6 +51,13 @@ impl SmallDisk {
     /// Where it is mounted.
     pub fn path(&self) -> &Path {
         &self.mounted
+    }
+
+    /// Bytes that there is room for.
+    #[track_caller]
+    pub fn available_len(&self) -> u64 {
+        let statistics = statvfs(&self.mounted).expect("statistics of the file system");
+        statistics.blocks_available() * statistics.fragment_size()
     }
 }
 
