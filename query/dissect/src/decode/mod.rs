@@ -4,8 +4,10 @@
 //! [`decode`] gathers in [`Decoded`]. Decoding allocates nothing, and always returns what it understood.
 
 mod arp;
+mod checksum;
 mod error;
 mod ethernet;
+mod fragments;
 mod geneve;
 mod gre;
 mod gtp;
@@ -29,6 +31,8 @@ mod vxlan;
 mod wireless;
 
 #[cfg(test)]
+mod fragments_tests;
+#[cfg(test)]
 pub(crate) mod samples;
 #[cfg(test)]
 mod tests;
@@ -37,8 +41,12 @@ mod tunnel_tests;
 #[cfg(test)]
 mod wireless_tests;
 
+pub use checksum::{ChecksumStatus, ip_checksum_status, transport_checksum_status};
 pub use error::{DecodeError, Layer};
 pub use ethernet::VLAN_TAGS_MAX;
+pub use fragments::{
+    Defragmenter, Fragment, FragmentCounts, FragmentError, FragmentOptions, Overlap, Reassembled,
+};
 pub use ipv6::IPV6_EXTENSIONS_MAX;
 pub use link::link_type;
 pub(crate) use model::map_ipv4;

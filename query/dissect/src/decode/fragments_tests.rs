@@ -1,0 +1,186 @@
+//! Packets that come in pieces, in any order, more than once, or never.
+
+use super::fragments::*;
+use super::samples::{CLIENT_V4, SERVER_V4, SplitMix, ipv4, ipv6, udp};
+use super::*;
+
+/// A datagram of so many bytes that are all different from their neighbours.
+fn datagram(len: u16) -> Vec<u8> {
+    let mut datagram = udp(5353, 53, len);
+    datagram.extend((0..len).map(|at| (at / 7) as u8 ^ at as u8));
+    datagram
+}
+
+/// A fragment of IPv4.
+fn fragment_v4(id: u16, offset: usize, more: bool, data: &[u8]) -> Vec<u8> {
+    let mut packet = ipv4(CLIENT_V4, SERVER_V4, 17, id, data);
+    let place = (offset / 8) as u16 | if more { 0x2000 } else { 0 };
+    packet[6..8].copy_from_slice(&place.to_be_bytes());
+    packet
+}
+
+/// A fragment of IPv6, behind a hop-by-hop header.
+fn fragment_v6(id: u32, offset: usize, more: bool, data: &[u8]) -> Vec<u8> {
+    let place = offset as u16 | u16::from(more);
+    let headers = [&[44, 0, 1, 4, 0, 0, 0, 0, 17, 0][..], &place.to_be_bytes(), &id.to_be_bytes()].concat();
+    ipv6(0, &[headers, data.to_vec()].concat())
+}
+
+/// Cuts into fragments of this many bytes.
+fn cut(data: &[u8], len: usize, fragment: impl Fn(usize, bool, &[u8]) -> Vec<u8>) -> Vec<Vec<u8>> {
+    let count = data.len().div_ceil(len);
+    let piece = |number: usize| {
+        let offset = number * len;
+        fragment(offset, number + 1 < count, &data[offset..data.len().min(offset + len)])
+    };
+    (0..count).map(piece).collect()
+}
+
+fn feed(defragmenter: &mut Defragmenter, time_ns: u64, packet: &[u8]) -> Fragment {
+    let decoded = decode(link_type::RAW, packet, u32::try_from(packet.len()).unwrap());
+    defragmenter.feed(time_ns, &decoded, packet)
+}
+
+/// Feeds all, and gives what the last gave.
+fn feed_all(defragmenter: &mut Defragmenter, packets: &[Vec<u8>]) -> Fragment {
+    packets.iter().map(|packet| feed(defragmenter, 1, packet)).last().unwrap()
+}
+
+fn whole(fragment: Fragment) -> Reassembled {
+    let Fragment::Whole(whole) = fragment else { panic!("{fragment:?}") };
+    whole
+}
+
+#[test]
+fn fragments_in_any_order_give_the_packet() {
+    let data = datagram(3000);
+    let mut random = SplitMix(7);
+    for round in 0..40 {
+        let mut pieces = if round % 2 == 0 {
+            cut(&data, 8 * (1 + random.below(180)), |offset, more, data| fragment_v4(9, offset, more, data))
+        } else {
+            cut(&data, 8 * (1 + random.below(180)), |offset, more, data| fragment_v6(9, offset, more, data))
+        };
+        if pieces.len() > 60 {
+            continue;
+        }
+        for place in (1..pieces.len()).rev() {
+            pieces.swap(place, random.below(place + 1));
+        }
+        let mut defragmenter = Defragmenter::default();
+        let whole = whole(feed_all(&mut defragmenter, &pieces));
+        let decoded = decode(link_type::RAW, &whole.bytes, u32::try_from(whole.bytes.len()).unwrap());
+        assert_eq!((decoded.error, decoded.payload_len), (None, 3000));
+        assert_eq!(decoded.ports, Some(Ports { source: 5353, destination: 53 }));
+        assert_eq!(whole.bytes[decoded.transport_offset as usize..], data);
+        assert_eq!((whole.fragments as usize, whole.overlap), (pieces.len(), Overlap::None));
+        if round % 2 == 0 {
+            assert_eq!(ip_checksum_status(&decoded, &whole.bytes), Some(ChecksumStatus::Good));
+        }
+        assert_eq!(defragmenter.counts(), FragmentCounts { reassembled: 1, ..FragmentCounts::default() });
+    }
+}
+
+#[test]
+fn packets_do_not_mix() {
+    let (one, other) = (datagram(1000), vec![9; 1000]);
+    let mut defragmenter = Defragmenter::default();
+    let pieces =
+        |id, data: &[u8]| cut(data, 504, move |offset, more, data| fragment_v4(id, offset, more, data));
+    let (ones, others) = (pieces(1, &one), pieces(2, &other));
+    assert_eq!(feed(&mut defragmenter, 1, &ones[0]), Fragment::Waiting);
+    assert_eq!(feed(&mut defragmenter, 1, &others[0]), Fragment::Waiting);
+    assert_eq!(whole(feed(&mut defragmenter, 1, &ones[1])).bytes[20..], one);
+    assert_eq!(whole(feed(&mut defragmenter, 1, &others[1])).bytes[20..], other);
+    assert_eq!(defragmenter.memory_bytes(), 0);
+    let plain = ipv4(CLIENT_V4, SERVER_V4, 17, 1, &one);
+    assert_eq!(feed(&mut defragmenter, 1, &plain), Fragment::None);
+}
+
+#[test]
+fn overlaps_are_told_and_the_first_wins() {
+    let data = datagram(56);
+    let first = fragment_v4(1, 0, true, &data[..40]);
+    let last = fragment_v4(1, 40, false, &data[40..]);
+    let overlapping = |byte: Option<u8>| {
+        let mut bytes = data[24..48].to_vec();
+        if let Some(byte) = byte {
+            bytes[3] = byte;
+        }
+        fragment_v4(1, 24, true, &bytes)
+    };
+    for (middle, overlap) in [
+        (first.clone(), Overlap::None),
+        (overlapping(None), Overlap::Same),
+        (overlapping(Some(0xee)), Overlap::Different),
+    ] {
+        let mut defragmenter = Defragmenter::default();
+        let packet = whole(feed_all(&mut defragmenter, &[first.clone(), middle, last.clone()]));
+        assert_eq!((packet.overlap, &packet.bytes[20..]), (overlap, &data[..]));
+        assert_eq!(defragmenter.counts().disagreeing, u64::from(overlap == Overlap::Different));
+    }
+}
+
+#[test]
+fn what_cannot_be_is_rejected() {
+    let data = datagram(56);
+    let rejected = |packets: &[Vec<u8>]| {
+        let Fragment::Rejected(error) = feed_all(&mut Defragmenter::default(), packets) else {
+            panic!("taken")
+        };
+        error
+    };
+    assert_eq!(rejected(&[fragment_v4(1, 0, true, &data[..41])]), FragmentError::Length { len: 41 });
+    assert_eq!(rejected(&[fragment_v4(1, 65_528, false, &data)]), FragmentError::TooLong { len: 65_612 });
+    let ends = [fragment_v4(1, 40, false, &data[40..]), fragment_v4(1, 48, false, &data[40..])];
+    assert_eq!(rejected(&ends), FragmentError::End);
+    let gaps: Vec<_> = (0..70).map(|number| fragment_v4(1, number * 16, true, &data[..8])).collect();
+    assert_eq!(rejected(&gaps[..65]), FragmentError::Gaps);
+    let cut = fragment_v4(1, 0, true, &data[..40]);
+    let decoded = decode(link_type::RAW, &cut[..50], 60);
+    let outcome = Defragmenter::default().feed(1, &decoded, &cut[..50]);
+    assert_eq!(outcome, Fragment::Rejected(FragmentError::NotCaptured));
+}
+
+#[test]
+fn memory_and_time_are_bounded() {
+    let options = FragmentOptions { memory_bytes_max: 1 << 20, timeout_ns: 1000 };
+    let mut defragmenter = Defragmenter::new(options);
+    for id in 0..2000_u32 {
+        let far = fragment_v4(id as u16, 60_000, true, &[7; 8]);
+        assert_eq!(feed(&mut defragmenter, u64::from(id) / 100, &far), Fragment::Waiting);
+    }
+    let counts = defragmenter.counts();
+    assert!(counts.evicted > 1900, "{counts:?}");
+    assert!(defragmenter.memory_bytes() <= options.memory_bytes_max);
+    let late = fragment_v4(1, 0, true, &[7; 8]);
+    assert_eq!(feed(&mut defragmenter, 10_000, &late), Fragment::Waiting);
+    let counts = defragmenter.counts();
+    assert_eq!(counts.evicted + counts.timed_out, 2000);
+}
+
+/// Whatever comes, nothing panics, and what is put together is as long as it says.
+#[test]
+fn any_fragments_at_all() {
+    let mut random = SplitMix(3);
+    let mut defragmenter = Defragmenter::default();
+    for time in 0..20_000 {
+        let len = random.below(5) * 8 + if random.below(4) == 0 { random.below(8) } else { 0 };
+        let data: Vec<u8> = (0..len).map(|_| random.next() as u8).collect();
+        let (offset, more) = (random.below(8) * 8, random.below(3) > 0);
+        let mut packet = if random.below(2) == 0 {
+            fragment_v4(random.below(4) as u16, offset, more, &data)
+        } else {
+            fragment_v6(random.below(4) as u32, offset, more, &data)
+        };
+        if random.below(4) == 0 {
+            let at = random.below(packet.len());
+            packet[at] = random.next() as u8;
+        }
+        if let Fragment::Whole(whole) = feed(&mut defragmenter, time, &packet) {
+            let decoded = decode(link_type::RAW, &whole.bytes, u32::try_from(whole.bytes.len()).unwrap());
+            assert!(decoded.ip().is_some_and(|ip| !ip.is_fragment()));
+        }
+    }
+    assert!(defragmenter.counts().reassembled > 100);
+}
