@@ -159,3 +159,36 @@ fn what_is_no_capture_is_refused() {
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("neither a kcap segment nor a capture file"), "{}", stderr(&output));
 }
+
+#[test]
+fn segments_made_of_files_answer_the_same() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let first = write(folder.path(), "first.pcap", &pcap(&[1, 3, 5]));
+    let second = write(folder.path(), "second.pcap", &pcap(&[2, 4]));
+    let convert = |sources: &[&Path], out: &Path| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kcap"));
+        command.args(["convert", "--to", "segments"]).args(sources).arg(out).output().expect("kcap runs")
+    };
+    let query = "SELECT ts, src_ip, tcp_seq, len, cap_len, payload_text(payload) FROM packets ORDER BY ts";
+    for (sources, out) in [
+        (&[first.as_path()][..], folder.path().join("one.kcap")),
+        (&[first.as_path(), second.as_path()][..], folder.path().join("capture")),
+    ] {
+        let output = convert(sources, &out);
+        assert!(output.status.success(), "{}", stderr(&output));
+        assert_eq!(rows(&sql(&[&out], query)), rows(&sql(sources, query)));
+        assert_eq!(rows(&sql(&[&out], "SELECT state FROM segments")), ["sealed"]);
+        // What is there already is never written over.
+        let again = convert(sources, &out);
+        assert_eq!(again.status.code(), Some(1));
+        assert_eq!(stderr(&again).lines().count(), 1, "{}", stderr(&again));
+        let segment = convert(&[&out], &folder.path().join("other"));
+        assert_eq!(segment.status.code(), Some(2), "{}", stderr(&segment));
+    }
+    let partial = |path: &Path| path.read_dir().expect("a folder").count();
+    assert_eq!(partial(&folder.path().join("capture")), 1);
+    let info =
+        Command::new(env!("CARGO_BIN_EXE_kcap")).arg("info").arg(folder.path().join("one.kcap")).output();
+    let text = String::from_utf8_lossy(&info.expect("kcap runs").stdout).into_owned();
+    assert!(text.contains("losses     unknown: the capture file does not tell"), "{text}");
+}

@@ -254,6 +254,12 @@ impl CaptureFile {
         })
     }
 
+    /// How many interfaces the file describes, as far as it was walked.
+    #[must_use]
+    pub fn interface_count(&self) -> u32 {
+        u32::try_from(self.index.interfaces().len()).unwrap_or(u32::MAX)
+    }
+
     /// The interfaces, as the events that a segment's SNAPSHOT tells of them with.
     ///
     /// # Errors

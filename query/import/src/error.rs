@@ -37,6 +37,9 @@ pub enum Error {
         /// Its second part.
         minor: u16,
     },
+    /// A segment could not be written.
+    #[error(transparent)]
+    Format(#[from] kcap_format::Error),
     /// The file is not the one that was walked before.
     #[error("{}: was changed at offset {offset} while it was read; run the command again", path.display())]
     Changed {

@@ -12,6 +12,7 @@
 
 mod bytes;
 mod capture;
+mod convert;
 mod error;
 mod format;
 mod index;
@@ -23,6 +24,7 @@ mod spool;
 mod window;
 
 pub use capture::{CaptureFile, is_capture};
+pub use convert::{ConvertOptions, to_segments};
 pub use error::{Error, Result};
 pub use packets::Packets;
 

@@ -41,7 +41,7 @@ enum Command {
     Sql(sql::SqlArguments),
     /// Show what a recording holds: host, time, segments, counts, losses
     Info(info::InfoArguments),
-    /// Write recordings as pcapng, pcap or Parquet
+    /// Write recordings as pcapng, pcap or Parquet, and pcap files as recordings
     Convert(convert::ConvertArguments),
     /// Check every byte of recordings, and that no segment is missing
     Verify(verify::VerifyArguments),

@@ -5,6 +5,7 @@ mod interfaces;
 mod losses;
 mod output_file;
 mod parquet;
+mod segments;
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -24,7 +25,8 @@ use super::{open, progress, tell_damage};
     after_help = "Examples:
   kcap convert --to pcapng capture/ capture.pcapng
   kcap convert --to pcapng capture/ - | tshark -r -
-  kcap convert --to parquet capture/ lake/        (folders table=…/date=…/host=…)"
+  kcap convert --to parquet capture/ lake/        (folders table=…/date=…/host=…)
+  kcap convert --to segments trace.pcap capture/  (or NAME.kcap: one file)"
 )]
 pub(super) struct ConvertArguments {
     /// What to write
@@ -56,6 +58,8 @@ enum Target {
     Pcap,
     /// For DuckDB, Spark, pandas: a folder for each table
     Parquet,
+    /// Of pcap and pcapng files: compressed, and faster to question
+    Segments,
 }
 
 /// Runs the command.
@@ -70,14 +74,25 @@ pub(super) fn run(arguments: &ConvertArguments) -> anyhow::Result<()> {
             "Parquet is a folder of files, and cannot go to standard output: name a folder as OUT",
         ));
     }
+    if arguments.to == Target::Segments && is_stdout {
+        return Err(Usage::error(
+            "segments cannot go to standard output: name a folder as OUT, or a file NAME.kcap",
+        ));
+    }
     let library = open(sources, &arguments.identity)?;
-    output_file::refuse_recording(out, &library)?;
+    if arguments.to != Target::Segments {
+        output_file::refuse_recording(out, &library)?;
+    }
     let bar = progress::bytes_bar(library.segments().map(crate::source::SegmentHandle::disk_len).sum());
     match arguments.to {
         Target::Pcapng | Target::Pcap => {
             let write = if arguments.to == Target::Pcap { capture_file::pcap } else { capture_file::pcapng };
             let library = Arc::new(library);
             write(&library, arguments.duplicates, out, &bar)?;
+            tell_damage(&library);
+        }
+        Target::Segments => {
+            segments::write(&library, out, &bar)?;
             tell_damage(&library);
         }
         Target::Parquet => {

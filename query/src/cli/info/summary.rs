@@ -15,6 +15,8 @@ pub(super) struct Summary {
     pub(super) capture_id: String,
     pub(super) host: proto::Host,
     pub(super) recorder: proto::Recorder,
+    /// Whether the packets come from a capture file of another program.
+    pub(super) is_import: bool,
     pub(super) segments: Vec<SegmentSummary>,
     /// First and last record in nanoseconds since 1970.
     pub(super) times: Option<(i64, i64)>,
@@ -63,7 +65,9 @@ impl Summary {
     /// Reads what is to be told.
     pub(super) fn of(recording: &Recording) -> Result<Self> {
         let file = recording.file_info().cloned().unwrap_or_default();
+        let is_import = file.origin() == proto::file_info::Origin::Import;
         let mut summary = Self {
+            is_import,
             capture_id: uuid_text(&file.capture_id),
             host: file.host.unwrap_or_default(),
             recorder: file.recorder.unwrap_or_default(),

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use arrow::temporal_conversions::timestamp_ns_to_datetime;
+use kcap_format::proto;
 
 use super::summary::Summary;
 use crate::cli::escape::{escaped, escaped_lines};
@@ -18,26 +19,18 @@ pub(super) fn text(summary: &Summary) -> String {
 fn write_text(summary: &Summary, text: &mut String) -> std::fmt::Result {
     let (host, recorder) = (&summary.host, &summary.recorder);
     writeln!(text, "capture    {}", summary.capture_id)?;
-    writeln!(
-        text,
-        "host       {} ({}, {} processors)",
-        escaped(&host.hostname),
-        host.architecture,
-        host.cpu_count
-    )?;
-    writeln!(
-        text,
-        "system     {}, kernel {}",
-        if host.os.is_empty() { "unknown" } else { &host.os },
-        host.kernel_release
-    )?;
-    writeln!(
-        text,
-        "recorder   {} {}: {}",
-        recorder.name,
-        recorder.version,
-        escaped(&recorder.command_line.join(" "))
-    )?;
+    if summary.is_import {
+        // What capture files tell of where they come from, if they do.
+        for (what, name) in
+            [("hardware", &host.architecture), ("system", &host.os), ("recorder", &recorder.name)]
+        {
+            if !name.is_empty() {
+                writeln!(text, "{what:<10} {}", escaped(name))?;
+            }
+        }
+    } else {
+        write_host(host, recorder, text)?;
+    }
     match summary.times {
         Some((first, last)) => writeln!(
             text,
@@ -83,6 +76,29 @@ fn write_text(summary: &Summary, text: &mut String) -> std::fmt::Result {
     write_losses(summary, text)
 }
 
+fn write_host(host: &proto::Host, recorder: &proto::Recorder, text: &mut String) -> std::fmt::Result {
+    writeln!(
+        text,
+        "host       {} ({}, {} processors)",
+        escaped(&host.hostname),
+        host.architecture,
+        host.cpu_count
+    )?;
+    writeln!(
+        text,
+        "system     {}, kernel {}",
+        if host.os.is_empty() { "unknown" } else { &host.os },
+        host.kernel_release
+    )?;
+    writeln!(
+        text,
+        "recorder   {} {}: {}",
+        recorder.name,
+        recorder.version,
+        escaped(&recorder.command_line.join(" "))
+    )
+}
+
 fn write_losses(summary: &Summary, text: &mut String) -> std::fmt::Result {
     for (program, account) in &summary.programs {
         let causes: Vec<_> = account.lost.iter().map(|(cause, count)| format!("{cause} {count}")).collect();
@@ -103,6 +119,9 @@ fn write_losses(summary: &Summary, text: &mut String) -> std::fmt::Result {
 fn losses_text(summary: &Summary) -> String {
     let lost: u64 = summary.programs.values().map(super::summary::Account::lost_in_all).sum();
     let mut unknown = Vec::new();
+    if summary.is_import && summary.programs.is_empty() {
+        return "unknown: the capture file does not tell".to_owned();
+    }
     let unaccounted = summary.unaccounted();
     if unaccounted > 0 {
         let records = summary.total(|segment| segment.packets + segment.events);

@@ -1,0 +1,125 @@
+//! Segments that are made of capture files hold the same packets.
+
+mod support;
+
+use std::sync::Mutex;
+
+use kcap_format::{
+    BlockType, Effort, FileStorage, PacketBatch, PacketColumns, ReadMode, ReadOptions, Segment, SegmentState,
+    proto,
+};
+use kcap_import::{CaptureFile, ConvertOptions, to_segments};
+use support::{Order, START_S, enhanced_packet, frame, interface, open, option, packets, pcap, section};
+
+/// Converts, and opens what was made.
+fn converted(files: &[&CaptureFile], segment_len: u64) -> (tempfile::TempDir, Vec<Segment>) {
+    let folder = tempfile::tempdir().unwrap();
+    let options = ConvertOptions {
+        capture_id: [7; 16],
+        recorder: proto::Recorder { name: "test".into(), ..proto::Recorder::default() },
+        segment_len,
+        effort: Effort::Zstd { level: 1 },
+    };
+    let paths = Mutex::new(Vec::new());
+    let mut read = 0;
+    let create = |sequence| {
+        let path = folder.path().join(format!("{sequence:06}.kcap"));
+        paths.lock().unwrap().push(path.clone());
+        FileStorage::create(path)
+    };
+    to_segments(files, &options, create, |bytes| read += bytes).unwrap();
+    let strict = ReadOptions::with_mode(ReadMode::Strict);
+    let segments = paths.into_inner().unwrap();
+    let segments: Vec<_> = segments.iter().map(|path| Segment::open_with(path, &strict).unwrap()).collect();
+    (folder, segments)
+}
+
+fn all_packets(segments: &[Segment]) -> Vec<PacketBatch> {
+    let blocks = |segment: &Segment| {
+        let read = |block| segment.packets(block, PacketColumns::ALL).unwrap();
+        segment.blocks_of(BlockType::PACKETS).map(read).collect::<Vec<_>>()
+    };
+    segments.iter().flat_map(blocks).collect()
+}
+
+#[test]
+fn every_packet_in_its_order() {
+    let bytes = pcap(Order::Big, 9000, 900);
+    let file = open(&bytes).unwrap();
+    let expected = packets(&file);
+    let (_folder, segments) = converted(&[&file], 1 << 30);
+    assert_eq!(segments.len(), 1);
+    assert_eq!(segments[0].state(), SegmentState::Sealed);
+    assert_eq!(segments[0].file_info().origin(), proto::file_info::Origin::Import);
+    assert_eq!(segments[0].blocks_of(BlockType::LOSS).count(), 0, "nothing is known of losses");
+    let read = all_packets(&segments);
+    let times: Vec<u64> = read.iter().flat_map(|batch| batch.time_ns.clone()).collect();
+    assert_eq!(times, expected.time_ns);
+    let bytes_of = |batch: &PacketBatch| -> Vec<Vec<u8>> {
+        let row = |row| [batch.header.get(row).unwrap(), batch.payload.get(row).unwrap()].concat();
+        (0..batch.len).map(row).collect()
+    };
+    assert!(read.iter().flat_map(bytes_of).eq(bytes_of(&expected)));
+}
+
+#[test]
+fn segments_are_a_chain_and_each_accounts_for_its_packets() {
+    let mut bytes = section(Order::Little, &[]);
+    bytes.extend(interface(Order::Little, 1, 0, &[option(Order::Little, 2, b"eth7")]));
+    for number in 0..4000 {
+        // Bytes that do not compress.
+        let mut data = frame(number, 1000);
+        let mut random = u64::from(number) * 0x9e37_79b9 + 1;
+        data[60..].iter_mut().for_each(|byte| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            *byte = (random >> 56) as u8;
+        });
+        let micros = u64::from(START_S) * 1_000_000 + u64::from(number);
+        bytes.extend(enhanced_packet(Order::Little, 0, micros, &data, &[]));
+    }
+    bytes.extend([9; 5]);
+    let file = open(&bytes).unwrap();
+    let (_folder, segments) = converted(&[&file], 2 << 20);
+    assert!(segments.len() >= 2, "{}", segments.len());
+    for (segment, before) in segments[1..].iter().zip(&segments) {
+        assert_eq!(segment.file_info().previous_digest, before.seal().unwrap().digest);
+    }
+    let mut lost = 0;
+    for (number, segment) in (1..).zip(&segments) {
+        assert_eq!(segment.file_info().segment_sequence, number);
+        let snapshot = segment.blocks_of(BlockType::SNAPSHOT).next().unwrap();
+        let events = segment.events(snapshot).unwrap();
+        let Some(proto::event::Event::Interface(eth7)) = &events[0].event else { panic!("{events:?}") };
+        assert_eq!(eth7.name, b"eth7");
+        let stored: u64 =
+            segment.blocks_of(BlockType::PACKETS).map(|block| u64::from(block.record_count)).sum();
+        let [report] = &segment.all_losses().unwrap()[..] else { panic!("one account") };
+        let lost_here: u64 = report.lost.iter().map(|lost| lost.count).sum();
+        assert_eq!((report.stored, report.seen), (stored, stored + lost_here));
+        lost += lost_here;
+    }
+    assert_eq!(lost, 1, "the record that is cut short");
+}
+
+#[test]
+fn several_files_are_one_recording() {
+    let files: Vec<_> = [3, 2000, 2].map(|count| open(&pcap(Order::Little, count, 1000)).unwrap()).into();
+    let files: Vec<&CaptureFile> = files.iter().collect();
+    let (_folder, segments) = converted(&files, 1 << 30);
+    let read = all_packets(&segments);
+    assert_eq!(read.iter().map(|batch| batch.len).sum::<usize>(), 2005);
+    let firsts: Vec<u64> = read.iter().map(|batch| batch.time_ns[0]).collect();
+    assert!(firsts.is_sorted());
+    let mut interfaces: Vec<u32> = read.iter().flat_map(|batch| batch.interface_index.clone()).collect();
+    interfaces.sort_unstable();
+    interfaces.dedup();
+    assert_eq!(interfaces, [0, 1, 2]);
+}
+
+#[test]
+fn a_file_without_packets_is_a_segment_without_packets() {
+    let file = open(&pcap(Order::Little, 0, 0)).unwrap();
+    let (_folder, segments) = converted(&[&file], 1);
+    assert_eq!((segments.len(), segments[0].state()), (1, SegmentState::Sealed));
+    assert_eq!(segments[0].blocks_of(BlockType::PACKETS).count(), 0);
+}
