@@ -13,12 +13,16 @@ fn frame(number: u8) -> Vec<u8> {
     frame
 }
 
-/// A pcap file of frames with these numbers, at so many seconds each.
+/// A pcap file of frames with these numbers, each at as many seconds.
 fn pcap(numbers: &[u8]) -> Vec<u8> {
+    pcap_of(numbers.iter().map(|number| (u32::from(*number), frame(*number))))
+}
+
+/// A pcap file of frames with their seconds.
+fn pcap_of(frames: impl IntoIterator<Item = (u32, Vec<u8>)>) -> Vec<u8> {
     let mut bytes = vec![0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 1, 0, 0, 0];
-    for number in numbers {
-        let frame = frame(*number);
-        for value in [u32::from(*number), 0, frame.len() as u32, frame.len() as u32] {
+    for (seconds, frame) in frames {
+        for value in [seconds, 0, frame.len() as u32, frame.len() as u32] {
             bytes.extend(value.to_le_bytes());
         }
         bytes.extend(frame);
@@ -191,4 +195,30 @@ fn segments_made_of_files_answer_the_same() {
         Command::new(env!("CARGO_BIN_EXE_kcap")).arg("info").arg(folder.path().join("one.kcap")).output();
     let text = String::from_utf8_lossy(&info.expect("kcap runs").stdout).into_owned();
     assert!(text.contains("losses     unknown: the capture file does not tell"), "{text}");
+}
+
+#[test]
+fn a_packet_in_a_tunnel_has_its_own_addresses() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut tunnelled = frame(7);
+    let outer = [0x45, 0, 0, 65, 0, 1, 0x40, 0, 64, 4, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2];
+    tunnelled.splice(14..14, outer);
+    let path = write(folder.path(), "tunnel.pcap", &pcap_of([(1, tunnelled), (2, frame(8))]));
+    let query =
+        "SELECT src_ip, dst_port, tunnel, tunnel_id, outer_src_ip, outer_dst_ip FROM packets ORDER BY ts";
+    assert_eq!(rows(&sql(&[&path], query)), ["10.0.0.7,80,ipip,,192.0.2.1,192.0.2.2", "10.0.0.8,80,,,,"]);
+}
+
+#[test]
+fn checksums_are_checked_for_who_asks() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut right = frame(1);
+    right[24..26].copy_from_slice(&[0x26, 0x02]);
+    right[50..52].copy_from_slice(&[0xb9, 0x9b]);
+    let mut wrong = right.clone();
+    wrong[58] ^= 1;
+    let cut = pcap_of([(1, right), (2, wrong), (3, frame(2))]);
+    let path = write(folder.path(), "sums.pcap", &cut);
+    let query = "SELECT ip_checksum_status, checksum_status FROM packets ORDER BY ts";
+    assert_eq!(rows(&sql(&[&path], query)), ["good,good", "good,bad", "offloaded,bad"]);
 }

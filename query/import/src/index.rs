@@ -106,22 +106,22 @@ impl Index {
         number: usize,
     ) -> std::io::Result<Option<Chunk>> {
         loop {
-            let found = {
+            let found_count = {
                 let chunks = self.chunks.read().unwrap_or_else(PoisonError::into_inner);
-                (chunks.get(number).copied(), chunks.len())
+                if let Some(chunk) = chunks.get(number) {
+                    return Ok(Some(*chunk));
+                }
+                chunks.len()
             };
-            if found.0.is_some() {
-                return Ok(found.0);
-            }
             let mut frontier = self.frontier();
-            if self.found_count() != found.1 {
+            if self.found_count() != found_count {
                 // Somebody else walked meanwhile.
                 continue;
             }
             if frontier.end.is_some() {
                 return Ok(None);
             }
-            let is_far = number - found.1 >= FAR_CHUNKS;
+            let is_far = number - found_count >= FAR_CHUNKS;
             self.advance(format, bytes, &mut frontier, is_far)?;
         }
     }

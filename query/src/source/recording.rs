@@ -93,6 +93,13 @@ impl SegmentHandle {
         }
     }
 
+    /// Whether the packets come from a capture file of another program, directly or by way of a segment: they have no owners,
+    /// and each is one of its own.
+    #[must_use]
+    pub fn is_imported(&self) -> bool {
+        self.file_info().origin() == proto::file_info::Origin::Import
+    }
+
     /// In which state the file was found, as far as it was read.
     #[must_use]
     pub fn state(&self) -> SegmentState {

@@ -79,7 +79,7 @@ impl PacketBlock {
 
     /// Reads the payload, which only blocks that give rows need. Damaged payloads are none.
     pub(super) fn read_payload(&mut self) -> Result<()> {
-        if self.is_import() {
+        if self.handle().import().is_some() {
             return Ok(());
         }
         if let Some(batch) = self.handle().block_payloads(&self.entry)? {
@@ -128,10 +128,10 @@ impl PacketBlock {
         self.batch.len == 0
     }
 
-    /// Whether the packets come from a capture file of another program: they have no owners and no second copies.
+    /// See [`SegmentHandle::is_imported`].
     #[must_use]
-    pub fn is_import(&self) -> bool {
-        self.handle().import().is_some()
+    pub fn is_imported(&self) -> bool {
+        self.handle().is_imported()
     }
 
     /// The segment of the block.

@@ -3,6 +3,9 @@
 use arrow::datatypes::{UInt8Type, UInt16Type, UInt32Type, UInt64Type};
 use kcap_dissect::Direction;
 use kcap_dissect::attribute::Attribution;
+use kcap_dissect::decode::{
+    ChecksumStatus, Ip, TunnelKind, decode_outer, ip_checksum_status, transport_checksum_status,
+};
 use kcap_format::PacketColumns;
 
 use super::block::PacketBlock;
@@ -41,6 +44,12 @@ const IP_PROTOCOLS: [(&str, u8); 10] = [
 ];
 const IP_PROTOCOL_NAMES: [&str; IP_PROTOCOLS.len() + 1] =
     ["tcp", "udp", "icmp", "icmpv6", "igmp", "sctp", "gre", "esp", "ipip", "ipv6", "other"];
+
+/// Names of [`TunnelKind`]s, by their numbers.
+const TUNNELS: [&str; TunnelKind::ALL.len()] = ["ipip", "gre", "erspan", "vxlan", "geneve", "gtpu"];
+
+/// Names of [`ChecksumStatus`]es, by their numbers.
+const CHECKSUMS: [&str; ChecksumStatus::ALL.len()] = ["absent", "good", "bad", "offloaded", "unverified"];
 
 fn ip_protocol_place(protocol: u8) -> usize {
     IP_PROTOCOLS.iter().position(|(_, number)| *number == protocol).unwrap_or(IP_PROTOCOLS.len())
@@ -88,6 +97,15 @@ pub(super) fn columns() -> Vec<PacketColumn> {
         decoded(Column::number::<UInt16Type>("tcp_window", "Window, not scaled", |block: &PacketBlock, row| Some(block.decoded[row].tcp()?.window))),
         decoded(Column::number::<UInt8Type>("icmp_type", "Type of ICMP and ICMPv6", |block: &PacketBlock, row| Some(block.decoded[row].icmp()?.kind))),
         decoded(Column::number::<UInt8Type>("icmp_code", "Code of ICMP and ICMPv6", |block: &PacketBlock, row| Some(block.decoded[row].icmp()?.code))),
+        decoded(Column::enumeration("tunnel", &TUNNELS, "Tunnel that the packet came in, whose own headers are left out of the columns above: ipip, gre, erspan, vxlan, geneve, gtpu; null when in none", |block: &PacketBlock, row| Some(block.decoded[row].tunnel?.kind as usize))),
+        decoded(Column::number::<UInt32Type>("tunnel_id", "What the tunnel calls itself: VNI, TEID, key or session", |block: &PacketBlock, row| block.decoded[row].tunnel?.id)),
+        decoded(Column::address("outer_src_ip", "Sender of the packet around this one", |block: &PacketBlock, row| Some(outer_ip(block, row)?.source))),
+        decoded(Column::address("outer_dst_ip", "Receiver of the packet around this one", |block: &PacketBlock, row| Some(outer_ip(block, row)?.destination))),
+        decoded(Column::enumeration("ip_checksum_status", &CHECKSUMS, "Checksum of the IP header: good, bad, offloaded (not computed yet), unverified (not wholly captured), absent (IPv6)", |block: &PacketBlock, row| Some(ip_checksum_status(&block.decoded[row], block.batch.header.get(row)?)? as usize))),
+        PacketColumn {
+            column: Column::enumeration("checksum_status", &CHECKSUMS, "Checksum of TCP, UDP, SCTP, ICMP and IGMP: good, bad, offloaded (left to the device), unverified (a fragment, or not wholly captured), absent", |block: &PacketBlock, row| checksum_status(block, row)),
+            needs: Needs::decoding() | Needs::payload(),
+        },
         PacketColumn {
             column: Column::number::<UInt64Type>("flow_id", "The same for both directions of a conversation: XXH64 of addresses, ports, protocol and VLANs, and for loopback addresses the network namespace", |block: &PacketBlock, row| block.flow_id(row)),
             needs: Needs::decoding() | Needs::sections(PacketColumns::NETNS_COOKIE),
@@ -124,6 +142,19 @@ pub(super) fn columns() -> Vec<PacketColumn> {
 
 fn header_len(block: &PacketBlock, row: usize) -> u32 {
     block.batch.header.get(row).map_or(0, |header| u32::try_from(header.len()).unwrap_or(u32::MAX))
+}
+
+/// The IP header around that of a packet in a tunnel.
+fn outer_ip(block: &PacketBlock, row: usize) -> Option<Ip> {
+    let tunnels = block.decoded[row].tunnel_depth.checked_sub(1)?;
+    let (link_type, header) = (block.batch.link_type[row], block.batch.header.get(row)?);
+    decode_outer(link_type, header, block.batch.wire_len[row], tunnels).ip().copied()
+}
+
+/// The place of the status of a packet's transport checksum in [`CHECKSUMS`].
+fn checksum_status(block: &PacketBlock, row: usize) -> Option<usize> {
+    let (header, payload) = (block.batch.header.get(row)?, block.batch.payload.get(row).unwrap_or_default());
+    Some(transport_checksum_status(&block.decoded[row], header, payload)? as usize)
 }
 
 fn proc_id<'a>(block: &'a PacketBlock, end: Option<&End>) -> Option<&'a str> {

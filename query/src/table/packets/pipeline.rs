@@ -136,7 +136,7 @@ impl Pipeline {
         let Some((first, wanted)) = self.waiting.front() else { return false };
         !wanted
             || !self.needs.peer
-            || first.is_import()
+            || first.is_imported()
             || self.steps.is_empty()
             || self.waiting.len() > BLOCKS_AHEAD_MAX
             || self.reached_ns > first.entry().last_time_ns.saturating_add(WINDOW_NS)
@@ -156,7 +156,7 @@ impl Pipeline {
         let read = PacketBlock::read(&self.library, place, entry, self.needs)?;
         let Some(mut block) = read else { return Ok(()) };
         self.rows_decoded += block.decoded.len();
-        if self.needs.duplicates && !block.is_import() {
+        if self.needs.duplicates && !block.is_imported() {
             self.find_copies(&mut block);
         }
         self.waiting.push_back((block, wanted));
@@ -219,6 +219,9 @@ fn steps(library: &Library, ranges: &[BlockRange], needs: Needs) -> Result<VecDe
         for entry in packets(&blocks[range.blocks.clone()]).step_by(range.step) {
             let what = What::Block { entry: *entry, wanted: true };
             steps.insert((place, entry.sequence), Step { place, what });
+        }
+        if handle.is_imported() {
+            continue;
         }
         if needs.duplicates {
             neighbours.extend(before(library, place, range.blocks.start)?);
