@@ -82,12 +82,12 @@ impl DatagramParser for Messages {
         let now_ns = datagram.at.ts_ns;
         match role(context.flow.ip_protocol, icmp.kind) {
             Role::Request => {
-                let key = (part.sender, icmp.kind, icmp.echo);
+                let key = (requester(context.flow, part.sender), icmp.kind, icmp.echo);
                 report(self.waiting.request_once(key, now_ns, PART_BYTES, part), context);
             }
             Role::ResponseTo(request_kind) => {
                 report(self.waiting.expired(now_ns), context);
-                let key = (part.sender.other(), request_kind, icmp.echo);
+                let key = (requester(context.flow, part.sender.other()), request_kind, icmp.echo);
                 let request = self.waiting.response(&key);
                 emit(context, request, Some(part), sentence::NO_REQUEST);
             }
@@ -111,6 +111,11 @@ impl DatagramParser for Messages {
             emit(context, Some(request), None, sentence::NO_RESPONSE);
         }
     }
+}
+
+/// The end that is taken for the sender of a request: nothing tells the ends of a host apart that asks itself.
+fn requester(flow: &Flow, sender: Sender) -> Sender {
+    if flow.originator.ip == flow.responder.ip { Sender::Originator } else { sender }
 }
 
 fn report(unanswered: Vec<Unanswered<Part>>, context: &mut Context<'_>) {

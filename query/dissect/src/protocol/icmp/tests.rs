@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use crate::decode::samples::{CLIENT_V4, SERVER_V4, ipv4, udp};
-use crate::decode::{Icmp, decode, ip_protocol, link_type};
+use crate::decode::{Icmp, decode, ip_protocol, link_type, map_ipv4};
 use crate::flow_id::flow_id;
 use crate::protocol::conversation::Conversation;
-use crate::protocol::flow::{Flow, Moment, Sender};
+use crate::protocol::flow::{Endpoint, Flow, Moment, Sender};
 use crate::protocol::parser::Datagram;
 use crate::protocol::registry::Protocols;
 use crate::protocol::transaction::{Incomplete, Status, Transaction};
@@ -16,8 +16,14 @@ const REQUEST: Icmp = Icmp { kind: 8, code: 0, echo: Some((1, 1)) };
 const REPLY: Icmp = Icmp { kind: 0, ..REQUEST };
 
 fn transactions(protocol: u8, messages: &[(Sender, i64, Icmp, &[u8])]) -> Vec<Transaction> {
+    let end = |last| Endpoint { ip: map_ipv4([10, 0, 0, last]), ..Endpoint::default() };
+    let flow = Flow { originator: end(1), responder: end(2), ip_protocol: protocol, ..Flow::default() };
+    transactions_of(flow, messages)
+}
+
+fn transactions_of(flow: Flow, messages: &[(Sender, i64, Icmp, &[u8])]) -> Vec<Transaction> {
     let protocols = Protocols::default();
-    let flow = Arc::new(Flow { ip_protocol: protocol, ..Flow::default() });
+    let flow = Arc::new(flow);
     let mut conversation = Conversation::new(flow);
     let mut transactions = Vec::new();
     for &(sender, ts_ns, icmp, bytes) in messages {
@@ -90,4 +96,14 @@ fn types_without_names_have_numbers() {
     assert_eq!(text(&found[0], "icmp.request.message"), Some("200(7)"));
     assert_eq!(found[0].client, Sender::Responder);
     assert_eq!(found[0].incomplete, None);
+}
+
+#[test]
+fn a_host_may_ask_itself() {
+    let flow = Flow { ip_protocol: ip_protocol::ICMP, ..Flow::default() };
+    // Both come from the same address, which is the originator's.
+    let messages = [(Sender::Originator, 0, REQUEST, &b"x"[..]), (Sender::Originator, 5, REPLY, &b"x"[..])];
+    let found = transactions_of(flow, &messages);
+    assert_eq!(found.len(), 1);
+    assert_eq!((found[0].incomplete, found[0].duration_ns()), (None, Some(5)));
 }
