@@ -10,6 +10,7 @@
 
 #[path = "../../../format/tests/common/allocator.rs"]
 mod allocator;
+pub mod datagram;
 pub mod segment;
 pub mod stream;
 

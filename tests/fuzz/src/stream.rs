@@ -63,7 +63,11 @@ pub fn run(protocol: &str, options: &str, data: &[u8]) {
     transactions.iter().for_each(check);
 }
 
-fn check(transaction: &Transaction) {
+/// What holds for every transaction.
+///
+/// # Panics
+/// When it does not.
+pub fn check(transaction: &Transaction) {
     for message in [&transaction.request, &transaction.response].into_iter().flatten() {
         assert!(message.first <= message.last, "{message:?}");
     }
