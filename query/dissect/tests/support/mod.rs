@@ -32,21 +32,23 @@ pub fn collection(path: &str) -> Option<PathBuf> {
 
 /// All captures of the collection.
 pub fn all_captures() -> Vec<PathBuf> {
-    fn gather(folder: &Path, found: &mut Vec<PathBuf>) {
-        for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
-            if entry.is_dir() {
-                gather(&entry, found);
-            } else if entry.extension().is_some_and(|name| name == "pcap" || name == "pcapng") {
-                found.push(entry);
-            }
-        }
-    }
     let mut found = Vec::new();
     if let Some(root) = collection("") {
         gather(&root, &mut found);
     }
     found.sort();
     found
+}
+
+/// Adds the captures in a folder, to its depth.
+pub fn gather(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        if entry.is_dir() {
+            gather(&entry, found);
+        } else if entry.extension().is_some_and(|name| name == "pcap" || name == "pcapng") {
+            found.push(entry);
+        }
+    }
 }
 
 /// The packets of a capture.
