@@ -20,7 +20,7 @@ fn tables_md_is_what_the_providers_say() {
 fn documentation_names_every_table_and_column() {
     let library = std::sync::Arc::new(kcap_query::source::Library::default());
     let documented = kcap_query::table::documentation();
-    let providers = kcap_query::table::providers(&library);
+    let providers = kcap_query::table::providers(&library, &kcap_dissect::protocol::Protocols::default());
     assert_eq!(documented.len(), providers.len());
     for (table, (name, provider)) in documented.iter().zip(&providers) {
         assert_eq!(table.name, *name);

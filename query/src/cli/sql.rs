@@ -8,7 +8,6 @@ use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionContext;
-use datafusion::sql::parser::DFParser;
 use futures::StreamExt;
 
 use super::exit::Usage;
@@ -16,8 +15,9 @@ use super::identity::IdentityArguments;
 use super::output::{Content, Format, ResultWriter};
 use super::size::parse_size;
 use super::{open, prompt, script, tell_damage};
+use crate::config::Config;
 use crate::source::{Lake, Library, STANDARD_INPUT};
-use crate::sql::{SessionSettings, error_line, new_lake_session, new_session};
+use crate::sql::{SessionSettings, error_line, new_lake_session, new_session, statements};
 
 /// Arguments of `kcap sql`.
 #[derive(Args, Debug)]
@@ -38,6 +38,9 @@ pub(super) struct SqlArguments {
     /// Show both copies of packets that went from one socket of the host to another
     #[arg(long)]
     duplicates: bool,
+    /// Protocols and their options (TOML, Packetbeat's names), for tables of transactions
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Memory for sorting and grouping; beyond it they use temporary files
     #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = parse_size)]
     memory_limit: usize,
@@ -59,7 +62,9 @@ pub(super) fn run(arguments: &SqlArguments) -> anyhow::Result<()> {
             "standard input is the capture, and cannot bring queries too: write SQL behind -c",
         ));
     }
+    let config = arguments.config.as_deref().map(Config::open).transpose()?.unwrap_or_default();
     let settings = SessionSettings {
+        protocols: config.protocols,
         duplicates: arguments.duplicates,
         memory_limit_bytes: arguments.memory_limit,
         ..SessionSettings::default()
@@ -150,7 +155,7 @@ async fn answer(
 ) -> anyhow::Result<Answered> {
     let engine_error = |error| anyhow!(error_line(&error));
     let state = context.state();
-    let statements = DFParser::parse_sql(query).map_err(engine_error)?;
+    let statements = statements(query).map_err(engine_error)?;
     let mut answered = Answered::default();
     for statement in statements {
         answered.statements += 1;

@@ -3,7 +3,9 @@
 //! `spec/pcapng.md` says what becomes of each part of a recording in a capture file.
 
 mod comment;
+pub mod ecs;
 mod error;
+pub mod json;
 mod packet;
 pub mod parquet_file;
 mod pcap;

@@ -1,8 +1,11 @@
 //! Who owned which socket, for one segment.
 
+use std::collections::HashMap;
+
 use kcap_dissect::attribute::{Attribution, Description, Owner, OwnerIndex, OwnerIndexBuilder, PacketFacts};
 use kcap_format::{BlockEntry, BlockType};
 
+use super::container::container_id;
 use super::facts;
 use super::process_id::{ProcessIdentity, process_id_text};
 use super::recording::Recording;
@@ -29,6 +32,10 @@ struct ProcessTexts {
     names: Vec<(u64, String)>,
     /// Command lines, likewise.
     command_lines: Vec<(u64, String)>,
+    /// Files that it ran, likewise.
+    executables: Vec<(u64, String)>,
+    /// Containers that it was in, likewise; empty text for none.
+    containers: Vec<(u64, String)>,
 }
 
 /// An end of a packet.
@@ -61,6 +68,7 @@ impl SegmentOwners {
             }
         }
         let index = builder.build();
+        let cgroup_paths = cgroup_paths(&index);
         let processes = index.processes().lives().iter().map(|life| ProcessTexts {
             proc_id: process_id_text(
                 handle.boot_id(),
@@ -71,6 +79,10 @@ impl SegmentOwners {
                 String::from_utf8_lossy(&description.name).into_owned()
             }),
             command_lines: changes(life.descriptions(), command_line),
+            executables: changes(life.descriptions(), |description| {
+                String::from_utf8_lossy(&description.executable).into_owned()
+            }),
+            containers: containers(life.descriptions(), &cgroup_paths),
         });
         let processes = processes.collect();
         Ok(Self { index, processes })
@@ -118,6 +130,18 @@ impl SegmentOwners {
         at(&self.process(end)?.command_lines, time_ns)
     }
 
+    /// File that the process of an end ran at a time since boot.
+    #[must_use]
+    pub fn executable(&self, end: &End, time_ns: u64) -> Option<&str> {
+        at(&self.process(end)?.executables, time_ns)
+    }
+
+    /// Id of the container that the process of an end was in at a time since boot, by the path of its cgroup.
+    #[must_use]
+    pub fn container_id(&self, end: &End, time_ns: u64) -> Option<&str> {
+        at(&self.process(end)?.containers, time_ns).filter(|id| !id.is_empty())
+    }
+
     fn process(&self, end: &End) -> Option<&ProcessTexts> {
         self.processes.get(end.process? as usize)
     }
@@ -144,6 +168,35 @@ fn changes(descriptions: &[(u64, Description)], text: impl Fn(&Description) -> S
     texts.retain(|(_, text)| !text.is_empty());
     texts.dedup_by(|later, earlier| later.1 == earlier.1);
     texts
+}
+
+/// Paths of cgroups by their ids: the kernel tells ids only, paths were read for processes older than the recorder.
+fn cgroup_paths(index: &OwnerIndex) -> HashMap<u64, Vec<u8>> {
+    let lives = index.processes().lives().iter().flat_map(|life| life.descriptions().iter());
+    lives
+        .filter(|(_, description)| description.cgroup_id != 0 && !description.cgroup_path.is_empty())
+        .map(|(_, description)| (description.cgroup_id, description.cgroup_path.clone()))
+        .collect()
+}
+
+/// The containers of a process with the times from which on it was in them.
+fn containers(
+    descriptions: &[(u64, Description)],
+    cgroup_paths: &HashMap<u64, Vec<u8>>,
+) -> Vec<(u64, String)> {
+    let path = |description: &Description| {
+        let own = Some(&description.cgroup_path).filter(|path| !path.is_empty()).cloned();
+        own.or_else(|| cgroup_paths.get(&description.cgroup_id).cloned())
+    };
+    let mut containers: Vec<(u64, String)> = descriptions
+        .iter()
+        .filter_map(|(from, description)| {
+            let path = String::from_utf8_lossy(&path(description)?).into_owned();
+            Some((*from, container_id(&path).unwrap_or_default().to_owned()))
+        })
+        .collect();
+    containers.dedup_by(|later, earlier| later.1 == earlier.1);
+    containers
 }
 
 /// The text in force at a time; before the first, that one.

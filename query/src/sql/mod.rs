@@ -2,12 +2,14 @@
 
 mod address_literals;
 mod error;
+mod field_names;
 mod functions;
 mod lake;
 mod options;
 mod session;
 
 pub use error::error_line;
+pub use field_names::statements;
 pub use functions::all_functions;
 pub use lake::new_lake_session;
 pub use options::KcapOptions;

@@ -9,6 +9,7 @@ use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::optimizer::{Analyzer, AnalyzerRule};
 use datafusion::prelude::{SessionConfig, SessionContext};
+use kcap_dissect::protocol::Protocols;
 
 use super::address_literals::AddressLiterals;
 use super::functions::all_functions;
@@ -30,13 +31,20 @@ pub struct SessionSettings {
     pub duplicates: bool,
     /// Bytes that operators may take in memory; sorts and aggregations beyond it spill to temporary files.
     pub memory_limit_bytes: usize,
+    /// The protocols that tables of transactions look for, with their options.
+    pub protocols: Protocols,
     /// How many partitions a scan is cut into; the processor count unless set.
     pub partitions: Option<usize>,
 }
 
 impl Default for SessionSettings {
     fn default() -> Self {
-        Self { duplicates: false, memory_limit_bytes: MEMORY_LIMIT_DEFAULT_BYTES, partitions: None }
+        Self {
+            duplicates: false,
+            memory_limit_bytes: MEMORY_LIMIT_DEFAULT_BYTES,
+            protocols: Protocols::default(),
+            partitions: None,
+        }
     }
 }
 
@@ -46,7 +54,7 @@ impl Default for SessionSettings {
 /// When the engine cannot be set up.
 pub fn new_session(library: &Arc<Library>, settings: &SessionSettings) -> Result<SessionContext> {
     let context = empty_session(settings)?;
-    for (name, provider) in table::providers(library) {
+    for (name, provider) in table::providers(library, &settings.protocols) {
         context.register_table(name, provider)?;
     }
     Ok(context)

@@ -7,7 +7,9 @@ use arrow::datatypes::{DataType, Field};
 use super::column::Column;
 use super::facts::Facts;
 use super::types::{ADDRESS_TYPE, MAC_TYPE};
-use super::{captures, interfaces, losses, packets, process_events, processes, segments, sockets};
+use super::{
+    captures, interfaces, losses, packets, process_events, processes, segments, sockets, transactions,
+};
 
 /// A table as a person reads about it.
 #[derive(Debug)]
@@ -23,7 +25,7 @@ pub struct TableDocumentation {
 /// Every table in the order of [`super::providers`].
 #[must_use]
 pub fn documentation() -> Vec<TableDocumentation> {
-    vec![
+    let mut tables = vec![
         packets::documentation(),
         of::<processes::Processes>(),
         of::<process_events::ProcessEvents>(),
@@ -32,7 +34,9 @@ pub fn documentation() -> Vec<TableDocumentation> {
         of::<segments::Segments>(),
         of::<captures::Captures>(),
         of::<interfaces::Interfaces>(),
-    ]
+    ];
+    tables.extend(transactions::documentation());
+    tables
 }
 
 /// The text of `spec/tables.md`.
@@ -101,7 +105,15 @@ fn type_name(data_type: &DataType) -> String {
     match data_type {
         DataType::Timestamp(_, _) => "Timestamp(ns, UTC)".to_owned(),
         DataType::Dictionary(key, _) => format!("Dictionary({key}, Utf8)"),
-        DataType::List(_) => "List(Utf8)".to_owned(),
+        DataType::List(item) => format!("List({})", type_name(item.data_type())),
+        DataType::Struct(fields) => {
+            let fields: Vec<_> = fields
+                .iter()
+                .map(|field| format!("{} {}", field.name(), type_name(field.data_type())))
+                .collect();
+            format!("Struct({})", fields.join(", "))
+        }
+        DataType::Map(_, _) => "Map(Utf8, Utf8)".to_owned(),
         address if *address == ADDRESS_TYPE => "kcap.ip".to_owned(),
         mac if *mac == MAC_TYPE => "kcap.mac".to_owned(),
         other => other.to_string(),

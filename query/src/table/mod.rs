@@ -12,20 +12,25 @@ mod processes;
 pub(crate) mod segments;
 mod sockets;
 mod text;
+mod transactions;
 pub mod types;
 
 use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
+use kcap_dissect::protocol::Protocols;
 
 use crate::source::Library;
 
 pub use documentation::{TableDocumentation, documentation, documentation_markdown};
 
-/// Every table over the recordings of a library, with its name.
+/// Every table over the recordings of a library, with its name. Those of transactions look for these protocols.
 #[must_use]
-pub fn providers(library: &Arc<Library>) -> Vec<(&'static str, Arc<dyn TableProvider>)> {
-    vec![
+pub fn providers(
+    library: &Arc<Library>,
+    protocols: &Protocols,
+) -> Vec<(&'static str, Arc<dyn TableProvider>)> {
+    let mut providers = vec![
         packets::provider(library),
         facts::provider::<processes::Processes>(library),
         facts::provider::<process_events::ProcessEvents>(library),
@@ -34,5 +39,7 @@ pub fn providers(library: &Arc<Library>) -> Vec<(&'static str, Arc<dyn TableProv
         facts::provider::<segments::Segments>(library),
         facts::provider::<captures::Captures>(library),
         facts::provider::<interfaces::Interfaces>(library),
-    ]
+    ];
+    providers.extend(transactions::providers(library, protocols));
+    providers
 }

@@ -95,7 +95,7 @@ pub trait FlowConsumer {
     fn dropped(&mut self, flow: &Flow, state: &mut Self::State, side: Side, dropped: Dropped) {}
 
     /// A report of a flow that goes on, or its last.
-    fn report(&mut self, flow: &Flow, report: &FlowReport) {}
+    fn report(&mut self, flow: &Flow, state: &mut Self::State, report: &FlowReport) {}
 
     /// A flow is over.
     fn closed(&mut self, flow: &Flow, state: Self::State, reason: CloseReason) {}

@@ -233,7 +233,7 @@ impl<C: FlowConsumer> FlowTable<C> {
             let due =
                 if is_first { None } else { reports.due(&flow.sides, flow.last_ns, view.time_ns, times) };
             if let Some(report) = due {
-                consumer.report(flow, &report);
+                consumer.report(flow, state, &report);
             }
         }
         let payload_len = view.decoded.payload_len;
@@ -310,7 +310,7 @@ impl<C: FlowConsumer> FlowTable<C> {
         }
         if options.reports {
             let report = entry.reports.finish(&entry.flow.sides, entry.flow.last_ns);
-            consumer.report(&entry.flow, &report);
+            consumer.report(&entry.flow, &mut entry.state, &report);
         }
         consumer.closed(&entry.flow, entry.state, reason);
     }

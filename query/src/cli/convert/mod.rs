@@ -1,6 +1,7 @@
 //! `kcap convert`: writes recordings in other formats.
 
 mod capture_file;
+mod ecs;
 mod interfaces;
 mod losses;
 mod output_file;
@@ -17,6 +18,8 @@ use super::exit::Usage;
 use super::identity::IdentityArguments;
 use super::size::parse_size;
 use super::{open, progress, tell_damage};
+use crate::config::Config;
+use crate::export::ecs::EcsFormat;
 
 /// Arguments of `kcap convert`.
 #[derive(Args, Debug)]
@@ -26,7 +29,8 @@ use super::{open, progress, tell_damage};
   kcap convert --to pcapng capture/ capture.pcapng
   kcap convert --to pcapng capture/ - | tshark -r -
   kcap convert --to parquet capture/ lake/        (folders table=…/date=…/host=…)
-  kcap convert --to segments trace.pcap capture/  (or NAME.kcap: one file)"
+  kcap convert --to segments trace.pcap capture/  (or NAME.kcap: one file)
+  kcap convert --to ecs --config kcap.toml capture/ - | jq .query"
 )]
 pub(super) struct ConvertArguments {
     /// What to write
@@ -35,6 +39,9 @@ pub(super) struct ConvertArguments {
     /// Write both copies of packets that went from one socket of the host to another
     #[arg(long)]
     duplicates: bool,
+    /// Protocols, their options and processors of documents (TOML, Packetbeat's names), for ecs and ecs-bulk
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Memory for sorting; beyond it temporary files are used
     #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = parse_size)]
     memory_limit: usize,
@@ -60,6 +67,10 @@ enum Target {
     Parquet,
     /// Of pcap and pcapng files: compressed, and faster to question
     Segments,
+    /// A document in the Elastic Common Schema for each transaction, as JSON lines
+    Ecs,
+    /// The same for Elasticsearch's bulk API: POST it to /INDEX/_bulk
+    EcsBulk,
 }
 
 /// Runs the command.
@@ -79,6 +90,12 @@ pub(super) fn run(arguments: &ConvertArguments) -> anyhow::Result<()> {
             "segments cannot go to standard output: name a folder as OUT, or a file NAME.kcap",
         ));
     }
+    let documents = matches!(arguments.to, Target::Ecs | Target::EcsBulk);
+    let config = match &arguments.config {
+        Some(_) if !documents => return Err(Usage::error("--config is for --to ecs and ecs-bulk")),
+        Some(path) => Config::open(path)?,
+        None => Config::default(),
+    };
     let library = open(sources, &arguments.identity)?;
     if arguments.to != Target::Segments {
         output_file::refuse_recording(out, &library)?;
@@ -93,6 +110,12 @@ pub(super) fn run(arguments: &ConvertArguments) -> anyhow::Result<()> {
         }
         Target::Segments => {
             segments::write(&library, out, &bar)?;
+            tell_damage(&library);
+        }
+        Target::Ecs | Target::EcsBulk => {
+            let format = if arguments.to == Target::Ecs { EcsFormat::Ndjson } else { EcsFormat::Bulk };
+            let library = Arc::new(library);
+            ecs::write(&library, &config, format, out, &bar)?;
             tell_damage(&library);
         }
         Target::Parquet => {

@@ -1,0 +1,206 @@
+//! Turns what happens in flows into transactions.
+
+use std::sync::Arc;
+
+use kcap_dissect::decode::Decoded;
+use kcap_dissect::flow::{
+    COMMUNITY_ID_SEED, CloseReason, Datagram, Flow, FlowConsumer, FlowReport, Side, community_id,
+};
+use kcap_dissect::protocol::{self, Chunk, Conversation, Endpoint, Moment, Protocols, Sender, Transaction};
+use kcap_dissect::stream::{EndReason, Gap, PacketRef, StreamData};
+
+use super::owner::EndFacts;
+use super::{FlowReportRecord, Found, TransactionRecord};
+use crate::table::packets::PacketBlock;
+
+/// What is known of a flow beside its packets.
+#[derive(Clone, Debug, Default)]
+pub struct FlowFacts {
+    /// The flow as protocols see it: addresses and hardware addresses of both ends.
+    pub flow: Arc<protocol::Flow>,
+    /// Community ID.
+    pub community_id: String,
+    /// The recording.
+    pub capture_id: String,
+    /// The processes at the ends, the client's first: the end that began the flow.
+    pub ends: [EndFacts; 2],
+}
+
+impl FlowFacts {
+    /// The process at one end.
+    #[must_use]
+    pub fn end(&self, end: Sender) -> &EndFacts {
+        &self.ends[end.index()]
+    }
+}
+
+/// Keeps a conversation for each flow.
+pub(super) struct Collector {
+    protocols: Protocols,
+    /// The packet that the table is at.
+    current: Option<(Arc<PacketBlock>, usize)>,
+    transactions: Vec<Transaction>,
+    pub(super) found: Vec<Found>,
+}
+
+/// What is kept of a flow.
+#[derive(Default)]
+pub(super) struct State {
+    conversation: Option<Conversation>,
+    facts: Arc<FlowFacts>,
+}
+
+impl Collector {
+    pub(super) fn new(protocols: Protocols) -> Self {
+        Self { protocols, current: None, transactions: Vec::new(), found: Vec::new() }
+    }
+
+    /// The next packet is this one.
+    pub(super) fn begin(&mut self, block: &Arc<PacketBlock>, row: usize) {
+        match &mut self.current {
+            Some((current, current_row)) if Arc::ptr_eq(current, block) => *current_row = row,
+            current => *current = Some((Arc::clone(block), row)),
+        }
+    }
+
+    fn decoded(&self) -> Option<&Decoded> {
+        self.current.as_ref().map(|(block, row)| &block.decoded[*row])
+    }
+
+    fn learn_ends(&self, state: &mut State, side: Side) {
+        let Some((block, row)) = &self.current else { return };
+        let ends = [(side, block.source_end(*row)), (side.other(), block.destination_end(*row))];
+        for (side, end) in ends {
+            if let Some(end) = end
+                && state.facts.ends[side.index()].is_worse_than(end)
+            {
+                Arc::make_mut(&mut state.facts).ends[side.index()] = EndFacts::of(block, *row, end);
+            }
+        }
+    }
+
+    fn facts(&self, flow: &Flow, side: Side) -> FlowFacts {
+        let macs = self.decoded().map(|decoded| (decoded.link.source_mac, decoded.link.destination_mac));
+        let (source_mac, destination_mac) = macs.unwrap_or_default();
+        let (client_mac, server_mac) = match side {
+            Side::Client => (source_mac, destination_mac),
+            Side::Server => (destination_mac, source_mac),
+        };
+        let key = &flow.key;
+        // Echoes have their identifier in the place of ports, other messages their type.
+        let (client_port, server_port) =
+            if flow.icmp.is_some() { (0, 0) } else { (key.source_port, key.destination_port) };
+        let hashed = flow.icmp.map_or((client_port, server_port), |(kind, code)| (kind.into(), code.into()));
+        FlowFacts {
+            flow: Arc::new(protocol::Flow {
+                flow_id: flow.flow_id,
+                conversation: flow.first_packet_id,
+                originator: Endpoint { ip: key.source, port: client_port, mac: client_mac },
+                responder: Endpoint { ip: key.destination, port: server_port, mac: server_mac },
+                ip_version: flow.ip_version,
+                ip_protocol: key.protocol,
+                vlan_ids: key.vlan_ids,
+                netns_cookie: key.netns_cookie,
+                originator_known: flow.initiator_known,
+            }),
+            community_id: community_id(
+                COMMUNITY_ID_SEED,
+                (&key.source, hashed.0),
+                (&key.destination, hashed.1),
+                key.protocol,
+            ),
+            capture_id: self
+                .current
+                .as_ref()
+                .map_or_else(String::new, |(block, _)| block.capture_id().into()),
+            ends: Default::default(),
+        }
+    }
+
+    /// Hands on what a conversation gave.
+    fn collect(&mut self, state: &State) {
+        self.found.extend(self.transactions.drain(..).map(|transaction| {
+            Found::Transaction(Box::new(TransactionRecord { transaction, facts: Arc::clone(&state.facts) }))
+        }));
+    }
+}
+
+impl FlowConsumer for Collector {
+    type State = State;
+
+    fn packet(&mut self, flow: &Flow, state: &mut State, side: Side, _packet: PacketRef) {
+        if state.conversation.is_none() {
+            state.facts = Arc::new(self.facts(flow, side));
+            state.conversation = Some(Conversation::new(Arc::clone(&state.facts.flow)));
+        }
+        self.learn_ends(state, side);
+    }
+
+    fn data(&mut self, _flow: &Flow, state: &mut State, side: Side, data: StreamData<'_>) {
+        let Some(conversation) = &mut state.conversation else { return };
+        let chunk = Chunk { sender: sender(side), bytes: data.bytes, at: moment(data.packet) };
+        conversation.data(&self.protocols, chunk, &mut self.transactions);
+        self.collect(state);
+    }
+
+    fn gap(&mut self, _flow: &Flow, state: &mut State, side: Side, gap: Gap) {
+        let Some(conversation) = &mut state.conversation else { return };
+        conversation.gap(&self.protocols, sender(side), gap.len, moment(gap.packet), &mut self.transactions);
+        self.collect(state);
+    }
+
+    fn end(
+        &mut self,
+        _flow: &Flow,
+        state: &mut State,
+        side: Side,
+        reason: EndReason,
+        _offset: u64,
+        packet: PacketRef,
+    ) {
+        // Only a FIN says that all was sent; the other ends come with the end of the flow.
+        if reason != EndReason::Fin {
+            return;
+        }
+        let Some(conversation) = &mut state.conversation else { return };
+        conversation.end(&self.protocols, sender(side), moment(packet), &mut self.transactions);
+        self.collect(state);
+    }
+
+    fn datagram(&mut self, _flow: &Flow, state: &mut State, side: Side, datagram: Datagram<'_>) {
+        let icmp = self.decoded().and_then(Decoded::icmp).copied();
+        let Some(conversation) = &mut state.conversation else { return };
+        let datagram = protocol::Datagram {
+            sender: sender(side),
+            bytes: datagram.payload,
+            wire_len: datagram.payload_len as usize,
+            icmp,
+            at: moment(datagram.packet),
+        };
+        conversation.datagram(&self.protocols, datagram, &mut self.transactions);
+        self.collect(state);
+    }
+
+    fn closed(&mut self, _flow: &Flow, mut state: State, _reason: CloseReason) {
+        if let Some(conversation) = &mut state.conversation {
+            conversation.finish(&self.protocols, &mut self.transactions);
+        }
+        self.collect(&state);
+    }
+
+    fn report(&mut self, _flow: &Flow, state: &mut State, report: &FlowReport) {
+        let record = FlowReportRecord { report: *report, facts: Arc::clone(&state.facts) };
+        self.found.push(Found::Flow(Box::new(record)));
+    }
+}
+
+fn sender(side: Side) -> Sender {
+    match side {
+        Side::Client => Sender::Originator,
+        Side::Server => Sender::Responder,
+    }
+}
+
+fn moment(packet: PacketRef) -> Moment {
+    Moment { ts_ns: packet.time_ns, packet_id: packet.packet_id }
+}
