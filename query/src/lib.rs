@@ -8,6 +8,8 @@ pub mod cli;
 pub mod config;
 mod error;
 pub mod export;
+pub mod flows;
+pub mod report;
 pub mod source;
 pub mod sql;
 pub mod table;

@@ -18,8 +18,7 @@ pub struct FlowKey {
     pub source: [u8; 16],
     /// Address of the other end.
     pub destination: [u8; 16],
-    /// Port of one end; for ICMP echo the identifier, at both ends; for other ICMP messages a number made of their type; 0
-    /// where there is none.
+    /// Port of one end; for ICMP a number made of the types of its messages; 0 where there is none.
     pub source_port: u16,
     /// Port of the other end.
     pub destination_port: u16,
@@ -82,12 +81,10 @@ impl FlowKey {
     }
 }
 
-/// What takes the place of ports for ICMP. An echo's identifier stands at both ends. Other messages have their type and what
-/// answers it, or their type and code, at one end and its complement at the other: never equal, so that they are no echo.
+/// What takes the place of ports for ICMP, as Zeek and Community ID tell its conversations apart: the type of a message and of
+/// what answers it, or its type and code where nothing does, at one end, and the complement at the other. So the two
+/// directions of what is not answered are two flows.
 fn icmp_ports(protocol: u8, icmp: &Icmp) -> (u16, u16) {
-    if let Some((identifier, _)) = icmp.echo {
-        return (identifier, identifier);
-    }
     let tag = |high, low| u16::from_be_bytes([high, low]);
     match icmp_counterpart(protocol, icmp.kind) {
         Some(answer) if is_icmp_request(protocol, icmp.kind) => {
@@ -164,7 +161,7 @@ mod tests {
         assert_eq!(id(CLIENT_V4, SERVER_V4, 8, 0), id(SERVER_V4, CLIENT_V4, 0, 0), "echo");
         assert_eq!(id(CLIENT_V4, SERVER_V4, 13, 0), id(SERVER_V4, CLIENT_V4, 14, 0), "timestamp");
         assert_ne!(id(CLIENT_V4, SERVER_V4, 13, 0), id(CLIENT_V4, SERVER_V4, 17, 0));
-        assert_ne!(id(CLIENT_V4, SERVER_V4, 3, 3), id(CLIENT_V4, SERVER_V4, 8, 0), "identifier 0x0303");
+        assert_ne!(id(CLIENT_V4, SERVER_V4, 3, 3), id(CLIENT_V4, SERVER_V4, 8, 0));
         assert_ne!(id(CLIENT_V4, SERVER_V4, 3, 3), id(CLIENT_V4, SERVER_V4, 3, 1), "code");
         assert_ne!(id(CLIENT_V4, SERVER_V4, 3, 3), id(SERVER_V4, CLIENT_V4, 3, 3), "errors are not answered");
     }

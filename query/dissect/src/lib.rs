@@ -3,6 +3,7 @@
 //! - [`mod@decode`]: link to transport headers of one packet.
 //! - [`flow_id()`]: one number for both directions of a conversation.
 //! - [`flow`]: conversations, with what each side sent and how they went.
+//! - [`filter`]: the language of tcpdump, on bytes of packets.
 //! - [`stream`]: the bytes of a direction of a TCP connection, in order.
 //! - [`attribute`]: which process a packet belongs to, and how that is known.
 //! - [`protocol`]: transactions of protocols.
@@ -16,6 +17,7 @@ mod bytes;
 pub mod decode;
 mod direction;
 pub mod duplicate;
+pub mod filter;
 pub mod flow;
 mod flow_id;
 pub mod protocol;

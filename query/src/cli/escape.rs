@@ -13,6 +13,18 @@ pub(super) fn escaped_lines(text: &str) -> Cow<'_, str> {
     escaped_except(text, |character| character == '\n')
 }
 
+/// Bytes as text of lines: what is neither text nor a line's end or a tab is spelled out. A carriage return before a line's end is
+/// left out.
+pub(super) fn escaped_text(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        let lines = chunk.valid().replace("\r\n", "\n");
+        text.push_str(&escaped_except(&lines, |character| matches!(character, '\n' | '\t')));
+        chunk.invalid().iter().for_each(|byte| text.push_str(&format!("\\x{byte:02x}")));
+    }
+    text
+}
+
 fn escaped_except(text: &str, stays: impl Fn(char) -> bool) -> Cow<'_, str> {
     let is_harmful = |character: char| !stays(character) && (character.is_control() || turns(character));
     if !text.chars().any(is_harmful) {
@@ -42,6 +54,7 @@ mod tests {
     fn control_characters_are_spelled_out() {
         assert_eq!(escaped("a\x1b[2J\x07\n\r\u{9b}\u{202e}ü"), "a\\x1b[2J\\x07\\x0a\\x0d\\u{9b}\\u{202e}ü");
         assert_eq!(escaped_lines("a\n\tb"), "a\n\\x09b");
+        assert_eq!(escaped_text(b"GET /\r\n\ta\r\xff\x1b"), "GET /\n\ta\\x0d\\xff\\x1b");
         assert!(matches!(escaped("plain \\x1b"), Cow::Borrowed(_)));
     }
 }

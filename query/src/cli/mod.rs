@@ -1,8 +1,10 @@
 //! The command line: one file a command.
 
 mod convert;
+mod duration;
 mod escape;
 mod exit;
+mod follow;
 mod identity;
 mod info;
 mod output;
@@ -10,6 +12,7 @@ mod progress;
 mod prompt;
 mod record;
 mod repair;
+mod report;
 mod script;
 mod size;
 mod sql;
@@ -41,7 +44,11 @@ enum Command {
     Sql(sql::SqlArguments),
     /// Show what a recording holds: host, time, segments, counts, losses
     Info(info::InfoArguments),
-    /// Write recordings as pcapng, pcap or Parquet, and pcap files as recordings
+    /// Show what the two sides of a flow sent
+    Follow(follow::FollowArguments),
+    /// Write one page about recordings: traffic over time, talkers, flows, losses
+    Report(report::ReportArguments),
+    /// Write recordings as pcapng, pcap, Parquet or documents, and pcap files as recordings
     Convert(convert::ConvertArguments),
     /// Check every byte of recordings, and that no segment is missing
     Verify(verify::VerifyArguments),
@@ -61,6 +68,8 @@ pub fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Sql(arguments) => sql::run(&arguments),
         Command::Info(arguments) => info::run(&arguments),
+        Command::Follow(arguments) => follow::run(&arguments),
+        Command::Report(arguments) => report::run(&arguments),
         Command::Convert(arguments) => convert::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Repair(arguments) => repair::run(&arguments),

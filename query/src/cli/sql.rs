@@ -10,6 +10,7 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionContext;
 use futures::StreamExt;
 
+use super::duration::{parse_duration_ms, parse_period_ms};
 use super::exit::Usage;
 use super::identity::IdentityArguments;
 use super::output::{Content, Format, ResultWriter};
@@ -41,6 +42,12 @@ pub(super) struct SqlArguments {
     /// Protocols and their options (TOML, Packetbeat's names), for tables of transactions
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Silence after which a conversation of UDP or ICMP is over, and the reports of any flow end
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration_ms)]
+    flow_timeout: u64,
+    /// Time between the reports of a flow in flow_reports; -1 for one at its end
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_period_ms, allow_hyphen_values = true)]
+    flow_period: u64,
     /// Memory for sorting and grouping; beyond it they use temporary files
     #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = parse_size)]
     memory_limit: usize,
@@ -67,6 +74,8 @@ pub(super) fn run(arguments: &SqlArguments) -> anyhow::Result<()> {
         protocols: config.protocols,
         duplicates: arguments.duplicates,
         memory_limit_bytes: arguments.memory_limit,
+        flow_timeout_ms: arguments.flow_timeout,
+        flow_period_ms: arguments.flow_period,
         ..SessionSettings::default()
     };
     let runtime =

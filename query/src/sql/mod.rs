@@ -1,6 +1,7 @@
 //! The SQL engine: a session with kcap's tables, functions and options.
 
 mod address_literals;
+mod bpf_columns;
 mod error;
 mod field_names;
 mod functions;

@@ -12,6 +12,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use kcap_dissect::protocol::Protocols;
 
 use super::address_literals::AddressLiterals;
+use super::bpf_columns::BpfColumns;
 use super::functions::all_functions;
 use super::options::KcapOptions;
 use crate::source::Library;
@@ -33,15 +34,22 @@ pub struct SessionSettings {
     pub memory_limit_bytes: usize,
     /// The protocols that tables of transactions look for, with their options.
     pub protocols: Protocols,
+    /// Silence after which a conversation without connections is over, in milliseconds.
+    pub flow_timeout_ms: u64,
+    /// Time between reports of a flow in milliseconds; 0 for one report at the end.
+    pub flow_period_ms: u64,
     /// How many partitions a scan is cut into; the processor count unless set.
     pub partitions: Option<usize>,
 }
 
 impl Default for SessionSettings {
     fn default() -> Self {
+        let options = KcapOptions::default();
         Self {
-            duplicates: false,
+            duplicates: options.duplicates,
             memory_limit_bytes: MEMORY_LIMIT_DEFAULT_BYTES,
+            flow_timeout_ms: options.flow_timeout_ms,
+            flow_period_ms: options.flow_period_ms,
             protocols: Protocols::default(),
             partitions: None,
         }
@@ -62,7 +70,12 @@ pub fn new_session(library: &Arc<Library>, settings: &SessionSettings) -> Result
 
 /// A session with everything but tables.
 pub(super) fn empty_session(settings: &SessionSettings) -> Result<SessionContext> {
-    let options = KcapOptions { duplicates: settings.duplicates };
+    let options = KcapOptions {
+        duplicates: settings.duplicates,
+        flow_timeout_ms: settings.flow_timeout_ms,
+        flow_period_ms: settings.flow_period_ms,
+        ..KcapOptions::default()
+    };
     let mut config = SessionConfig::new()
         .with_information_schema(true)
         .with_batch_size(BATCH_ROWS_MAX)
@@ -75,7 +88,8 @@ pub(super) fn empty_session(settings: &SessionSettings) -> Result<SessionContext
     }
     let pool = TrackConsumersPool::new(FairSpillPool::new(settings.memory_limit_bytes), REPORTED_CONSUMERS);
     let runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).build_arc()?;
-    let mut analyzer_rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![Arc::new(AddressLiterals)];
+    let mut analyzer_rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> =
+        vec![Arc::new(AddressLiterals), Arc::new(BpfColumns)];
     analyzer_rules.extend(Analyzer::new().rules);
     let mut state = SessionStateBuilder::new()
         .with_config(config)

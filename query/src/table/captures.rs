@@ -1,5 +1,7 @@
 //! `captures`: a row for each recording.
 
+use std::sync::Arc;
+
 use arrow::datatypes::{Int64Type, UInt32Type, UInt64Type};
 use kcap_format::{BlockType, proto};
 
@@ -65,7 +67,7 @@ impl Facts for Captures {
         ]
     }
 
-    fn rows(library: &Library, sink: &mut RowSink<CaptureRow>) -> Result<()> {
+    fn rows(library: &Arc<Library>, sink: &mut RowSink<CaptureRow>) -> Result<()> {
         for recording in &library.recordings {
             let Some(file) = recording.file_info() else { continue };
             let host = file.host.clone().unwrap_or_default();

@@ -8,7 +8,8 @@ use super::column::Column;
 use super::facts::Facts;
 use super::types::{ADDRESS_TYPE, MAC_TYPE};
 use super::{
-    captures, interfaces, losses, packets, process_events, processes, segments, sockets, transactions,
+    captures, decode_errors, flow_reports, flows, gaps, interfaces, losses, packets, process_events,
+    processes, segments, sockets, streams, transactions,
 };
 
 /// A table as a person reads about it.
@@ -27,6 +28,11 @@ pub struct TableDocumentation {
 pub fn documentation() -> Vec<TableDocumentation> {
     let mut tables = vec![
         packets::documentation(),
+        of::<flows::Flows>(),
+        of::<flow_reports::FlowReports>(),
+        of::<streams::Streams>(),
+        of::<gaps::Gaps>(),
+        of::<decode_errors::DecodeErrors>(),
         of::<processes::Processes>(),
         of::<process_events::ProcessEvents>(),
         of::<sockets::Sockets>(),

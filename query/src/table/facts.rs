@@ -21,9 +21,13 @@ use tokio::sync::mpsc::Sender;
 use super::column::{Column, schema_of};
 use crate::error::{Error, Result};
 use crate::source::Library;
+use crate::sql::KcapOptions;
 
 /// Batches that may wait for a slow reader.
 const BATCHES_WAITING_MAX: usize = 2;
+
+/// Bytes of a batch, for rows that say how many they hold.
+const BATCH_BYTES_MAX: usize = 8 << 20;
 
 /// A table whose rows are made one after the other from a library.
 pub(crate) trait Facts: Debug + Send + Sync + 'static {
@@ -36,18 +40,21 @@ pub(crate) trait Facts: Debug + Send + Sync + 'static {
     /// The columns in their order.
     fn columns() -> Vec<Column<[Self::Row]>>;
     /// Makes the rows and hands each one to the sink.
-    fn rows(library: &Library, sink: &mut RowSink<Self::Row>) -> Result<()>;
+    fn rows(library: &Arc<Library>, sink: &mut RowSink<Self::Row>) -> Result<()>;
 }
 
 /// Takes rows and sends them as batches.
 pub(crate) struct RowSink<Row> {
     rows: Vec<Row>,
+    /// Bytes of the rows, as far as they were told.
+    bytes: usize,
     left: usize,
     batch_rows_max: usize,
     columns: Vec<Column<[Row]>>,
     schema: SchemaRef,
     output: Sender<EngineResult<RecordBatch>>,
     reservation: MemoryReservation,
+    options: KcapOptions,
 }
 
 impl<Row> RowSink<Row>
@@ -67,6 +74,35 @@ where
         if self.left == 0 { Err(Error::Stopped) } else { Ok(()) }
     }
 
+    /// Takes a row that holds so many bytes: rows of many bytes make smaller batches.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] when no more rows are wanted.
+    pub(crate) fn push_bytes(&mut self, row: Row, bytes: usize) -> Result<()> {
+        self.push(row)?;
+        self.bytes += bytes;
+        if self.bytes >= BATCH_BYTES_MAX { self.flush() } else { Ok(()) }
+    }
+
+    /// True when a column is wanted whose name begins like one of these.
+    pub(crate) fn wants(&self, beginnings: &[&str]) -> bool {
+        let begins = |name: &String| beginnings.iter().any(|beginning| name.starts_with(beginning));
+        self.columns.iter().any(|column| begins(column.field.name()))
+    }
+
+    /// The options of the session.
+    pub(crate) fn options(&self) -> &KcapOptions {
+        &self.options
+    }
+
+    /// Stops making rows when nobody waits for them.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] then.
+    pub(crate) fn check_wanted(&self) -> Result<()> {
+        if self.output.is_closed() { Err(Error::Stopped) } else { Ok(()) }
+    }
+
     /// Accounts for memory that the table itself needs until its rows are made.
     ///
     /// # Errors
@@ -84,6 +120,7 @@ where
         let options = RecordBatchOptions::new().with_row_count(Some(self.rows.len()));
         let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), arrays, &options)?;
         self.rows.clear();
+        self.bytes = 0;
         self.output.blocking_send(Ok(batch)).map_err(|_| Error::Stopped)
     }
 }
@@ -201,12 +238,14 @@ impl<T: Facts> ExecutionPlan for FactScan<T> {
         let mut columns: Vec<_> = T::columns().into_iter().map(Some).collect();
         let mut sink = RowSink {
             rows: Vec::new(),
+            bytes: 0,
             left: self.limit.unwrap_or(usize::MAX),
             batch_rows_max: context.session_config().batch_size(),
             columns: self.projection.iter().filter_map(|index| columns.get_mut(*index)?.take()).collect(),
             schema: self.schema(),
             output: builder.tx(),
             reservation: MemoryConsumer::new(T::NAME).register(context.memory_pool()),
+            options: KcapOptions::of(context.session_config().options()),
         };
         let library = Arc::clone(&self.library);
         builder.spawn_blocking(move || {

@@ -1,6 +1,7 @@
 //! `interfaces`: the network interfaces of the host.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use arrow::datatypes::{UInt16Type, UInt32Type, UInt64Type};
 use kcap_format::proto::{self, event::Event as Kind};
@@ -47,7 +48,7 @@ impl Facts for Interfaces {
         ]
     }
 
-    fn rows(library: &Library, sink: &mut RowSink<InterfaceRow>) -> Result<()> {
+    fn rows(library: &Arc<Library>, sink: &mut RowSink<InterfaceRow>) -> Result<()> {
         for recording in &library.recordings {
             let mut known = HashSet::new();
             for handle in &recording.segments {

@@ -1,5 +1,7 @@
 //! `losses`: what became of everything that the kernel programs saw.
 
+use std::sync::Arc;
+
 use arrow::datatypes::{UInt16Type, UInt64Type};
 use kcap_format::{BlockType, proto};
 
@@ -67,7 +69,7 @@ impl Facts for Losses {
         ]
     }
 
-    fn rows(library: &Library, sink: &mut RowSink<LossRow>) -> Result<()> {
+    fn rows(library: &Arc<Library>, sink: &mut RowSink<LossRow>) -> Result<()> {
         for handle in library.segments() {
             let clock = handle.clock()?;
             let file = handle.file_info();

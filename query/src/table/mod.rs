@@ -2,8 +2,13 @@
 
 mod captures;
 pub(crate) mod column;
+mod conversation;
+mod decode_errors;
 mod documentation;
 mod facts;
+mod flow_reports;
+mod flows;
+mod gaps;
 mod interfaces;
 mod losses;
 pub mod packets;
@@ -11,6 +16,7 @@ mod process_events;
 mod processes;
 pub(crate) mod segments;
 mod sockets;
+mod streams;
 mod text;
 mod transactions;
 pub mod types;
@@ -32,6 +38,11 @@ pub fn providers(
 ) -> Vec<(&'static str, Arc<dyn TableProvider>)> {
     let mut providers = vec![
         packets::provider(library),
+        facts::provider::<flows::Flows>(library),
+        facts::provider::<flow_reports::FlowReports>(library),
+        facts::provider::<streams::Streams>(library),
+        facts::provider::<gaps::Gaps>(library),
+        facts::provider::<decode_errors::DecodeErrors>(library),
         facts::provider::<processes::Processes>(library),
         facts::provider::<process_events::ProcessEvents>(library),
         facts::provider::<sockets::Sockets>(library),

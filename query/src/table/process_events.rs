@@ -1,5 +1,7 @@
 //! `process_events`: what processes did, step by step.
 
+use std::sync::Arc;
+
 use arrow::datatypes::{Int32Type, UInt16Type, UInt32Type, UInt64Type};
 use kcap_format::proto::{self, event::Event as Kind};
 
@@ -66,7 +68,7 @@ impl Facts for ProcessEvents {
         ]
     }
 
-    fn rows(library: &Library, sink: &mut RowSink<ProcessEventRow>) -> Result<()> {
+    fn rows(library: &Arc<Library>, sink: &mut RowSink<ProcessEventRow>) -> Result<()> {
         for recording in &library.recordings {
             for (position, handle) in recording.segments.iter().enumerate() {
                 let clock = handle.clock()?;

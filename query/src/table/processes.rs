@@ -1,6 +1,7 @@
 //! `processes`: a row for each process that lived while the recording ran.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use arrow::datatypes::{Int32Type, UInt32Type, UInt64Type};
 use kcap_format::proto::{self, event::Event as Kind};
@@ -70,7 +71,7 @@ impl Facts for Processes {
         ]
     }
 
-    fn rows(library: &Library, sink: &mut RowSink<ProcessRow>) -> Result<()> {
+    fn rows(library: &Arc<Library>, sink: &mut RowSink<ProcessRow>) -> Result<()> {
         for recording in &library.recordings {
             for row in collect(recording, sink)? {
                 sink.push(row)?;

@@ -1,5 +1,7 @@
 //! `segments`: a row for each segment file.
 
+use std::sync::Arc;
+
 use arrow::datatypes::{Float64Type, UInt64Type};
 use kcap_format::{BlockType, SegmentState};
 
@@ -66,7 +68,7 @@ impl Facts for Segments {
         ]
     }
 
-    fn rows(library: &Library, sink: &mut RowSink<SegmentRow>) -> Result<()> {
+    fn rows(library: &Arc<Library>, sink: &mut RowSink<SegmentRow>) -> Result<()> {
         library.segments().try_for_each(|handle| sink.push(row_of(handle)?))
     }
 }

@@ -1,6 +1,7 @@
 //! `sockets`: a row for each socket that the recording tells of.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use arrow::datatypes::{UInt16Type, UInt32Type, UInt64Type};
 use kcap_format::proto::{self, event::Event as Kind, socket_event::Kind as SocketKind};
@@ -80,7 +81,7 @@ impl Facts for Sockets {
         ]
     }
 
-    fn rows(library: &Library, sink: &mut RowSink<SocketRow>) -> Result<()> {
+    fn rows(library: &Arc<Library>, sink: &mut RowSink<SocketRow>) -> Result<()> {
         for recording in &library.recordings {
             for row in collect(recording, sink)? {
                 sink.push(row)?;

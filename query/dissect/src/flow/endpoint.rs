@@ -163,7 +163,7 @@ impl ConnState {
 
     /// Zeek's name.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::S0 => "S0",
             Self::S1 => "S1",

@@ -23,6 +23,9 @@ mod table;
 mod tcp;
 mod tcp_side;
 
+#[cfg(test)]
+mod tests;
+
 pub use community_id::{COMMUNITY_ID_SEED, community_id};
 pub use consumer::{CloseReason, Datagram, FlowConsumer};
 pub use endpoint::{ConnState, EndpointState};

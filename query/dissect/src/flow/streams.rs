@@ -42,6 +42,7 @@ impl Streams {
         let (packet, payload_len) = (view.packet(), view.decoded.payload_len);
         let has = |flag| tcp.flags & flag != 0;
         let (own, other) = (side.index(), side.other().index());
+        self.end_overdue_hold(packet, options, budget, sink);
         if has(tcp_flag::RST) {
             if self.sides[own].accepts_reset(tcp.sequence) {
                 self.finish(EndReason::Reset, options, budget, sink);
@@ -71,11 +72,11 @@ impl Streams {
             let end = sequence.wrapping_add(payload_len);
             self.sides[own].fin(end, packet, stream, budget, &mut tell);
         }
-        self.settle(packet, options, budget, sink);
+        self.settle(options, budget, sink);
     }
 
-    /// Releases the side that is held when it was held long enough.
-    fn settle(
+    /// Gives the missing bytes up, before a packet is looked at, when they were waited for long enough.
+    fn end_overdue_hold(
         &mut self,
         packet: PacketRef,
         options: &FlowOptions,
@@ -83,22 +84,41 @@ impl Streams {
         sink: &mut impl FnMut(Side, StreamEvent<'_>),
     ) {
         let Some(hold) = &mut self.hold else { return };
-        let debtor = hold.debtor;
         hold.packets += 1;
-        if self.sides[debtor.index()].owes_acknowledged() {
-            let is_over = hold.packets > HOLD_PACKETS_MAX
-                || packet.time_ns.saturating_sub(hold.since_ns) > HOLD_TIME_MAX_NS;
-            if !is_over {
-                return;
-            }
-            self.holds_failed = self.holds_failed.saturating_add(1);
-            let stream = &mut self.sides[debtor.index()];
-            stream.give_up(packet, &options.stream, budget, &mut |event| sink(debtor, event));
-        } else {
-            self.holds_failed = 0;
+        let is_overdue = hold.packets > HOLD_PACKETS_MAX
+            || packet.time_ns.saturating_sub(hold.since_ns) > HOLD_TIME_MAX_NS;
+        if !is_overdue {
+            return;
         }
+        let debtor = hold.debtor;
+        self.holds_failed = self.holds_failed.saturating_add(1);
+        let stream = &mut self.sides[debtor.index()];
+        stream.give_up(packet, &options.stream, budget, &mut |event| sink(debtor, event));
+        self.release(debtor.other(), options, budget, sink);
+    }
+
+    /// Releases the side that is held when the bytes came that were missing.
+    fn settle(
+        &mut self,
+        options: &FlowOptions,
+        budget: &mut StreamBudget,
+        sink: &mut impl FnMut(Side, StreamEvent<'_>),
+    ) {
+        let Some(Hold { debtor, .. }) = self.hold else { return };
+        if !self.sides[debtor.index()].owes_acknowledged() {
+            self.holds_failed = 0;
+            self.release(debtor.other(), options, budget, sink);
+        }
+    }
+
+    fn release(
+        &mut self,
+        creditor: Side,
+        options: &FlowOptions,
+        budget: &mut StreamBudget,
+        sink: &mut impl FnMut(Side, StreamEvent<'_>),
+    ) {
         self.hold = None;
-        let creditor = debtor.other();
         let stream = &mut self.sides[creditor.index()];
         stream.release(&options.stream, budget, &mut |event| sink(creditor, event));
     }

@@ -8,6 +8,7 @@ use indicatif::ProgressBar;
 use kcap_dissect::Direction;
 use kcap_format::PacketColumns;
 
+use super::chosen::Chosen;
 use super::interfaces::Interfaces;
 use super::losses::Losses;
 use super::output_file::OutputFile;
@@ -24,6 +25,7 @@ const RUN_ROWS_MAX: usize = 8192;
 /// Writes a pcapng file.
 pub(super) fn pcapng(
     library: &Arc<Library>,
+    chosen: &Chosen,
     duplicates: bool,
     out: &Path,
     bar: &ProgressBar,
@@ -34,6 +36,9 @@ pub(super) fn pcapng(
     let mut comment = String::new();
     let mut last_key = None;
     each_row(library, bar, |block, row| {
+        if !chosen.contains(block, row) {
+            return Ok(());
+        }
         let key = interface_key(block, row);
         let interface = interfaces.get(key);
         if block.is_copy(row) && !duplicates {
@@ -63,6 +68,7 @@ pub(super) fn pcapng(
 /// Writes a pcap file.
 pub(super) fn pcap(
     library: &Arc<Library>,
+    chosen: &Chosen,
     duplicates: bool,
     out: &Path,
     bar: &ProgressBar,
@@ -70,7 +76,7 @@ pub(super) fn pcap(
     let mut writer = PcapWriter::new(BufWriter::new(OutputFile::open(out)?));
     let mut interfaces = Interfaces::of(library)?;
     each_row(library, bar, |block, row| {
-        if block.is_copy(row) && !duplicates {
+        if !chosen.contains(block, row) || (block.is_copy(row) && !duplicates) {
             return Ok(());
         }
         let interface = interfaces.get(interface_key(block, row));

@@ -1,10 +1,11 @@
 //! `kcap convert`: writes recordings in other formats.
 
 mod capture_file;
+mod chosen;
 mod ecs;
 mod interfaces;
 mod losses;
-mod output_file;
+pub(super) mod output_file;
 mod parquet;
 mod segments;
 
@@ -20,6 +21,8 @@ use super::size::parse_size;
 use super::{open, progress, tell_damage};
 use crate::config::Config;
 use crate::export::ecs::EcsFormat;
+use crate::sql::SessionSettings;
+use chosen::Chosen;
 
 /// Arguments of `kcap convert`.
 #[derive(Args, Debug)]
@@ -28,6 +31,7 @@ use crate::export::ecs::EcsFormat;
     after_help = "Examples:
   kcap convert --to pcapng capture/ capture.pcapng
   kcap convert --to pcapng capture/ - | tshark -r -
+  kcap convert --to pcapng --query \"SELECT flow_id FROM flows WHERE server_port = 443\" capture/ https.pcapng
   kcap convert --to parquet capture/ lake/        (folders table=…/date=…/host=…)
   kcap convert --to segments trace.pcap capture/  (or NAME.kcap: one file)
   kcap convert --to ecs --config kcap.toml capture/ - | jq .query"
@@ -42,6 +46,9 @@ pub(super) struct ConvertArguments {
     /// Protocols, their options and processors of documents (TOML, Packetbeat's names), for ecs and ecs-bulk
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Write only the packets that the answer of this query names, by packet_id or flow_id (pcapng, pcap)
+    #[arg(long, value_name = "SQL")]
+    query: Option<String>,
     /// Memory for sorting; beyond it temporary files are used
     #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = parse_size)]
     memory_limit: usize,
@@ -79,6 +86,12 @@ pub(super) fn run(arguments: &ConvertArguments) -> anyhow::Result<()> {
     if sources.is_empty() {
         return Err(Usage::error(MISSING_OUT));
     }
+    let is_packets = matches!(arguments.to, Target::Pcapng | Target::Pcap);
+    if arguments.query.is_some() && !is_packets {
+        return Err(Usage::error(
+            "--query chooses packets, for --to pcapng and --to pcap; for other formats use kcap sql --format",
+        ));
+    }
     let is_stdout = out.as_os_str() == OsStr::new("-");
     if arguments.to == Target::Parquet && is_stdout {
         return Err(Usage::error(
@@ -105,7 +118,11 @@ pub(super) fn run(arguments: &ConvertArguments) -> anyhow::Result<()> {
         Target::Pcapng | Target::Pcap => {
             let write = if arguments.to == Target::Pcap { capture_file::pcap } else { capture_file::pcapng };
             let library = Arc::new(library);
-            write(&library, arguments.duplicates, out, &bar)?;
+            let chosen = match &arguments.query {
+                Some(query) => Chosen::by(query, &library, &settings(arguments))?,
+                None => Chosen::All,
+            };
+            write(&library, &chosen, arguments.duplicates, out, &bar)?;
             tell_damage(&library);
         }
         Target::Segments => {
@@ -129,4 +146,13 @@ pub(super) fn run(arguments: &ConvertArguments) -> anyhow::Result<()> {
     }
     bar.finish_and_clear();
     Ok(())
+}
+
+/// The session of `--query`.
+fn settings(arguments: &ConvertArguments) -> SessionSettings {
+    SessionSettings {
+        duplicates: arguments.duplicates,
+        memory_limit_bytes: arguments.memory_limit,
+        ..SessionSettings::default()
+    }
 }

@@ -15,7 +15,7 @@ use crate::source::Library;
 ///
 /// # Errors
 /// [`Usage`] when `out` is a segment that was opened, is named as one, or begins as one.
-pub(super) fn refuse_recording(out: &Path, library: &Library) -> anyhow::Result<()> {
+pub(in crate::cli) fn refuse_recording(out: &Path, library: &Library) -> anyhow::Result<()> {
     let refuse = |why: &str| {
         Err(Usage::error(format!(
             "{} {why}, and is not written over: name another OUT behind the sources",
@@ -45,7 +45,7 @@ fn begins_as_segment(path: &Path) -> io::Result<bool> {
 
 /// An open OUT. Its errors name the file.
 #[derive(Debug)]
-pub(super) struct OutputFile {
+pub(in crate::cli) struct OutputFile {
     file: Box<dyn WriteDebug>,
     /// As it was given.
     name: String,
@@ -60,7 +60,7 @@ impl<T: Write + std::fmt::Debug> WriteDebug for T {}
 impl OutputFile {
     /// Opens standard output for `-`; a pipe or device as it is; and for a regular file one beside it, which takes its name
     /// when all is written.
-    pub(super) fn open(out: &Path) -> anyhow::Result<Self> {
+    pub(in crate::cli) fn open(out: &Path) -> anyhow::Result<Self> {
         if out.as_os_str() == "-" {
             let name = "standard output".to_owned();
             return Ok(Self { file: Box::new(io::stdout()), name, rename: None });
@@ -83,7 +83,7 @@ impl OutputFile {
     }
 
     /// Gives the file its name.
-    pub(super) fn finish(mut self) -> anyhow::Result<()> {
+    pub(in crate::cli) fn finish(mut self) -> anyhow::Result<()> {
         self.flush()?;
         let Some((partial, real)) = &self.rename else { return Ok(()) };
         std::fs::rename(partial, real).with_context(|| format!("cannot write {}", self.name))?;

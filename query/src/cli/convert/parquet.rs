@@ -31,7 +31,12 @@ pub(super) struct Settings<'a> {
 }
 
 /// Tables that are small enough to be sorted, and the column of their time.
-const SORTED_TABLES: [(&str, &str); 7] = [
+const SORTED_TABLES: [(&str, &str); 12] = [
+    ("flows", "ts"),
+    ("flow_reports", "report_ts"),
+    ("streams", "packet_ts"),
+    ("gaps", "packet_ts"),
+    ("decode_errors", "ts"),
     ("processes", "first_seen_ts"),
     ("process_events", "ts"),
     ("sockets", "first_seen_ts"),

@@ -1,7 +1,9 @@
 //! Functions of kcap for SQL, one a file.
 
 mod arguments;
+pub(super) mod bpf;
 mod cidr;
+mod community_id;
 mod flags_str;
 mod has_flag;
 mod hex;
@@ -16,7 +18,9 @@ use datafusion::logical_expr::ScalarUDF;
 #[must_use]
 pub fn all_functions() -> Vec<ScalarUDF> {
     vec![
+        ScalarUDF::from(bpf::Bpf::default()),
         ScalarUDF::from(cidr::Cidr::default()),
+        ScalarUDF::from(community_id::CommunityId::default()),
         ScalarUDF::from(flags_str::FlagsStr::default()),
         ScalarUDF::from(has_flag::HasFlag::default()),
         ScalarUDF::from(hex::Hex::default()),

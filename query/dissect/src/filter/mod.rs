@@ -1,0 +1,82 @@
+//! The language of tcpdump's filters (pcap-filter(7)), evaluated on the bytes of packets.
+//!
+//! ```
+//! use kcap_dissect::decode::link_type;
+//! use kcap_dissect::filter::{Filter, Packet};
+//!
+//! let filter = Filter::parse("udp port 53 and host 127.0.0.1", link_type::RAW)?;
+//! let bytes = [
+//!     0x45, 0, 0, 29, 0, 1, 0, 0, 64, 17, 0, 0, 127, 0, 0, 1, 127, 0, 0, 1, // IPv4
+//!     0x30, 0x39, 0, 53, 0, 9, 0, 0, // UDP from 12345 to 53
+//!     b'?',
+//! ];
+//! assert!(filter.matches(&Packet { header: &bytes, payload: &[], wire_len: 29 }));
+//! let error = Filter::parse("tcp porr 80", link_type::RAW).unwrap_err();
+//! assert_eq!(error.position, 4);
+//! # Ok::<(), kcap_dissect::filter::FilterError>(())
+//! ```
+//!
+//! Verdicts are those of libpcap's compiler, its oddities included: `and` and `or` have equal precedence; a packet that
+//! ends before a byte that is looked at is not matched, whatever else is asked; `tcp[…]` and the other transport
+//! protocols mean IPv4; behind `vlan`, everything is looked for four bytes further on.
+//!
+//! What is understood: `host`, `net`, `port`, `portrange`, `proto` with `src`, `dst`, `src or dst`, `src and dst`, and with
+//! `ether`, `ip`, `ip6`, `arp`, `rarp`, `tcp`, `udp`, `sctp`; the protocols alone; `vlan`; `broadcast` and `multicast` of
+//! Ethernet, `ip multicast`, `ip6 multicast`; `less`, `greater`; comparisons of `proto[offset:size]`, `len`, numbers and
+//! named values with arithmetic; `and`, `or`, `not`, parentheses. Hosts are addresses, not names: a recording must
+//! not be asked differently depending on who resolves.
+
+mod evaluate;
+mod lexer;
+mod names;
+mod parser;
+mod primitive;
+mod program;
+
+#[cfg(test)]
+mod tests;
+
+pub use evaluate::Packet;
+pub use program::{EXPRESSION_LEN_MAX, NESTING_MAX};
+
+use program::Node;
+
+/// A filter for packets of one link type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filter {
+    root: Node,
+    looks_behind_headers: bool,
+}
+
+/// Why an expression is no filter.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message} at position {position}")]
+pub struct FilterError {
+    /// What is wrong.
+    pub message: String,
+    /// Bytes of the expression before the place where it is.
+    pub position: usize,
+}
+
+impl Filter {
+    /// Understands an expression. An empty one matches every packet.
+    ///
+    /// # Errors
+    /// With the position of what was not understood.
+    pub fn parse(expression: &str, link_type: u16) -> Result<Self, FilterError> {
+        let (root, looks_behind_headers) = parser::parse(expression, link_type)?;
+        Ok(Self { root, looks_behind_headers })
+    }
+
+    /// True when a packet matches.
+    #[must_use]
+    pub fn matches(&self, packet: &Packet<'_>) -> bool {
+        evaluate::matches(&self.root, packet)
+    }
+
+    /// True when bytes behind the transport header may be looked at, so that the payload is needed to tell.
+    #[must_use]
+    pub fn looks_behind_headers(&self) -> bool {
+        self.looks_behind_headers
+    }
+}

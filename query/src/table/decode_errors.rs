@@ -1,0 +1,130 @@
+//! `decode_errors`: what was malformed.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{UInt32Type, UInt64Type};
+use kcap_dissect::flow::{Flow, FlowConsumer, Side};
+use kcap_dissect::stream::{DisagreementFact, Dropped, PacketRef};
+
+use super::column::Column;
+use super::conversation::SIDES;
+use super::facts::{Facts, RowSink};
+use crate::error::Result;
+use crate::flows::{PacketConsumer, PassSettings, follow};
+use crate::source::Library;
+use crate::table::packets::PacketBlock;
+
+/// The table.
+#[derive(Debug)]
+pub(super) struct DecodeErrors;
+
+/// One finding.
+#[derive(Debug)]
+pub(super) struct ErrorRow {
+    packet: PacketRef,
+    kind: &'static str,
+    message: String,
+    len: u32,
+    flow_id: Option<u64>,
+    /// For streams: side, offset if it has one, bytes, and the packet that it disagrees with.
+    stream: Option<(Side, Option<u64>, u64, Option<u64>)>,
+    capture_id: String,
+}
+
+type Rows = [ErrorRow];
+
+impl Facts for DecodeErrors {
+    type Row = ErrorRow;
+    const NAME: &'static str = "decode_errors";
+    const SUMMARY: &'static str = "What could not be decoded, or contradicts itself: headers that end too early or lie about lengths, TCP \
+        segments that overlap and disagree, and bytes that have no place in their stream.";
+
+    #[rustfmt::skip]
+    fn columns() -> Vec<Column<Rows>> {
+        vec![
+            Column::timestamp("ts", "When the packet was seen", |rows: &Rows, row| Some(rows[row].packet.time_ns)).required(),
+            Column::number::<UInt64Type>("packet_id", "The packet", |rows: &Rows, row| Some(rows[row].packet.packet_id)).required(),
+            Column::repeated_text("kind", "header (headers could not be followed), disagreement (other bytes for the same place of a stream), before_start, late and after_end (bytes of a stream that came before its start, after their gap was told, or behind its end)", |rows: &Rows, row| Some(rows[row].kind)).required(),
+            Column::text("message", "What is wrong, in a sentence", |rows: &Rows, row| Some(&rows[row].message)).required(),
+            Column::number::<UInt32Type>("packet_len", "Bytes of the packet on the wire", |rows: &Rows, row| Some(rows[row].len)).required(),
+            Column::number::<UInt64Type>("flow_id", "Its flow; null when the headers didn't tell", |rows: &Rows, row| rows[row].flow_id),
+            Column::enumeration("side", &SIDES, "For streams: the side that sent it", |rows: &Rows, row| Some(rows[row].stream?.0.index())),
+            Column::number::<UInt64Type>("offset", "For disagreements: bytes of the stream before the first that differs", |rows: &Rows, row| rows[row].stream?.1),
+            Column::number::<UInt64Type>("len", "For streams: how many bytes", |rows: &Rows, row| Some(rows[row].stream?.2)),
+            Column::number::<UInt64Type>("other_packet_id", "For disagreements: the packet whose bytes are in the stream", |rows: &Rows, row| rows[row].stream?.3),
+            Column::repeated_text("capture_id", "The recording (UUID)", |rows: &Rows, row| Some(&rows[row].capture_id)).required(),
+        ]
+    }
+
+    fn rows(library: &Arc<Library>, sink: &mut RowSink<ErrorRow>) -> Result<()> {
+        let settings = PassSettings { flows: sink.options().flow_options(), owners: false };
+        follow(library, &settings, Collector::default, |collector| {
+            sink.check_wanted()?;
+            collector.rows.drain(..).try_for_each(|row| sink.push(row))
+        })
+    }
+}
+
+/// Gathers findings.
+#[derive(Default)]
+struct Collector {
+    current: Option<(Arc<PacketBlock>, usize)>,
+    rows: Vec<ErrorRow>,
+}
+
+impl Collector {
+    fn push(
+        &mut self,
+        packet: PacketRef,
+        kind: &'static str,
+        message: String,
+        flow_id: Option<u64>,
+    ) -> &mut ErrorRow {
+        let (len, capture_id) = self.current.as_ref().map_or((0, String::new()), |(block, row)| {
+            (block.batch.wire_len[*row], block.capture_id().to_owned())
+        });
+        self.rows.push(ErrorRow { packet, kind, message, len, flow_id, stream: None, capture_id });
+        let last = self.rows.len() - 1;
+        &mut self.rows[last]
+    }
+}
+
+impl PacketConsumer for Collector {
+    fn begin(&mut self, block: &Arc<PacketBlock>, row: usize) {
+        self.current = Some((Arc::clone(block), row));
+        if let Some(error) = block.decoded[row].error {
+            let packet =
+                PacketRef { packet_id: block.packet_id(row), time_ns: block.realtime_ns(row).unwrap_or(0) };
+            self.push(packet, "header", error.to_string(), block.flow_id(row));
+        }
+    }
+}
+
+impl FlowConsumer for Collector {
+    type State = ();
+
+    fn disagreement(&mut self, flow: &Flow, (): &mut (), side: Side, fact: DisagreementFact) {
+        let message = format!(
+            "{} bytes of the {}'s stream at offset {} came twice and differ",
+            fact.len,
+            side.as_str(),
+            fact.offset
+        );
+        let kept = Some(fact.kept.packet_id);
+        self.push(fact.rejected, "disagreement", message, Some(flow.flow_id)).stream =
+            Some((side, Some(fact.offset), fact.len, kept));
+    }
+
+    fn dropped(&mut self, flow: &Flow, (): &mut (), side: Side, dropped: Dropped) {
+        let kind = dropped.reason.as_str();
+        let message = format!(
+            "{} bytes of the {} with sequence number {} have no place in its stream: {}",
+            dropped.len,
+            side.as_str(),
+            dropped.sequence,
+            kind.replace('_', " ")
+        );
+        self.push(dropped.packet, kind, message, Some(flow.flow_id)).stream =
+            Some((side, None, dropped.len, None));
+    }
+}
