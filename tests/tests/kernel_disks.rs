@@ -11,6 +11,7 @@ use kcap_format::proto::{GovernorStep, LossCause, LossProgram, event, recording_
 use kcap_format::{Capture, FileState, ReadOptions, Segment, SegmentState, VerifyOptions, verify};
 use kcap_tests::books::{Books, ledger_numbers};
 use kcap_tests::command::wait_until;
+use kcap_tests::kcap::sql;
 use kcap_tests::kernel;
 use kcap_tests::ledger::{Ledger, LedgerSender, boot_ns};
 use kcap_tests::recorder::{Recorder, segments};
@@ -168,7 +169,13 @@ fn a_slow_disk_makes_the_recorder_step_down_and_up_again() {
     let files =
         disk.files().into_iter().filter(|(name, _)| name.extension().is_some_and(|end| end == "kcap"));
     let options = ReadOptions::default();
-    let read = files.map(|(name, bytes)| Segment::from_bytes(name, bytes, &options).expect("a segment"));
+    let copy = scratch.path().join("copy");
+    fs::create_dir(&copy).expect("a folder");
+    let read = files.map(|(name, bytes)| {
+        let name_only = name.file_name().expect("a name");
+        fs::write(copy.join(name_only), &bytes).expect("a copy");
+        Segment::from_bytes(name, bytes, &options).expect("a segment")
+    });
     let read: Vec<Segment> = read.collect();
     let books = PACKET_PROGRAMS.map(|program| Books::of(&read, program));
     books.iter().for_each(Books::check_complete);
@@ -205,6 +212,10 @@ fn a_slow_disk_makes_the_recorder_step_down_and_up_again() {
     );
     assert_eq!(way.last(), Some(&recording_mode::Capture::Full), "{way:?}");
     assert!(steps.is_sorted_by_key(|(time_ns, _)| *time_ns), "{steps:?}");
+    let told = sql(&copy, "SELECT to_capture FROM recorder_steps ORDER BY ts");
+    let told: Vec<&str> = told.iter().map(|row| row["to_capture"].as_str().expect("a name")).collect();
+    let way: Vec<_> = way.iter().map(|capture| capture.as_str_name().to_lowercase()).collect();
+    assert_eq!(told, way);
     assert!(
         said.stderr.contains("reduced  to headers") && said.stderr.contains("reduced  to counts"),
         "{}",

@@ -9,7 +9,7 @@ use super::facts::Facts;
 use super::types::{ADDRESS_TYPE, MAC_TYPE};
 use super::{
     captures, decode_errors, flow_reports, flows, gaps, interfaces, losses, packets, process_events,
-    processes, segments, sockets, streams, transactions,
+    processes, recorder_steps, segments, sockets, streams, transactions,
 };
 
 /// A table as a person reads about it.
@@ -37,6 +37,7 @@ pub fn documentation() -> Vec<TableDocumentation> {
         of::<process_events::ProcessEvents>(),
         of::<sockets::Sockets>(),
         of::<losses::Losses>(),
+        of::<recorder_steps::RecorderSteps>(),
         of::<segments::Segments>(),
         of::<captures::Captures>(),
         of::<interfaces::Interfaces>(),

@@ -14,6 +14,7 @@ mod losses;
 pub mod packets;
 mod process_events;
 mod processes;
+mod recorder_steps;
 pub(crate) mod segments;
 mod sockets;
 mod streams;
@@ -47,6 +48,7 @@ pub fn providers(
         facts::provider::<process_events::ProcessEvents>(library),
         facts::provider::<sockets::Sockets>(library),
         facts::provider::<losses::Losses>(library),
+        facts::provider::<recorder_steps::RecorderSteps>(library),
         facts::provider::<segments::Segments>(library),
         facts::provider::<captures::Captures>(library),
         facts::provider::<interfaces::Interfaces>(library),

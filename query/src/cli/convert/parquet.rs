@@ -31,7 +31,7 @@ pub(super) struct Settings<'a> {
 }
 
 /// Tables that are small enough to be sorted, and the column of their time.
-const SORTED_TABLES: [(&str, &str); 12] = [
+const SORTED_TABLES: [(&str, &str); 13] = [
     ("flows", "ts"),
     ("flow_reports", "report_ts"),
     ("streams", "packet_ts"),
@@ -41,6 +41,7 @@ const SORTED_TABLES: [(&str, &str); 12] = [
     ("process_events", "ts"),
     ("sockets", "first_seen_ts"),
     ("losses", "begin_ts"),
+    ("recorder_steps", "ts"),
     ("segments", "first_ts"),
     ("captures", "first_ts"),
     ("interfaces", "first_seen_ts"),
