@@ -25,7 +25,7 @@ mod tests {
         assert_eq!(offset_of(99, 100, 0), -1);
         assert_eq!(offset_of(5, u32::MAX - 4, 0), 10);
         assert_eq!(offset_of(7, 0, (1 << 33) + 6), (1 << 33) + 7);
-        assert_eq!(offset_of(u32::MAX, 0, 1 << 32), u32::MAX.into());
+        assert_eq!(offset_of(u32::MAX, 0, 1 << 32), i64::from(u32::MAX));
     }
 
     #[test]
