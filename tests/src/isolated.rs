@@ -5,8 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
 
-use crate::command::wait_until;
+use crate::command::POLL_INTERVAL;
 
 /// Enters the cgroup `$0` and becomes the program.
 const ENTER: &str = r#"echo $$ >"$0/cgroup.procs" && exec "$@""#;
@@ -14,6 +15,9 @@ const ENTER: &str = r#"echo $$ >"$0/cgroup.procs" && exec "$@""#;
 const ENTER_AS_ROOT: &str = r#"
     echo $$ >"$0/cgroup.procs" &&
     exec unshare --mount sh -c 'mount --bind "$0" "$1" && shift && exec "$@"' "$0" "$@""#;
+
+/// How often its removal is tried before it is given up.
+const REMOVAL_ATTEMPTS: usize = 250;
 
 /// The cgroup, gone when dropped. Its processes must have ended before.
 #[derive(Debug)]
@@ -60,9 +64,12 @@ impl Default for Isolated {
 
 impl Drop for Isolated {
     fn drop(&mut self) {
-        // The kernel takes a moment to let ended processes go.
-        if !std::thread::panicking() {
-            wait_until("the cgroup to be empty", || fs::remove_dir(&self.cgroup).ok());
+        // The kernel takes a moment to let ended processes go. One that is left over harms nobody.
+        for _ in 0..REMOVAL_ATTEMPTS {
+            if fs::remove_dir(&self.cgroup).is_ok() {
+                break;
+            }
+            thread::sleep(POLL_INTERVAL);
         }
     }
 }
