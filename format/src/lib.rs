@@ -78,6 +78,6 @@ pub use repair::{Outcome, RepairReport, RepairedFile, repair};
 pub use segment::{DamagedRange, ReadMode, ReadOptions, Segment, SegmentState};
 pub use storage::{FileStorage, Storage};
 pub use verify::{
-    BlockReport, ChainFault, ChainFaultKind, FileReport, FileState, Report, VerifyOptions, verify,
+    BlockReport, ChainFault, ChainFaultKind, Encryption, FileReport, FileState, Report, VerifyOptions, verify,
 };
 pub use writer::SegmentWriter;

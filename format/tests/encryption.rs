@@ -4,8 +4,8 @@ mod common;
 
 use common::{MemoryStorage, Random, clock, exit_event, file_info};
 use kcap_format::{
-    BlockEncoder, BlockType, Direction, Effort, Error, Identities, PacketBatch, PacketColumns, PacketRow,
-    ReadMode, ReadOptions, Recipient, Segment, SegmentState, SegmentWriter, limits, proto,
+    BlockEncoder, BlockType, Direction, Effort, Encryption, Error, Identities, PacketBatch, PacketColumns,
+    PacketRow, ReadMode, ReadOptions, Recipient, Segment, SegmentState, SegmentWriter, limits, proto,
 };
 
 /// Two pairs of keys that nothing else is encrypted to.
@@ -249,6 +249,48 @@ fn each_segment_has_a_key_of_its_own_and_an_index_repeats_it() {
     let second = write(&[recipient(ALICE)], Effort::Stored, true).bytes;
     let third = write(&[recipient(ALICE)], Effort::Stored, true).bytes;
     assert_ne!(payload(&second, 0), payload(&third, 0));
+}
+
+#[test]
+fn a_recipient_verifies_what_others_cannot_look_into() {
+    let written = write(&[recipient(ALICE)], Effort::default(), true);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.kcap");
+    let verify = |bytes: &[u8], identities: Identities| {
+        std::fs::write(&path, bytes).unwrap();
+        let mut options = kcap_format::VerifyOptions::default();
+        options.identities = identities;
+        kcap_format::verify(&[&path], &options).unwrap()
+    };
+    for (who, expected) in [
+        (Identities::default(), Encryption::Closed),
+        (identities(BOB), Encryption::Closed),
+        (identities(ALICE), Encryption::Open),
+    ] {
+        let report = verify(&written.bytes, who);
+        assert!(report.is_clean());
+        assert_eq!(report.files[0].encryption, expected);
+    }
+
+    // Someone who knows the format makes all checksums fit: only the key shows it.
+    let whole = open(&written.bytes, &ReadOptions::default());
+    let at = whole.blocks_of(BlockType::PACKETS).nth(2).unwrap();
+    let begin = at.offset as usize;
+    let forged = {
+        let mut bytes = written.bytes[..begin + 96 + at.stored_len as usize].to_vec();
+        bytes[begin + 96 + 8] ^= 1;
+        let payload_crc = crc32c::crc32c(&bytes[begin + 96..]);
+        bytes[begin + 12..begin + 16].copy_from_slice(&payload_crc.to_le_bytes());
+        let header_crc = crc32c::crc32c(&bytes[begin + 12..begin + 96]);
+        bytes[begin + 8..begin + 12].copy_from_slice(&header_crc.to_le_bytes());
+        bytes
+    };
+    let faults = |report: &kcap_format::Report| report.files[0].blocks.len();
+    assert_eq!(faults(&verify(&forged, Identities::default())), 0);
+    assert_eq!(faults(&verify(&forged, identities(ALICE))), 1);
+
+    let plain = write(&[], Effort::default(), true);
+    assert_eq!(verify(&plain.bytes, identities(ALICE)).files[0].encryption, Encryption::None);
 }
 
 #[test]

@@ -42,6 +42,11 @@ fn with_the_identity_answers_are_those_of_a_plain_recording() {
     assert!(answer.status.success(), "{}", said(&answer));
     assert_eq!(answer.stdout, expected.stdout);
 
+    let verified = kcap(&["verify", text(&secret), "--identity", text(&key)]);
+    assert!(verified.status.success(), "{}", said(&verified));
+    let lines = String::from_utf8(verified.stdout).expect("text");
+    assert!(lines.lines().all(|line| line.ends_with(", encrypted and decrypted")), "{lines}");
+
     let convert = |source: &Path, identity: &[&str]| {
         kcap(&[&["convert", "--to", "pcap", text(source), "-"][..], identity].concat())
     };
@@ -64,6 +69,13 @@ fn without_a_fitting_identity_structure_and_losses_are_told_and_records_refused_
         assert!(output.status.success(), "{arguments:?}: {}", said(&output));
         assert!(said(&output).is_empty(), "{}", said(&output));
     }
+    // The bytes are in order; to look into them was asked for, and could not be done.
+    let verified = kcap(&["verify", text(&secret), "--identity", text(&other)]);
+    assert_eq!(verified.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&verified.stdout).contains(": clean, "));
+    assert!(said(&verified).contains("for other recipients than the identity given"), "{}", said(&verified));
+    assert_eq!(said(&verified).lines().count(), 1, "{}", said(&verified));
+
     let losses = kcap(&["sql", text(&secret), "-c", "SELECT sum(seen) FROM losses"]);
     assert!(losses.status.success(), "{}", said(&losses));
 

@@ -28,6 +28,12 @@ impl Segment {
     pub fn is_encrypted(&self) -> bool {
         self.blocks_of(BlockType::KEY).next().is_some()
     }
+
+    /// Whether it is encrypted and can be read all the same, with one of the identities given.
+    #[must_use]
+    pub fn has_key(&self) -> bool {
+        self.0.key.is_some()
+    }
 }
 
 impl Inner {

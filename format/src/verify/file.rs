@@ -5,8 +5,9 @@ use std::path::Path;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
 use super::block::{self, BlockFault};
-use super::{BlockReport, FileReport, FileState, VerifyOptions};
+use super::{BlockReport, Encryption, FileReport, FileState, VerifyOptions};
 use crate::batch::PacketBatch;
+use crate::encryption::Identities;
 use crate::error::Error;
 use crate::header::BlockType;
 use crate::index::BlockEntry;
@@ -26,6 +27,7 @@ pub(crate) fn check_file(path: &Path, options: &VerifyOptions<'_>) -> FileReport
         state: FileState::Clean,
         reason: None,
         segment_id: None,
+        encryption: Encryption::None,
         file_info: proto::FileInfo::default(),
         block_count: 0,
         record_count: 0,
@@ -36,7 +38,7 @@ pub(crate) fn check_file(path: &Path, options: &VerifyOptions<'_>) -> FileReport
         sealed_digest: None,
         digest: [0; 32],
     };
-    let segment = match open(path) {
+    let segment = match open(path, &options.identities) {
         Ok(segment) => segment,
         Err(error) => {
             report.state = match error {
@@ -56,11 +58,12 @@ pub(crate) fn check_file(path: &Path, options: &VerifyOptions<'_>) -> FileReport
 }
 
 /// Opens for salvage what this version may read at all.
-fn open(path: &Path) -> Result<Segment, Error> {
+fn open(path: &Path, identities: &Identities) -> Result<Segment, Error> {
     if let Err(error @ Error::Unsupported { .. }) = Segment::open(path) {
         return Err(error);
     }
-    Segment::open_with(path, &ReadOptions::with_mode(ReadMode::Salvage))
+    let options = ReadOptions::with_mode(ReadMode::Salvage);
+    Segment::open_with(path, &options.with_identities(identities.clone()))
 }
 
 /// What an error says, without the path.
@@ -81,6 +84,11 @@ fn reason(error: Error) -> String {
 fn fill(report: &mut FileReport, segment: &Segment, options: &VerifyOptions<'_>) {
     report.len = segment.len();
     report.segment_id = Some(segment.id());
+    report.encryption = match (segment.is_encrypted(), segment.has_key()) {
+        (false, _) => Encryption::None,
+        (true, false) => Encryption::Closed,
+        (true, true) => Encryption::Open,
+    };
     report.file_info = segment.file_info().clone();
     report.damage = segment.damage().to_vec();
     report.sealed_digest = segment.seal().map(|seal| seal.digest);

@@ -8,6 +8,7 @@ mod file;
 use std::path::{Path, PathBuf};
 
 use crate::capture::segment_files;
+use crate::encryption::Identities;
 use crate::error::{Error, Result};
 use crate::index::BlockEntry;
 use crate::proto;
@@ -53,6 +54,20 @@ impl FileState {
     }
 }
 
+/// Whether the records of a file were decoded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Encryption {
+    /// Not encrypted: every record was decoded.
+    #[default]
+    None,
+    /// Encrypted, and none of the identities is that of a recipient: the bytes are compared with their checksums, and
+    /// what they hold is not looked at.
+    Closed,
+    /// Encrypted, and an identity is that of a recipient: every record was decrypted and decoded.
+    Open,
+}
+
 /// A block that is in the file, or that the rest of the segment tells of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -77,6 +92,8 @@ pub struct FileReport {
     pub reason: Option<String>,
     /// The segment that its blocks name; `None` when it has no whole block.
     pub segment_id: Option<[u8; 16]>,
+    /// Whether its records were looked at.
+    pub encryption: Encryption,
     /// What its FILE block says; empty when that is lost.
     pub file_info: proto::FileInfo,
     /// Blocks that can be read, without the SEAL.
@@ -116,10 +133,12 @@ impl Report {
     }
 }
 
-/// What to tell while segments are read.
-#[derive(Clone, Copy)]
+/// How segments are read, and what to tell meanwhile.
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct VerifyOptions<'a> {
+    /// Whose keys encrypted records are decrypted with, so that they are checked as those of other segments are.
+    pub identities: Identities,
     /// Report every block, not only those with a fault: much for a large recording.
     pub every_block: bool,
     /// Hears how many bytes more were read, on any thread.
@@ -128,7 +147,7 @@ pub struct VerifyOptions<'a> {
 
 impl Default for VerifyOptions<'_> {
     fn default() -> Self {
-        Self { every_block: false, on_read: &|_| {} }
+        Self { identities: Identities::default(), every_block: false, on_read: &|_| {} }
     }
 }
 

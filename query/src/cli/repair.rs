@@ -13,7 +13,7 @@ use super::{progress, verify};
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "SOURCE is only read. Whole segments are copied; of damaged ones every whole block is written to a new\nsegment, and packets whose payloads alone are damaged keep their headers. What is lost is listed here and in\nthe new segment (kcap verify shows that it was repaired). The result is synced, and verified.\n\nExit code: 0 when the result is clean, 1 otherwise."
+    after_help = "SOURCE is only read. Whole segments are copied; of damaged ones every whole block is written to a new\nsegment, and packets whose payloads alone are damaged keep their headers. What is lost is listed here and in\nthe new segment (kcap verify shows that it was repaired). The result is synced, and verified. An encrypted\nrecording is repaired without a key, and stays encrypted: of a damaged block of it, nothing is left.\n\nExit code: 0 when the result is clean, 1 otherwise."
 )]
 pub(super) struct RepairArguments {
     /// A capture folder or a segment

@@ -1,6 +1,6 @@
 //! What `kcap verify` tells, for programs.
 
-use kcap_format::{BlockReport, FileReport, Report};
+use kcap_format::{BlockReport, Encryption, FileReport, Report};
 use serde_json::{Value, json};
 
 use crate::source::uuid_text;
@@ -36,6 +36,8 @@ pub(in crate::cli) fn file_json(file: &FileReport, every_block: bool) -> Value {
         "bytes": file.len,
         "state": file.state.name(),
         "reason": file.reason,
+        "encrypted": file.encryption != Encryption::None,
+        "decrypted": file.encryption == Encryption::Open,
         "segment_id": file.segment_id.map(|bytes| uuid_text(&bytes)),
         "capture_id": id(&info.capture_id),
         "segment": info.segment_sequence,

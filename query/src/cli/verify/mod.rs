@@ -6,8 +6,9 @@ mod text;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use kcap_format::{FileState, Report, VerifyOptions};
+use kcap_format::{Encryption, Error, FileState, Report, VerifyOptions};
 
+use super::identity::IdentityArguments;
 use super::progress;
 
 pub(super) use json::file_json;
@@ -15,7 +16,7 @@ pub(super) use text::file_line;
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "States of a segment:\n  clean        sealed, and every byte is as it was sealed\n  unsealed     whole, without a seal: still being written, or the recorder was killed\n  torn         its unsynced end is not whole: what a crash leaves\n  corrupt      bytes changed that were on stable storage\n  unsupported  written by a later version\n  unreadable, not a segment\n\nExit code: 0 when every segment is clean and none is missing, 1 otherwise.\nkcap repair makes a clean recording of what is whole."
+    after_help = "States of a segment:\n  clean        sealed, and every byte is as it was sealed\n  unsealed     whole, without a seal: still being written, or the recorder was killed\n  torn         its unsynced end is not whole: what a crash leaves\n  corrupt      bytes changed that were on stable storage\n  unsupported  written by a later version\n  unreadable, not a segment\n\nThe bytes of encrypted segments are compared with their checksums; with --identity they are decrypted, and their\nrecords checked, too.\n\nExit code: 0 when every segment is clean and none is missing, 1 otherwise.\nkcap repair makes a clean recording of what is whole."
 )]
 pub(super) struct VerifyArguments {
     /// Capture folders or segments
@@ -27,6 +28,8 @@ pub(super) struct VerifyArguments {
     /// Show every block, not only those with a fault
     #[arg(short, long)]
     verbose: bool,
+    #[command(flatten)]
+    identity: IdentityArguments,
 }
 
 /// Runs the command. What is not clean is an error, after it was shown.
@@ -34,6 +37,7 @@ pub(super) fn run(arguments: &VerifyArguments) -> anyhow::Result<()> {
     let bar = progress::bytes_bar(arguments.sources.iter().map(|source| bytes_of(source)).sum());
     let on_read = |bytes| bar.inc(bytes);
     let mut options = VerifyOptions::default();
+    options.identities = arguments.identity.read()?;
     options.every_block = arguments.verbose;
     options.on_read = &on_read;
     let report = kcap_format::verify(&arguments.sources, &options);
@@ -50,9 +54,14 @@ pub(super) fn run(arguments: &VerifyArguments) -> anyhow::Result<()> {
         write!(output, "{}", text::report_text(&report))?;
     }
     output.flush()?;
-    match summary(&report) {
+    if let Some(summary) = summary(&report) {
+        anyhow::bail!("{summary}");
+    }
+    // Asked to look into what is not for this identity.
+    let closed = report.files.iter().find(|file| file.encryption == Encryption::Closed);
+    match closed.filter(|_| !options.identities.is_empty()) {
+        Some(file) => Err(Error::Encrypted { path: file.path.clone(), identity_given: true }.into()),
         None => Ok(()),
-        Some(summary) => anyhow::bail!("{summary}"),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use kcap_format::{BlockReport, FileReport, Report};
+use kcap_format::{BlockReport, Encryption, FileReport, Report};
 
 use crate::cli::escape::escaped;
 use crate::cli::size::size_text;
@@ -40,7 +40,12 @@ pub(in crate::cli) fn file_line(file: &FileReport) -> String {
         (None, 0) => "; lost: unknown, its end".to_owned(),
         (None, records) => format!("; lost: at least {records} records, and its end"),
     };
-    format!("{line}, {blocks} blocks, {records} records, {len}{lost}")
+    let encryption = match file.encryption {
+        Encryption::Closed => ", encrypted",
+        Encryption::Open => ", encrypted and decrypted",
+        _ => "",
+    };
+    format!("{line}, {blocks} blocks, {records} records, {len}{encryption}{lost}")
 }
 
 fn write_details(file: &FileReport, text: &mut String) -> std::fmt::Result {
