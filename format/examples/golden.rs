@@ -157,7 +157,32 @@ fn whole() -> Vec<(&'static str, Vec<u8>)> {
     });
     add("index", 8, true, &|maker| (0..256).for_each(|_| maker.no_events()));
     add("later", 9, true, &later);
+    add("dictionary", 14, true, &repeating);
     made
+}
+
+/// A sender that goes on with what it sent before: the second block leans on a dictionary.
+fn repeating(maker: &mut Maker) {
+    // As much as a payload section must have for that, of few different letters.
+    let sent: Vec<u8> = (0..36 * 960).map(|_| b'a' + maker.random.below(4) as u8).collect();
+    for (block, begin) in [(0, 0), (1, 5_000), (2, 0)] {
+        let mut batch = PacketBatch::default();
+        // What comes after a dictionary and doesn't repeat it needs none.
+        let count = if block == 2 { 2 } else { 36 };
+        for (row, payload) in sent[begin..].chunks(960).chain(sent.chunks(960)).take(count).enumerate() {
+            let time_ns = BOOT_NS + (block * 100 + row as u64) * 10_000;
+            let header = tcp_header(0, row as u32 * 960, payload.len());
+            let row = PacketRow {
+                time_ns,
+                wire_len: (header.len() + payload.len()) as u32,
+                link_type: RAW_IP,
+                ..PacketRow::default()
+            };
+            batch.push(&row, &header, payload);
+        }
+        maker.packets(&batch, Effort::default());
+        maker.sync();
+    }
 }
 
 /// Packets and events that only a recipient reads.

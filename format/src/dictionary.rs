@@ -38,7 +38,7 @@ pub(crate) struct Dictionary {
 
 impl Dictionary {
     /// `None` for bytes that zstd would take for something else.
-    fn new(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn new(bytes: &[u8]) -> Option<Self> {
         let bytes = &bytes[..bytes.len().min(DICTIONARY_LEN_MAX)];
         let usable = !bytes.starts_with(&ZSTD_DICTIONARY_MAGIC);
         usable.then(|| Self { id: dictionary_id(bytes), bytes: bytes.to_vec(), block: OnceLock::new() })

@@ -5,8 +5,8 @@ mod common;
 
 use common::{Random, create, file_info};
 use kcap_format::{
-    BlockEncoder, BlockEntry, BlockType, Effort, Error, FileStorage, Identities, PacketBatch, PacketColumns,
-    PacketRow, ReadMode, ReadOptions, Recipient, Segment, SegmentWriter,
+    BlockEncoder, BlockEntry, BlockType, Effort, Error, FileStorage, Identities, Outcome, PacketBatch,
+    PacketColumns, PacketRow, ReadMode, ReadOptions, Recipient, Segment, SegmentWriter, repair,
 };
 use std::path::Path;
 
@@ -55,13 +55,13 @@ fn packets(segment: &Segment) -> Vec<BlockEntry> {
     segment.blocks_of(BlockType::PACKETS).copied().collect()
 }
 
-/// Damages all dictionaries but the first `kept` ones.
-fn damage_dictionaries(path: &Path, kept: usize) {
+/// Damages these dictionaries.
+fn damage_dictionaries(path: &Path, which: &[usize]) {
     let segment = Segment::open(path).unwrap();
+    let blocks: Vec<_> = segment.blocks_of(BlockType::DICTIONARY).collect();
     let mut bytes = std::fs::read(path).unwrap();
-    for block in segment.blocks_of(BlockType::DICTIONARY).skip(kept) {
-        // Another byte each time, so that no damage undoes another.
-        bytes[block.offset as usize + 1_000 + kept] ^= 1;
+    for &at in which {
+        bytes[blocks[at].offset as usize + 1_000] ^= 1;
     }
     std::fs::write(path, bytes).unwrap();
 }
@@ -96,14 +96,19 @@ fn damage_of_one_dictionary_costs_nothing_and_of_both_the_payloads() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.kcap");
     let batches = write(create(&path), Effort::default());
+    let whole = std::fs::read(&path).unwrap();
 
-    damage_dictionaries(&path, 1);
-    let segment = Segment::open(&path).unwrap();
-    for (block, batch) in packets(&segment).iter().zip(&batches) {
-        assert_eq!(&segment.packets(block, PacketColumns::ALL).unwrap(), batch);
+    for damaged in [0, 1] {
+        std::fs::write(&path, &whole).unwrap();
+        damage_dictionaries(&path, &[damaged]);
+        let segment = Segment::open(&path).unwrap();
+        for (block, batch) in packets(&segment).iter().zip(&batches) {
+            assert_eq!(&segment.packets(block, PacketColumns::ALL).unwrap(), batch);
+        }
     }
 
-    damage_dictionaries(&path, 0);
+    std::fs::write(&path, &whole).unwrap();
+    damage_dictionaries(&path, &[0, 1]);
     let segment = Segment::open(&path).unwrap();
     let blocks = packets(&segment);
     assert!(segment.packets(&blocks[0], PacketColumns::ALL).is_ok(), "the first block needs none");
@@ -115,6 +120,43 @@ fn damage_of_one_dictionary_costs_nothing_and_of_both_the_payloads() {
         );
         let read = segment.packets(block, PacketColumns::META | PacketColumns::HEADER).unwrap();
         assert_eq!((read.header, read.time_ns), (batch.header.clone(), batch.time_ns.clone()));
+    }
+}
+
+#[test]
+fn a_repair_keeps_dictionaries_and_makes_them_two_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.kcap");
+    let batches = write(create(&path), Effort::default());
+    let whole = std::fs::read(&path).unwrap();
+    for damaged in [&[0][..], &[1], &[0, 1]] {
+        std::fs::write(&path, &whole).unwrap();
+        damage_dictionaries(&path, damaged);
+        let out = folder.path().join(format!("{damaged:?}.kcap"));
+        let report = repair(&path, &out, &|_| {}).unwrap();
+        assert!(report.result.is_clean(), "{report:?}");
+        let Outcome::Rewritten(repair) = &report.files[0].outcome else { panic!("{report:?}") };
+        let repaired = Segment::open(&out).unwrap();
+        let dictionaries: Vec<u32> =
+            repaired.blocks_of(BlockType::DICTIONARY).map(|block| block.sequence).collect();
+        let blocks = packets(&repaired);
+        assert_eq!(blocks.len(), BLOCK_COUNT);
+        if damaged.len() == 1 {
+            // Before the first block that needs it, and behind all.
+            assert_eq!(dictionaries, [blocks[0].sequence + 1, blocks[BLOCK_COUNT - 1].sequence + 1]);
+            assert_eq!(repair.lost.len(), 1, "{repair:?}");
+            assert!(!repair.lost[0].payloads_only);
+        } else {
+            assert_eq!(dictionaries, []);
+            let payloads = repair.lost.iter().filter(|lost| lost.payloads_only).count();
+            assert_eq!((payloads, repair.lost.len()), (BLOCK_COUNT - 1, BLOCK_COUNT + 1), "{repair:?}");
+        }
+        for (at, (block, batch)) in blocks.iter().zip(&batches).enumerate() {
+            let read = repaired.packets(block, PacketColumns::ALL).unwrap();
+            assert_eq!((&read.time_ns, &read.header), (&batch.time_ns, &batch.header));
+            let has_payloads = damaged.len() == 1 || at == 0;
+            assert_eq!(read.payload == batch.payload, has_payloads, "block {at}");
+        }
     }
 }
 
@@ -136,5 +178,14 @@ fn dictionaries_of_an_encrypted_segment_are_encrypted() {
     assert_eq!(segment.blocks_of(BlockType::DICTIONARY).count(), 2);
     for (block, batch) in packets(&segment).iter().zip(&batches) {
         assert_eq!(&segment.packets(block, PacketColumns::ALL).unwrap(), batch);
+    }
+
+    // Who repairs it can't read it, and keeps all of it.
+    damage_dictionaries(&path, &[0]);
+    let out = folder.path().join("out.kcap");
+    assert!(repair(&path, &out, &|_| {}).unwrap().result.is_clean());
+    let repaired = Segment::open_with(&out, &options).unwrap();
+    for (block, batch) in packets(&repaired).iter().zip(&batches) {
+        assert_eq!(&repaired.packets(block, PacketColumns::ALL).unwrap(), batch);
     }
 }

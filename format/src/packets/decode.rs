@@ -61,6 +61,14 @@ pub(crate) fn prefix_len(prefix: &[u8], stated: Stated, columns: PacketColumns) 
     }))
 }
 
+/// The id of the dictionary without which the payloads of a block can't be read; `None` when they need none, or its
+/// directory can't be read, as that of an encrypted one.
+pub(crate) fn dictionary_needed(payload: &[u8], directory_crc: u32) -> Option<u64> {
+    let directory = Directory::parse(payload, directory_crc).ok()?;
+    let section = directory.section(section::PAYLOAD).ok()??;
+    named_dictionary(&directory, section).ok()?
+}
+
 /// Fills the wanted columns of `batch` and empties all others.
 ///
 /// `dictionaries` gives the dictionary of an id.
@@ -283,13 +291,16 @@ fn dictionary_of<'d>(
     section: CheckedSection<'_>,
     dictionaries: Dictionaries<'d>,
 ) -> Result<Option<&'d DecoderDictionary<'static>>, Fault> {
+    named_dictionary(directory, section)?.map(dictionaries).transpose()
+}
+
+fn named_dictionary(directory: &Directory<'_>, section: CheckedSection<'_>) -> Result<Option<u64>, Fault> {
     const UNNAMED: Fault = Fault::Corrupt("a section doesn't name the dictionary that it needs");
     if section.codec != Codec::ZstdDictionary {
         return Ok(None);
     }
     let named = directory.section(section::DICTIONARY)?.ok_or(UNNAMED)?;
-    let id = named.stored.try_into().map_err(|_| UNNAMED)?;
-    dictionaries(u64::from_le_bytes(id)).map(Some)
+    named.stored.try_into().map(|id| Some(u64::from_le_bytes(id))).map_err(|_| UNNAMED)
 }
 
 fn restore(

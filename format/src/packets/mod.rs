@@ -20,7 +20,7 @@ mod hostile_tests;
 mod integers;
 
 pub use columns::PacketColumns;
-pub(crate) use decode::{decode, prefix_len};
+pub(crate) use decode::{decode, dictionary_needed, prefix_len};
 pub(crate) use directory::{DIRECTORY_LEN_MAX, directory_crc};
 pub(crate) use encode::{EncodedPackets, PacketEncoder};
 

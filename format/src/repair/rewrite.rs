@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::header::BlockType;
 use crate::index::BlockEntry;
 use crate::limits::{FILE_MESSAGE_LEN_MAX, REPAIR_LOST_COUNT_MAX};
-use crate::packets::PacketColumns;
+use crate::packets::{PacketColumns, dictionary_needed};
 use crate::proto;
 use crate::segment::{ReadMode, ReadOptions, Segment};
 use crate::storage::FileStorage;
@@ -36,12 +36,19 @@ pub(super) fn rewrite(file: &FileReport, mut info: proto::FileInfo, path: &Path)
     info.repair = Some(shorten(repair, &info));
 
     let mut writer = SegmentWriter::create(FileStorage::create(path)?, &info)?;
-    for block in segment.blocks() {
-        // The writer makes its own FILE, INDEX and SEAL.
-        if [BlockType::FILE, BlockType::INDEX, BlockType::SEAL].contains(&block.block_type) {
-            continue;
-        }
-        if let Some(block) = readable(file, &segment, block, &mut encoder)? {
+    let dictionaries = segment.dictionaries();
+    // The writer makes its own, and puts each dictionary before the first block that needs it and once more behind all,
+    // also where damage left only one. Encrypted ones keep their places: nobody here can tell which is which.
+    let mut own = vec![BlockType::FILE, BlockType::INDEX, BlockType::SEAL];
+    if !dictionaries.is_empty() {
+        own.push(BlockType::DICTIONARY);
+    }
+    for block in segment.blocks().iter().filter(|block| !own.contains(&block.block_type)) {
+        if let Some(mut block) = readable(file, &segment, block, &mut encoder)? {
+            if block.dictionary.is_none() && block.block_type == BlockType::PACKETS {
+                let needed = dictionary_needed(&block.payload, block.directory_crc);
+                block.dictionary = dictionaries.iter().find(|known| Some(known.id()) == needed).cloned();
+            }
             writer.append(&block)?;
         }
     }

@@ -1,11 +1,11 @@
 //! The dictionaries of a segment, read when a payload first needs one.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use zstd::dict::DecoderDictionary;
 
 use super::{Inner, Segment};
-use crate::dictionary::{ZSTD_DICTIONARY_MAGIC, dictionary_id};
+use crate::dictionary::{Dictionary, ZSTD_DICTIONARY_MAGIC, dictionary_id};
 use crate::error::{Error, Fault, Result};
 use crate::header::BlockType;
 use crate::index::BlockEntry;
@@ -29,6 +29,11 @@ impl Segment {
     pub(crate) fn check_dictionary(&self, block: &BlockEntry) -> Result<()> {
         self.0.dictionary_bytes(block).map(drop)
     }
+
+    /// The dictionaries that can be read, for who writes this segment's blocks to another one.
+    pub(crate) fn dictionaries(&self) -> Vec<Arc<Dictionary>> {
+        self.0.whole_dictionaries().filter_map(|bytes| Dictionary::new(&bytes).map(Arc::new)).collect()
+    }
 }
 
 impl Inner {
@@ -47,17 +52,25 @@ impl Inner {
     }
 
     fn read_dictionaries(&self) -> Vec<(u64, DecoderDictionary<'static>)> {
-        let mut all: Vec<(u64, _)> = Vec::new();
+        self.whole_dictionaries()
+            .map(|bytes| (dictionary_id(&bytes), DecoderDictionary::copy(&bytes)))
+            .collect()
+    }
+
+    /// The bytes of each dictionary once.
+    fn whole_dictionaries(&self) -> impl Iterator<Item = Vec<u8>> {
+        let mut known = Vec::new();
         let blocks = self.blocks.iter().filter(|block| block.block_type == BlockType::DICTIONARY);
-        for block in blocks.take(DICTIONARY_TRY_COUNT_MAX) {
-            // What is damaged is missed by those that need it.
-            let Ok(bytes) = self.dictionary_bytes(block) else { continue };
-            let id = dictionary_id(&bytes);
-            if all.len() < DICTIONARY_COUNT_MAX && all.iter().all(|(known, _)| *known != id) {
-                all.push((id, DecoderDictionary::copy(&bytes)));
-            }
-        }
-        all
+        // What is damaged is missed by those that need it.
+        let whole =
+            blocks.take(DICTIONARY_TRY_COUNT_MAX).filter_map(|block| self.dictionary_bytes(block).ok());
+        let once = whole.filter(move |bytes| {
+            let id = dictionary_id(bytes);
+            let is_new = !known.contains(&id);
+            known.push(id);
+            is_new
+        });
+        once.take(DICTIONARY_COUNT_MAX)
     }
 
     fn dictionary_bytes(&self, block: &BlockEntry) -> Result<Vec<u8>> {

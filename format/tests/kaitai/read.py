@@ -17,7 +17,7 @@ sys.path.insert(0, sys.argv[1])
 from kaitaistruct import BytesIO, KaitaiStream  # noqa: E402
 from kcap_segment import KcapSegment  # noqa: E402
 
-FILE, PACKETS, EVENTS, INDEX, SEAL = 1, 4, 5, 7, 8
+FILE, PACKETS, EVENTS, INDEX, SEAL, DICTIONARY = 1, 4, 5, 7, 8, 10
 KNOWN_TYPES = range(1, 11)
 WITH_MESSAGES = {1, 2, 3, 5, 6}
 CRITICAL = 1
@@ -27,7 +27,8 @@ BLOCK_HEADER_LEN_MAX = 256
 BLOCK_RAW_LEN_MAX = 16 << 20
 BLOCK_STORED_LEN_MAX = BLOCK_RAW_LEN_MAX + (64 << 10)
 BLOCK_RECORD_COUNT_MAX = 1 << 20
-SEGMENT_BLOCK_COUNT_MAX = 1 << 18
+SEGMENT_BLOCK_COUNT_MAX = 1 << 16
+DICTIONARY_TRY_COUNT_MAX = 32
 SEAL_SAMPLE_COUNT = 16
 TRANSPOSED_ROW_LEN_MAX = 128
 
@@ -243,7 +244,7 @@ def read(data):
             "synced_offset": len(data),
             "damage": [],
             "seal": seal_json(seal),
-            "blocks": [block_json(data, entry, block.header.segment_id) for entry in entries],
+            "blocks": blocks_json(data, entries, block.header.segment_id),
         }
     first = whole_block(data, 0)
     owner = identify(data)
@@ -259,7 +260,7 @@ def read(data):
         "synced_offset": synced,
         "damage": damage,
         "seal": seal and seal_json(seal),
-        "blocks": [block_json(data, block.entry(), segment_id) for block in blocks],
+        "blocks": blocks_json(data, [block.entry() for block in blocks], segment_id),
     }
 
 
@@ -272,7 +273,12 @@ def seal_json(seal):
     }
 
 
-def block_json(data, entry, segment_id):
+def blocks_json(data, entries, segment_id):
+    known = dictionaries(data, entries, segment_id)
+    return [block_json(data, entry, segment_id, known) for entry in entries]
+
+
+def block_json(data, entry, segment_id, known):
     names = "offset first_time_ns last_time_ns sequence record_count stored_len raw_len header_crc32c type flags"
     value = dict(zip(names.split(), entry))
     name = "packets" if entry[8] == PACKETS else "messages" if entry[8] in WITH_MESSAGES else "whole"
@@ -280,7 +286,10 @@ def block_json(data, entry, segment_id):
         block = whole_block(data, entry[0], segment_id)
         if not block or block.entry() != entry:
             raise Damage("not the block of the entry")
-        value[name] = {"packets": packets, "messages": messages, "whole": Block.has_right_payload}[name](block)
+        if name == "packets":
+            value[name] = packets(block, known)
+        else:
+            value[name] = {"messages": messages, "whole": Block.has_right_payload}[name](block)
     except Damage:
         value[name] = None
     return value
@@ -289,15 +298,33 @@ def block_json(data, entry, segment_id):
 # ---- records ------------------------------------------------------------------------------------------
 
 
-def decompress(codec, stored, raw_len):
-    if codec == KcapSegment.Codec.zstd:
+def decompress(codec, stored, raw_len, dictionary=None):
+    if codec in (KcapSegment.Codec.zstd, KcapSegment.Codec.zstd_dictionary):
+        if (codec == KcapSegment.Codec.zstd_dictionary) != (dictionary is not None):
+            raise Damage("dictionary")
         try:
-            stored = zstandard.ZstdDecompressor().decompress(stored, max_output_size=raw_len)
+            decompressor = zstandard.ZstdDecompressor(dict_data=dictionary)
+            stored = decompressor.decompress(stored, max_output_size=raw_len)
         except zstandard.ZstdError as error:
             raise Damage(error) from error
     if len(stored) != raw_len:
         raise Damage("raw length")
     return stored
+
+
+def dictionaries(data, entries, segment_id):
+    found = {}
+    for entry in [entry for entry in entries if entry[8] == DICTIONARY][:DICTIONARY_TRY_COUNT_MAX]:
+        block = whole_block(data, entry[0], segment_id)
+        if not block or block.entry() != entry or not block.has_right_payload() or block.header.cipher:
+            continue
+        try:
+            raw = decompress(block.header.codec, block.payload, block.header.raw_len)
+        except Damage:
+            continue
+        content = zstandard.ZstdCompressionDict(raw, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
+        found.setdefault(blake3.blake3(raw).digest()[:8], content)
+    return found
 
 
 def messages(block):
@@ -319,10 +346,10 @@ COLUMNS = {  # id: name, bytes of its type, one value for each class instead of 
     13: ("gso_segments", 2, False), 14: ("header_len", 4, False), 15: ("payload_len", 4, False),
     16: ("uncaptured_len", 4, False), 17: ("copy_of", 4, False),
 }  # fmt: skip
-HEADER, PAYLOAD = 18, 19
+HEADER, PAYLOAD, DICTIONARY_ID = 18, 19, 20
 
 
-def packets(block):
+def packets(block, known):
     if block.header.cipher:
         raise Damage("encrypted")
     section_count = int.from_bytes(block.payload[:2], "little")
@@ -335,11 +362,14 @@ def packets(block):
         raise Damage("directory checksum")
     if directory.row_count != block.header.record_count:
         raise Damage("row count")
+    if any(crc32c(section.stored) != section.crc32c for section in directory.sections):
+        raise Damage("section checksum")
+    named = [known.get(section.stored) for section in directory.sections if section.id == DICTIONARY_ID]
     sections = {}
     for section in directory.sections:
-        if crc32c(section.stored) != section.crc32c:
-            raise Damage("section checksum")
-        sections[section.id] = (section.encoding, decompress(section.codec, section.stored, section.raw_len))
+        needed = named[0] if named and section.codec == KcapSegment.Codec.zstd_dictionary else None
+        raw = decompress(section.codec, section.stored, section.raw_len, needed)
+        sections[section.id] = (section.encoding, raw)
     rows, classes = directory.row_count, directory.class_count
     columns = {}
     for number, (name, width, by_class) in COLUMNS.items():
