@@ -13,6 +13,7 @@ use kcap_recorder_ebpf::{
 };
 
 use super::{
+    bound::forgotten,
     capture::store,
     count::{Fate, counted},
     elide::Fingerprint,
@@ -51,7 +52,8 @@ fn record<const DIRECTION: u8>(packet: *mut __sk_buff, program: Program) -> Fate
     if mode == CAPTURE_COUNTS {
         return Fate::Overload;
     }
-    let headers = measure(packet);
+    let mut headers = measure(packet);
+    headers.len = forgotten(headers.len, wire_len);
     let headers_only = (setting!(headers_only) != 0 || mode == CAPTURE_HEADERS) && headers.len != 0;
     let snaplen = setting!(snaplen);
     let limit = if headers_only { headers.len.min(snaplen) } else { snaplen };
@@ -82,7 +84,7 @@ fn record<const DIRECTION: u8>(packet: *mut __sk_buff, program: Program) -> Fate
         },
         interface_index: skb.ifindex,
         wire_len,
-        captured_len,
+        captured_len: forgotten(captured_len, wire_len),
         header_len: headers.len.min(captured_len) as u16,
         // SAFETY: as above.
         cpu: unsafe { bpf_get_smp_processor_id() } as u16,
