@@ -23,7 +23,7 @@ use crate::ring::{EventRecord, EventRing, PacketRing, Wakeups};
 const LINK_TYPE_RAW: u16 = 101;
 /// Packets are handed over at this age even if their batch is not full: with the time that compressing and writing
 /// takes, a kill of the recorder costs less than the last second.
-const PACKETS_AGE_MAX: Duration = Duration::from_millis(500);
+const PACKETS_AGE_MAX: Duration = Duration::from_millis(300);
 /// Events are handed over at this age. A segment that ends waits for the events of its packets: keep it
 /// short.
 const EVENTS_AGE_MAX: Duration = Duration::from_millis(100);
