@@ -3,18 +3,17 @@
 use std::sync::Arc;
 
 use kcap_dissect::decode::Icmp;
-use kcap_dissect::protocol::{
-    Context, Datagram, Detection, Endpoint, Flow, Moment, Protocols, Sample, Sender,
-};
+use kcap_dissect::protocol::{Context, Datagram, Detection, Endpoint, Flow, Moment, Sample, Sender};
+
+use crate::protocols;
 
 /// Gives a parser of a protocol the datagrams that the bytes describe, under these options. Each is a byte that says whose (bit 0)
 /// and whether its end wasn't captured (bit 1), a byte with its length, for ICMP type and code, and data.
 ///
 /// # Panics
 /// When the parser does, or when a transaction can't be.
-pub fn run(protocol: &str, ip_protocol: u8, options: &str, data: &[u8]) {
-    let protocols = Protocols::read(options.parse().expect("options are TOML")).expect("options exist");
-    let dissector = &protocols.named(protocol).expect("a protocol").dissector;
+pub fn run(protocol: &str, ip_protocol: u8, options: &'static str, data: &[u8]) {
+    let dissector = &protocols(options).named(protocol).expect("a protocol").dissector;
     let end = |port| Endpoint { port, ..Endpoint::default() };
     let flow = Arc::new(Flow {
         originator: end(40_000),

@@ -8,6 +8,10 @@
 //! kcap_fuzz::fuzz_target!(|data: &[u8]| my_parser(data));
 //! ```
 
+use std::sync::OnceLock;
+
+use kcap_dissect::protocol::Protocols;
+
 #[path = "../../../format/tests/common/allocator.rs"]
 mod allocator;
 pub mod datagram;
@@ -22,6 +26,17 @@ macro_rules! fuzz_target {
     };
 }
 pub use libfuzzer_sys;
+
+/// The protocols with a target's options, which are the same in all its runs: reading them takes longer than most runs.
+fn protocols(options: &'static str) -> &'static Protocols {
+    static PROTOCOLS: OnceLock<(&str, Protocols)> = OnceLock::new();
+    let (of, protocols) = PROTOCOLS.get_or_init(|| {
+        let read = Protocols::read(options.parse().expect("options are TOML")).expect("options exist");
+        (options, read)
+    });
+    assert_eq!(*of, options, "a target has one set of options");
+    protocols
+}
 
 /// Most memory that reading any input may take.
 pub const MEMORY_LEN_MAX: usize = 64 << 20;

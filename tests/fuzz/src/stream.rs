@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use kcap_dissect::protocol::{
-    Chunk, Context, Detection, Endpoint, Flow, Moment, Protocols, Sample, Sender, Transaction,
+    Chunk, Context, Detection, Endpoint, Flow, Moment, Sample, Sender, Transaction,
 };
+
+use crate::protocols;
 
 /// Gives a parser of a protocol what the bytes describe, under these options. Each step is a byte that says what and whose, two
 /// with a length, and data:
@@ -15,9 +17,8 @@ use kcap_dissect::protocol::{
 ///
 /// # Panics
 /// When the parser does, or when a transaction can't be: an end before its beginning.
-pub fn run(protocol: &str, options: &str, data: &[u8]) {
-    let protocols = Protocols::read(options.parse().expect("options are TOML")).expect("options exist");
-    let dissector = &protocols.named(protocol).expect("a protocol").dissector;
+pub fn run(protocol: &str, options: &'static str, data: &[u8]) {
+    let dissector = &protocols(options).named(protocol).expect("a protocol").dissector;
     let end = |port| Endpoint { port, ..Endpoint::default() };
     let flow = Arc::new(Flow {
         originator: end(40_000),
