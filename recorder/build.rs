@@ -17,6 +17,7 @@ const RUSTC_VARIABLE: &str = "KCAP_BPF_RUSTC";
 const SYSTEM_RUSTC: &str = "/usr/bin/rustc";
 
 fn main() {
+    compile_interfaces();
     let manifest_dir = PathBuf::from(variable("CARGO_MANIFEST_DIR"));
     let source_dir = manifest_dir.join("../recorder-ebpf");
     println!("cargo:rerun-if-changed=build.rs");
@@ -44,6 +45,17 @@ fn main() {
     let object = target_dir.join(TARGET).join("release").join(PACKAGE);
     fs::copy(&object, out_dir.join("programs.o"))
         .unwrap_or_else(|error| fail(&format!("{}: {error}", object.display())));
+}
+
+/// Makes a client of the Container Runtime Interface, with a compiler written in Rust: no protoc is needed.
+fn compile_interfaces() {
+    println!("cargo:rerun-if-changed=proto");
+    let descriptors =
+        protox::compile(["cri.proto"], ["proto"]).unwrap_or_else(|error| fail(&format!("{error}")));
+    tonic_prost_build::configure()
+        .build_server(false)
+        .compile_fds(descriptors)
+        .unwrap_or_else(|error| fail(&format!("proto/cri.proto: {error}")));
 }
 
 enum Toolchain {

@@ -12,6 +12,19 @@ pub enum EventKind {
     Exit = 3,
     /// [`SocketEvent`].
     Socket = 4,
+    /// [`CgroupEvent`].
+    Cgroup = 5,
+}
+
+/// What a cgroup event tells.
+#[repr(u16)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum CgroupEventKind {
+    Create = 1,
+    Remove = 2,
+    /// A process was moved into it.
+    Attach = 3,
 }
 
 /// What a socket event tells; the numbers are those of `SocketEvent.Kind` in `spec/events.proto`.
@@ -145,6 +158,29 @@ pub struct SocketEvent {
     /// Zero.
     pub reserved: u32,
 }
+
+/// A cgroup of the version 2 hierarchy was made or removed, or a process was moved into it. `path_len` bytes follow: its
+/// path below the root of the hierarchy.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+pub struct CgroupEvent {
+    /// What all events have; the process is the one that acted.
+    pub head: EventHead,
+    /// For [`CgroupEventKind::Attach`]: the process that was moved.
+    pub moved: ProcessKey,
+    /// `kernfs_node.id`: what `bpf_get_current_cgroup_id` gives to the processes in it, and the inode of its folder.
+    pub cgroup_id: u64,
+    /// Bytes of path that follow, without its NUL.
+    pub path_len: u32,
+    /// [`CgroupEventKind`].
+    pub cgroup_kind: u16,
+    /// Zero.
+    pub reserved: u16,
+}
+
+/// Most bytes of a path in a [`CgroupEvent`]: the kernel's tracepoints have no more (`TRACE_CGROUP_PATH_LEN`).
+pub const CGROUP_PATH_LEN_MAX: u32 = 1024;
 
 /// Most bytes of a path in an [`ExecEvent`].
 pub const PATH_LEN_MAX: u32 = 1024;

@@ -22,6 +22,7 @@ const _: () = {
     assert!(size_of::<ExecEvent>() == 96);
     assert!(size_of::<ExitEvent>() == 72);
     assert!(size_of::<SocketEvent>() == 144);
+    assert!(size_of::<CgroupEvent>() == 96);
     assert!(size_of::<Counters>() == 56);
-    assert!(size_of::<Settings>() == 4 * 28);
+    assert!(size_of::<Settings>() == 4 * 32);
 };

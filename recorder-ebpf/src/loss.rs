@@ -23,6 +23,9 @@ pub enum Program {
     ProcessFork = 16,
     ProcessExec = 17,
     ProcessExit = 18,
+    CgroupMkdir = 19,
+    CgroupRmdir = 20,
+    CgroupAttachTask = 21,
 }
 
 impl Counters {
@@ -39,7 +42,7 @@ impl Counters {
 
 impl Program {
     /// All programs, in the order of their numbers.
-    pub const ALL: [Program; 18] = [
+    pub const ALL: [Program; 21] = [
         Program::PacketIngress,
         Program::PacketEgress,
         Program::SocketCreate,
@@ -58,6 +61,9 @@ impl Program {
         Program::ProcessFork,
         Program::ProcessExec,
         Program::ProcessExit,
+        Program::CgroupMkdir,
+        Program::CgroupRmdir,
+        Program::CgroupAttachTask,
     ];
 
     /// The program with this number in records and messages.
@@ -89,6 +95,9 @@ impl Program {
             Program::ProcessFork => "process_fork",
             Program::ProcessExec => "process_exec",
             Program::ProcessExit => "process_exit",
+            Program::CgroupMkdir => "cgroup_mkdir",
+            Program::CgroupRmdir => "cgroup_rmdir",
+            Program::CgroupAttachTask => "cgroup_attach_task",
         }
     }
 }

@@ -68,4 +68,8 @@ pub struct Offsets {
     pub sock_protocol: u32,
     /// [`OFFSET_NONE`] where namespaces have no cookie.
     pub net_cookie: u32,
+    pub cgroup_kn: u32,
+    pub cgroup_root: u32,
+    pub cgroup_root_hierarchy_id: u32,
+    pub kernfs_node_id: u32,
 }

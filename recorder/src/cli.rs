@@ -13,6 +13,7 @@ use kcap_recorder_ebpf::SNAPLEN_MAX;
 use tracing::level_filters::LevelFilter;
 
 use crate::capture_switch::CaptureMode;
+use crate::container::SocketChoice;
 use crate::units::{parse_duration, parse_size};
 use crate::{probe, run};
 
@@ -122,6 +123,13 @@ pub(crate) struct RunArgs {
     /// --identity` can, with the secret key
     #[arg(long, value_name = "RECIPIENT", num_args = 1..)]
     pub(crate) encrypt_to: Vec<Recipient>,
+    /// Where Docker, or Podman, is asked for names, images and labels of containers: a Unix socket, 'auto' for the usual
+    /// ones, or 'none'
+    #[arg(long, value_name = "SOCKET", default_value = "auto")]
+    pub(crate) docker_socket: SocketChoice,
+    /// The same for the Container Runtime Interface of Kubernetes (containerd, CRI-O), which knows pods too
+    #[arg(long, value_name = "SOCKET", default_value = "auto")]
+    pub(crate) cri_socket: SocketChoice,
     /// Print errors only
     #[arg(short, long, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
@@ -363,6 +371,7 @@ mod tests {
             "-o out -q -v",
             "-o out --degrade-to nothing",
             "-o out --fsync sometimes",
+            "-o out --docker-socket docker.sock",
             "-o out --encrypt-to",
             "-o out --encrypt-to age1nobody",
             "-o out --fsync never --sync-interval 2s",

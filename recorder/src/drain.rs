@@ -13,6 +13,7 @@ use kcap_recorder_ebpf::{self as ebpf, PacketHead};
 
 use crate::account::{Source, Tally};
 use crate::clock;
+use crate::container;
 use crate::enrich;
 use crate::pipeline::{
     BATCH_RAW_LEN_MAX, BATCH_RAW_LEN_MIN, EVENTS_PER_BATCH, JobSender, Taker, ToSink, Work,
@@ -156,6 +157,8 @@ pub(crate) struct EventDrainer {
     pub(crate) ring: EventRing,
     pub(crate) pool: Taker<Vec<Event>>,
     pub(crate) outlet: Outlet,
+    /// Who is told of cgroups too.
+    pub(crate) containers: container::Tap,
 }
 
 impl EventDrainer {
@@ -168,7 +171,11 @@ impl EventDrainer {
                 let stop = self.outlet.stop.load(Ordering::Acquire);
                 let now_ns = clock::boot_ns();
                 let room = EVENTS_PER_BATCH.saturating_sub(events.len()) as u64;
-                let drained = self.ring.drain(room, |record| events.push(to_event(&record)));
+                let drained = self.ring.drain(room, |record| {
+                    let event = to_event(&record);
+                    self.containers.note(&event);
+                    events.push(event);
+                });
                 self.outlet.report_bad(drained.bad);
                 let is_idle = drained.records + drained.bad == 0;
                 if is_idle && stop {
@@ -200,6 +207,7 @@ fn to_event(record: &EventRecord<'_>) -> Event {
         EventRecord::Exec { event, path, arguments } => enrich::exec(event, path, arguments),
         EventRecord::Exit(event) => enrich::exit(event),
         EventRecord::Socket(event) => enrich::socket(event),
+        EventRecord::Cgroup { event, path } => enrich::cgroup(event, path),
     }
 }
 

@@ -7,6 +7,8 @@
 
 pub mod capture_switch;
 pub mod cli;
+#[doc(hidden)]
+pub mod container;
 pub mod losses;
 pub mod probe;
 pub mod ring;

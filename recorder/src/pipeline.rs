@@ -57,6 +57,8 @@ pub(crate) enum ToSink {
     Done(Done),
     /// What is older than the recorder.
     Enumerated(Vec<Event>),
+    /// What was found out in user space, and is recorded beside what the kernel tells.
+    Told(Event),
     /// Records of a ring that made no sense.
     Bad(Tally),
     /// A governor took a step; `in_force` is false when it led back to what was asked for.

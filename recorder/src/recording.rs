@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use kcap_format::limits::{DICTIONARY_COUNT_MAX, SEGMENT_BLOCK_COUNT_MAX};
-use kcap_format::proto::{Event, FileInfo, LossCause, LossReport, Predecessor};
+use kcap_format::proto::{Event, FileInfo, LossCause, LossReport, Predecessor, event};
 use kcap_format::{
     BlockEncoder, BlockType, Effort, EncodedBlock, Recipient, SegmentWriter, Storage, split_events,
 };
@@ -38,8 +38,10 @@ const SEAL_LEN_BASE: u64 = 1024;
 const SEAL_LEN_PER_BLOCK: u64 = 64;
 /// Snapshots are written while packets wait.
 const SNAPSHOT_EFFORT: Effort = Effort::Zstd { level: 1 };
-/// Steps of the governor that wait for a segment; beyond that the oldest are forgotten.
-const STEPS_WAITING_MAX: usize = 1024;
+/// Notes that wait for a segment; beyond that the oldest are forgotten.
+const NOTES_WAITING_MAX: usize = 1 << 14;
+/// Notes that are written together, at the latest each second.
+const NOTES_PER_BLOCK: usize = 1024;
 
 /// Reads the kernel's counters.
 pub(crate) type CounterReader = Box<dyn FnMut() -> Result<Vec<(Source, Counters)>> + Send>;
@@ -104,8 +106,8 @@ pub(crate) struct Recording<S: Store> {
     /// Bytes that segments will have that ended but have no SEAL yet.
     sealing_len: u64,
     seal_failed: bool,
-    /// Steps of the governor that are not yet in a segment.
-    steps_waiting: VecDeque<Event>,
+    /// Steps of the governor, and what else user space found out, that are not yet in a segment.
+    notes_waiting: VecDeque<Event>,
     /// The last step, for the snapshots of segments that begin while it is in force.
     step_in_force: Option<Event>,
     written: Written,
@@ -153,7 +155,7 @@ impl<S: Store> Recording<S> {
             is_syncing: false,
             sealing_len: 0,
             seal_failed: false,
-            steps_waiting: VecDeque::new(),
+            notes_waiting: VecDeque::new(),
             step_in_force: None,
             written: Written::default(),
         };
@@ -205,11 +207,24 @@ impl<S: Store> Recording<S> {
     /// at what was asked for.
     pub(crate) fn note_step(&mut self, step: Event, in_force: bool, now_ns: u64) {
         self.step_in_force = in_force.then(|| step.clone());
-        if self.steps_waiting.len() >= STEPS_WAITING_MAX {
-            self.steps_waiting.pop_front();
+        self.keep_note(step);
+        self.write_notes(now_ns);
+    }
+
+    /// Takes note of what user space found out. It is written within a second.
+    pub(crate) fn note_told(&mut self, event: Event) {
+        self.state.apply(event.clone());
+        self.keep_note(event);
+        if self.notes_waiting.len() >= NOTES_PER_BLOCK && self.open.is_some() {
+            self.write_notes(clock::boot_ns());
         }
-        self.steps_waiting.push_back(step);
-        self.write_steps(now_ns);
+    }
+
+    fn keep_note(&mut self, event: Event) {
+        if self.notes_waiting.len() >= NOTES_WAITING_MAX {
+            self.notes_waiting.pop_front();
+        }
+        self.notes_waiting.push_back(event);
     }
 
     /// True while there is no segment to write to.
@@ -233,6 +248,7 @@ impl<S: Store> Recording<S> {
         self.hear_syncer(now_ns);
         self.resume_if_due(now_ns);
         self.read_counters();
+        self.write_notes(now_ns);
         self.state.expire(now_ns);
         // A segment that never gets its end tells what became of all events but those of its last second.
         if self.write_clock(now_ns).is_ok() {
@@ -336,10 +352,12 @@ impl<S: Store> Recording<S> {
         });
         let mut snapshot = self.state.snapshot();
         // Those that wait are told right after it.
-        let step = self.step_in_force.as_ref().filter(|_| self.steps_waiting.is_empty());
+        let is_step = |event: &Event| matches!(event.event, Some(event::Event::Governor(_)));
+        let waits = self.notes_waiting.iter().any(is_step);
+        let step = self.step_in_force.as_ref().filter(|_| !waits);
         snapshot.extend(step.map(|step| Event { snapshot: true, ..step.clone() }));
         self.write_snapshot(&snapshot, now_ns)?;
-        self.write_steps(now_ns);
+        self.write_notes(now_ns);
         Ok(())
     }
 
@@ -367,6 +385,7 @@ impl<S: Store> Recording<S> {
 
     /// Writes the last reports, and has the segment sealed; false when the reports could not be written.
     fn end_segment(&mut self, now_ns: u64) -> bool {
+        self.write_notes(now_ns);
         self.read_counters();
         if self.write_clock(now_ns).and_then(|()| self.report(now_ns, Account::report_all)).is_err() {
             return false;
@@ -443,19 +462,25 @@ impl<S: Store> Recording<S> {
         Ok(())
     }
 
-    fn write_steps(&mut self, now_ns: u64) {
-        if self.open.is_none() || self.steps_waiting.is_empty() {
+    fn write_notes(&mut self, now_ns: u64) {
+        if self.open.is_none() || self.notes_waiting.is_empty() {
             return;
         }
-        let block = self.encoder.events(self.steps_waiting.make_contiguous(), SNAPSHOT_EFFORT);
-        if self.append(&block, now_ns).is_err() {
-            return;
+        let notes: Vec<Event> = self.notes_waiting.drain(..).collect();
+        let mut written = 0;
+        for part in split_events(&notes) {
+            let block = self.encoder.events(part, SNAPSHOT_EFFORT);
+            if self.append(&block, now_ns).is_err() {
+                break;
+            }
+            written += part.len();
         }
-        let steps = self.steps_waiting.drain(..).len() as u64;
-        if let Some(open) = &mut self.open {
-            open.records += steps;
-            open.reports.clear();
+        for note in notes.into_iter().skip(written).rev() {
+            self.notes_waiting.push_front(note);
         }
+        let Some(open) = self.open.as_mut().filter(|_| written > 0) else { return };
+        open.records += written as u64;
+        open.reports.clear();
         self.sync_block(now_ns);
     }
 

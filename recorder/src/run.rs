@@ -33,7 +33,7 @@ use crate::sink::{Outcome, Recycling, Sink};
 use crate::summary::Summary;
 use crate::units::format_size;
 use crate::watch::{Reduced, Watch};
-use crate::{clock, compress, enrich, host, lockdown, priority};
+use crate::{clock, compress, container, enrich, host, lockdown, priority};
 
 /// Smallest `--segment-size`: about one block.
 pub(crate) const SEGMENT_LEN_MIN: u64 = 1 << 20;
@@ -72,8 +72,10 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     let (to_sink, sink_messages) = unbounded();
     // After attaching, so that nothing falls between; before the lock down, since it needs what that takes
     // away.
-    let enumerator = start_enumeration(loaded.cgroup(), to_sink.clone())?;
+    let (containers, cgroups) = container::tap();
+    let enumerator = start_enumeration(loaded.cgroup(), containers.clone(), to_sink.clone())?;
     lockdown::apply(&args.output)?;
+    let watcher = container::start(&args.docker_socket, &args.cri_socket, cgroups, to_sink.clone())?;
     // Only now: a thread keeps the capabilities that it was made with.
     let ends = ends.listen()?;
 
@@ -88,7 +90,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     let recording = Recording::begin(folder, limits, file, begin_ns, counter_reader(&loaded))?;
     let progress = Arc::new(Progress::default());
     let stop = Arc::new(AtomicBool::new(false));
-    let taken = Taken { packet_ring, event_ring, switch };
+    let taken = Taken { packet_ring, event_ring, switch, containers };
     let mut threads = start_threads(args, recording, &progress, &stop, &to_sink, sink_messages, taken)?;
     // The sink ends when all that send to it have.
     drop(to_sink);
@@ -102,6 +104,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     stop.store(true, Ordering::Release);
     let drained = threads.join_drainers();
     join(enumerator);
+    // Ends when nobody has cgroups to tell of any more.
+    join(watcher);
     let (outcome, reduced) = threads.join_rest();
     if !args.quiet {
         let summary = Summary { outcome: &outcome, folder: &args.output, duration, reduced };
@@ -185,6 +189,7 @@ struct Taken {
     packet_ring: PacketRing,
     event_ring: EventRing,
     switch: CaptureSwitch,
+    containers: container::Tap,
 }
 
 fn start_threads(
@@ -194,7 +199,7 @@ fn start_threads(
     stop: &Arc<AtomicBool>,
     to_sink: &Sender<ToSink>,
     sink_messages: Receiver<ToSink>,
-    Taken { packet_ring, event_ring, switch }: Taken,
+    Taken { packet_ring, event_ring, switch, containers }: Taken,
 ) -> Result<Threads> {
     let governor = Arc::new(Governor::new(args.compression_level));
     let packet_pool = Pool::new(PACKET_BATCHES);
@@ -235,7 +240,7 @@ fn start_threads(
         pool: packet_pool.take,
         outlet: outlet(),
     };
-    let events = EventDrainer { ring: event_ring, pool: event_pool.take, outlet: outlet() };
+    let events = EventDrainer { ring: event_ring, pool: event_pool.take, outlet: outlet(), containers };
     let drainers = vec![spawn("packets", move || packets.run())?, spawn("events", move || events.run())?];
     Ok(Threads { drainers, watch, compressors, sink })
 }
@@ -245,10 +250,16 @@ fn compressor_count(args: &RunArgs) -> usize {
     args.threads.map_or(processors.min(COMPRESSORS_MAX), usize::from)
 }
 
-fn start_enumeration(cgroup: &Path, to_sink: Sender<ToSink>) -> Result<JoinHandle<()>> {
+fn start_enumeration(
+    cgroup: &Path,
+    containers: container::Tap,
+    to_sink: Sender<ToSink>,
+) -> Result<JoinHandle<()>> {
     let cgroup = cgroup.to_owned();
     spawn("enumerate", move || {
-        let _ = to_sink.send(ToSink::Enumerated(enrich::enumerate(Some(&cgroup))));
+        let events = enrich::enumerate(Some(&cgroup));
+        events.iter().for_each(|event| containers.note(event));
+        let _ = to_sink.send(ToSink::Enumerated(events));
     })
 }
 
@@ -327,6 +338,8 @@ fn options(args: &RunArgs) -> BTreeMap<String, String> {
         ("threads", compressor_count(args).to_string()),
         ("nice", args.nice.to_string()),
         ("degrade-to", args.degrade_to.to_string()),
+        ("docker-socket", args.docker_socket.to_string()),
+        ("cri-socket", args.cri_socket.to_string()),
         ("fsync", args.fsync.to_string()),
         ("keep-local-copies", args.keep_local_copies.to_string()),
     ]);

@@ -78,6 +78,7 @@ impl<S: Store> Sink<S> {
                 Ok(ToSink::Stepped { event, in_force }) => {
                     self.recording.note_step(event, in_force, clock::boot_ns());
                 }
+                Ok(ToSink::Told(event)) => self.recording.note_told(event),
                 Ok(ToSink::Bad(tally)) => self.recording.lose(&tally, LossCause::BadRecord),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,

@@ -5,6 +5,8 @@ pub mod binary;
 pub mod books;
 pub mod command;
 pub mod complaint;
+pub mod containers;
+pub mod docker;
 pub mod isolated;
 pub mod kcap;
 pub mod kernel;

@@ -29,7 +29,14 @@ pub(super) fn add(builder: &mut OwnerIndexBuilder, event: proto::Event) {
             });
         }
         Some(Kind::Socket(socket)) => add_socket(builder, time_ns, socket),
-        Some(Kind::Interface(_) | Kind::Governor(_)) | None => {}
+        Some(
+            Kind::Interface(_)
+            | Kind::Governor(_)
+            | Kind::Cgroup(_)
+            | Kind::CgroupAttach(_)
+            | Kind::Container(_),
+        )
+        | None => {}
     }
 }
 

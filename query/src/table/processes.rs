@@ -143,7 +143,12 @@ impl<'a> Step<'a> {
             Kind::Exec(exec) => (1, exec.process.as_ref(), None),
             Kind::Exit(exit) => (2, None, Some(exit)),
             Kind::Enumerate(enumerate) => (3, enumerate.process.as_ref(), None),
-            Kind::Socket(_) | Kind::Interface(_) | Kind::Governor(_) => return None,
+            Kind::Socket(_)
+            | Kind::Interface(_)
+            | Kind::Governor(_)
+            | Kind::Cgroup(_)
+            | Kind::CgroupAttach(_)
+            | Kind::Container(_) => return None,
         };
         let id = process.and_then(|process| process.id.as_ref()).or(exit.and_then(|exit| exit.id.as_ref()));
         let identity = ProcessIdentity::from_proto(id)?;

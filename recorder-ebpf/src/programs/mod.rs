@@ -2,6 +2,7 @@
 
 mod bound;
 mod capture;
+mod cgroup;
 mod count;
 mod elide;
 mod headers;

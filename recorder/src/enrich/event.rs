@@ -1,11 +1,13 @@
 //! Ring records of the kernel programs as the messages of `spec/events.proto`.
 
 use kcap_format::proto::{
-    Credentials, Event, Process, ProcessExec, ProcessExit, ProcessFork, ProcessId, SocketEvent, event,
+    CgroupAttach, Credentials, Event, Process, ProcessExec, ProcessExit, ProcessFork, ProcessId, SocketEvent,
+    cgroup_event::Kind, event,
 };
 use kcap_recorder_ebpf as ebpf;
 
 use super::process::split_arguments;
+use crate::container;
 
 /// `AF_INET` of Linux.
 const AF_INET: u16 = 2;
@@ -71,6 +73,23 @@ pub(crate) fn socket(record: &ebpf::SocketEvent) -> Event {
         inode: 0,
     };
     event(&record.head, event::Event::Socket(socket))
+}
+
+/// Something happened to a cgroup.
+pub(crate) fn cgroup(record: &ebpf::CgroupEvent, path: &[u8]) -> Event {
+    let is = |kind: ebpf::CgroupEventKind| record.cgroup_kind == kind as u16;
+    let told = if is(ebpf::CgroupEventKind::Attach) {
+        let process = process_id(&record.moved);
+        event::Event::CgroupAttach(CgroupAttach {
+            cgroup_id: record.cgroup_id,
+            cgroup_path: path.to_vec(),
+            process,
+        })
+    } else {
+        let kind = if is(ebpf::CgroupEventKind::Remove) { Kind::Remove } else { Kind::Create };
+        event::Event::Cgroup(container::describe(kind, record.cgroup_id, path))
+    };
+    event(&record.head, told)
 }
 
 fn event(head: &ebpf::EventHead, event: event::Event) -> Event {
@@ -153,6 +172,19 @@ mod tests {
         assert_eq!(process.arguments, [b"ls".to_vec(), b"-l".to_vec()]);
         assert_eq!((process.executable.as_slice(), process.arguments_truncated), (&b"/bin/ls"[..], 94));
         assert_eq!(process.parent, None);
+    }
+
+    #[test]
+    fn a_cgroup_names_its_container_and_who_entered_it() {
+        let path = format!("/docker/{}", "ab".repeat(32));
+        let mut record = ebpf::CgroupEvent { head: head(), cgroup_id: 9, ..ebpf::CgroupEvent::default() };
+        record.cgroup_kind = ebpf::CgroupEventKind::Create as u16;
+        let Some(event::Event::Cgroup(made)) = cgroup(&record, path.as_bytes()).event else { panic!() };
+        assert_eq!((made.kind(), made.id, made.container_id), (Kind::Create, 9, "ab".repeat(32)));
+        record.cgroup_kind = ebpf::CgroupEventKind::Attach as u16;
+        record.moved = ProcessKey { start_time_ns: 5, pid: 6, tid: 6 };
+        let Some(event::Event::CgroupAttach(entered)) = cgroup(&record, b"/").event else { panic!() };
+        assert_eq!((entered.cgroup_id, entered.process.unwrap().pid), (9, 6));
     }
 
     #[test]

@@ -10,6 +10,8 @@ use kcap_format::proto::{Event, Process, ProcessEnumerate, ProcessId, event, soc
 use rustc_hash::FxHashMap;
 use tracing::warn;
 
+use super::containers::Containers;
+
 /// Most processes kept.
 const PROCESSES_MAX: usize = 1 << 17;
 /// Most sockets kept.
@@ -29,6 +31,7 @@ pub(crate) struct State {
     processes: FxHashMap<u32, ProcessState>,
     sockets: FxHashMap<u64, SocketState>,
     interfaces: Vec<Event>,
+    containers: Containers,
     /// What ended, oldest first.
     ended: VecDeque<(u64, Ended)>,
     /// What is older than the recorder was added: until then an end must be remembered, since the enumeration
@@ -75,6 +78,7 @@ impl State {
                     self.tell_socket(cookie, event, false);
                 }
                 Some(event::Event::Interface(_)) => self.interfaces.push(event),
+                Some(event::Event::Cgroup(_)) => self.containers.apply(event),
                 _ => {}
             }
         }
@@ -111,12 +115,20 @@ impl State {
                 let (cookie, released) = (socket.cookie, socket.kind() == socket_event::Kind::Release);
                 self.tell_socket(cookie, event, released);
             }
+            Some(event::Event::Cgroup(_) | event::Event::Container(_)) => self.containers.apply(event),
+            Some(event::Event::CgroupAttach(attach)) => {
+                let Some(id) = attach.process else { return };
+                let Some(state) = self.processes.get_mut(&id.pid) else { return };
+                state.told.retain(|event| !matches!(event.event, Some(event::Event::CgroupAttach(_))));
+                state.told.push(event);
+            }
             _ => {}
         }
     }
 
     /// Forgets what ended long enough before `now_ns`.
     pub(crate) fn expire(&mut self, now_ns: u64) {
+        self.containers.expire(now_ns);
         while let Some((time_ns, ended)) = self.ended.front().copied() {
             if !self.enumerated || time_ns.saturating_add(LINGER_NS) > now_ns {
                 break;
@@ -135,6 +147,7 @@ impl State {
         let sockets = self.sockets.values().flat_map(|state| &state.told).cloned();
         let mut events: Vec<Event> =
             processes.chain(sockets).chain(self.interfaces.iter().cloned()).collect();
+        events.extend(self.containers.events().cloned());
         for event in &mut events {
             event.snapshot = true;
         }

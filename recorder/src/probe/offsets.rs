@@ -29,6 +29,10 @@ pub(super) fn find(btf: &Btf) -> Result<Offsets, Error> {
             Ok(_) => btf.offset("net.net_cookie").unwrap_or(OFFSET_NONE),
             Err(_) => OFFSET_NONE,
         },
+        cgroup_kn: btf.offset("cgroup.kn")?,
+        cgroup_root: btf.offset("cgroup.root")?,
+        cgroup_root_hierarchy_id: btf.offset("cgroup_root.hierarchy_id")?,
+        kernfs_node_id: btf.offset("kernfs_node.id")?,
     })
 }
 

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use aya::Ebpf;
 use bytemuck::Pod;
-use kcap_recorder_ebpf::{EventHead, EventKind, ExecEvent, ExitEvent, ForkEvent, SocketEvent};
+use kcap_recorder_ebpf::{CgroupEvent, EventHead, EventKind, ExecEvent, ExitEvent, ForkEvent, SocketEvent};
 
 use super::{Drained, mapping::Mapping};
 use crate::probe::Error;
@@ -27,6 +27,13 @@ pub enum EventRecord<'a> {
     Exit(&'a ExitEvent),
     /// Something happened to a socket.
     Socket(&'a SocketEvent),
+    /// Something happened to a cgroup.
+    Cgroup {
+        /// Which one, and what.
+        event: &'a CgroupEvent,
+        /// Its path below the root of the hierarchy.
+        path: &'a [u8],
+    },
 }
 
 impl EventRecord<'_> {
@@ -37,6 +44,7 @@ impl EventRecord<'_> {
             Self::Exec { event, .. } => &event.head,
             Self::Exit(event) => &event.head,
             Self::Socket(event) => &event.head,
+            Self::Cgroup { event, .. } => &event.head,
         }
     }
 }
@@ -93,6 +101,11 @@ fn parse(record: &[u8]) -> Option<EventRecord<'_>> {
         }
         kind if kind == EventKind::Exit as u16 => Some(EventRecord::Exit(prefix(record)?.0)),
         kind if kind == EventKind::Socket as u16 => Some(EventRecord::Socket(prefix(record)?.0)),
+        kind if kind == EventKind::Cgroup as u16 => {
+            let (event, rest) = prefix::<CgroupEvent>(record)?;
+            let path = rest.get(..event.path_len as usize)?;
+            Some(EventRecord::Cgroup { event, path })
+        }
         _ => None,
     }
 }

@@ -16,7 +16,9 @@ use kcap_recorder::{
     probe::{Kernel, LoadOptions, Loaded},
     ring::{EventRecord, EventRing, PacketRing, Wakeups},
 };
-use kcap_recorder_ebpf::{ExecEvent, ExitEvent, ForkEvent, PacketHead, Program, SNAPLEN_MAX, SocketEvent};
+use kcap_recorder_ebpf::{
+    CgroupEvent, ExecEvent, ExitEvent, ForkEvent, PacketHead, Program, SNAPLEN_MAX, SocketEvent,
+};
 
 /// Makes tests fail where they would skip.
 const REQUIRE_VARIABLE: &str = "KCAP_TEST_KERNEL";
@@ -64,6 +66,7 @@ pub enum Event {
     Exec { event: ExecEvent, path: Vec<u8>, arguments: Vec<u8> },
     Exit(ExitEvent),
     Socket(SocketEvent),
+    Cgroup { event: CgroupEvent, path: Vec<u8> },
 }
 
 /// What a session brought.
@@ -192,6 +195,7 @@ impl Drainer {
                 }
                 EventRecord::Exit(event) => Event::Exit(*event),
                 EventRecord::Socket(event) => Event::Socket(*event),
+                EventRecord::Cgroup { event, path } => Event::Cgroup { event: *event, path: path.to_vec() },
             });
         });
         assert_eq!(drained.bad, 0);
