@@ -2,6 +2,7 @@
 
 use super::model::{Flow, Side};
 use super::report::FlowReport;
+use crate::decode::Icmp;
 use crate::stream::{DisagreementFact, Dropped, EndReason, Gap, PacketRef, StreamData};
 
 /// A datagram: the payload of a packet of anything but TCP.
@@ -11,7 +12,9 @@ pub struct Datagram<'a> {
     pub payload: &'a [u8],
     /// Bytes on the wire: as many or more.
     pub payload_len: u32,
-    /// The packet.
+    /// For ICMP, the header of the message.
+    pub icmp: Option<Icmp>,
+    /// The packet; the last one of a datagram that came in fragments.
     pub packet: PacketRef,
 }
 

@@ -68,6 +68,17 @@ struct Entry<State> {
     reports: ReportState,
 }
 
+/// What is done with a packet beside finding its flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Handing {
+    /// It is counted, and nobody is told of what it carries.
+    Nothing,
+    /// It is counted, and what it carries is told.
+    Payload,
+    /// What it carries is told; it was counted before.
+    PayloadAlone,
+}
+
 impl<C: FlowConsumer> FlowTable<C> {
     /// A table without flows.
     #[must_use]
@@ -106,6 +117,32 @@ impl<C: FlowConsumer> FlowTable<C> {
     /// A packet in tunnels is one of its own flow, and of the flow of each tunnel; nobody is told of it as a datagram of
     /// these.
     pub fn packet(&mut self, view: &PacketView<'_>) -> bool {
+        self.outer_and_inner(view, Handing::Payload)
+    }
+
+    /// Takes a fragment of a packet, the whole of which is or will be given to [`Self::reassembled`]: it is counted as one of its
+    /// flow, and its payload is nobody's yet. Fragments but the first have no ports, and so a flow of their own.
+    pub fn fragment(&mut self, view: &PacketView<'_>) -> bool {
+        self.outer_and_inner(view, Handing::Nothing)
+    }
+
+    /// Takes the whole of a packet whose fragments were counted: what it carries is told, and nothing counted again. When it is a
+    /// tunnel's, the packets in it are counted in their own flows: no fragment told of these.
+    pub fn reassembled(&mut self, view: &PacketView<'_>) -> bool {
+        // Bytes begin at the header that was cut: the first packet around is the one whose fragments were counted.
+        let Some((around, others)) = view.outer.split_first() else {
+            return self.one(view, None, Handing::PayloadAlone);
+        };
+        let mut parent_flow_id = flow_id(around, view.netns_cookie);
+        for decoded in others {
+            let outer = PacketView { decoded, outer: &[], payload: &[], ..*view };
+            self.one(&outer, parent_flow_id, Handing::Nothing);
+            parent_flow_id = flow_id(decoded, view.netns_cookie).or(parent_flow_id);
+        }
+        self.one(view, parent_flow_id, Handing::Payload)
+    }
+
+    fn outer_and_inner(&mut self, view: &PacketView<'_>, handing: Handing) -> bool {
         self.now_ns = self.now_ns.max(view.time_ns);
         self.expire();
         let mut parent_flow_id = None;
@@ -118,13 +155,13 @@ impl<C: FlowConsumer> FlowTable<C> {
                 captured_payload_len: inner_len.saturating_sub(view.truncated_len()),
                 ..*view
             };
-            self.one(&outer, parent_flow_id, true);
+            self.one(&outer, parent_flow_id, Handing::Nothing);
             parent_flow_id = flow_id(decoded, view.netns_cookie).or(parent_flow_id);
         }
-        self.one(view, parent_flow_id, false)
+        self.one(view, parent_flow_id, handing)
     }
 
-    fn one(&mut self, view: &PacketView<'_>, parent_flow_id: Option<u64>, is_tunnel: bool) -> bool {
+    fn one(&mut self, view: &PacketView<'_>, parent_flow_id: Option<u64>, handing: Handing) -> bool {
         let Some(key) = FlowKey::of(view.decoded, view.netns_cookie) else { return false };
         let Some(ip) = view.decoded.ip() else { return false };
         let (canonical_key, source_is_second) = canonical(&key);
@@ -138,7 +175,12 @@ impl<C: FlowConsumer> FlowTable<C> {
                 self.open(&key, canonical_key, source_is_second, ip, view, parent_flow_id)
             }
         };
-        self.count(slot, source_is_second, ip, view, is_tunnel);
+        if handing != Handing::PayloadAlone {
+            self.count(slot, source_is_second, ip, view);
+        }
+        if handing != Handing::Nothing && self.options.streams {
+            self.hand_on(slot, source_is_second, view);
+        }
         true
     }
 
@@ -219,9 +261,9 @@ impl<C: FlowConsumer> FlowTable<C> {
         slot
     }
 
-    fn count(&mut self, slot: u32, source_is_second: bool, ip: &Ip, view: &PacketView<'_>, is_tunnel: bool) {
-        let Self { options, consumer, entries, recency, budget, .. } = self;
-        let Some(Entry { flow, client_is_second, state, streams, reports }) =
+    fn count(&mut self, slot: u32, source_is_second: bool, ip: &Ip, view: &PacketView<'_>) {
+        let Self { options, consumer, entries, recency, .. } = self;
+        let Some(Entry { flow, client_is_second, state, reports, .. }) =
             entries.get_mut(slot as usize).and_then(Option::as_mut)
         else {
             return;
@@ -256,14 +298,26 @@ impl<C: FlowConsumer> FlowTable<C> {
             Class::Datagrams
         };
         recency.touch(slot, class);
-        let packet = view.packet();
-        consumer.packet(flow, state, side, packet);
-        if !options.streams || is_tunnel {
+        consumer.packet(flow, state, side, view.packet());
+    }
+
+    /// Tells what a packet carries.
+    fn hand_on(&mut self, slot: u32, source_is_second: bool, view: &PacketView<'_>) {
+        let Self { options, consumer, entries, budget, .. } = self;
+        let Some(Entry { flow, client_is_second, state, streams, .. }) =
+            entries.get_mut(slot as usize).and_then(Option::as_mut)
+        else {
             return;
-        }
-        let Some(tcp) = tcp else {
-            let payload = view.transport_payload();
-            consumer.datagram(flow, state, side, Datagram { payload, payload_len, packet });
+        };
+        let side = if source_is_second == *client_is_second { Side::Client } else { Side::Server };
+        let Some(tcp) = view.decoded.tcp() else {
+            let datagram = Datagram {
+                payload: view.transport_payload(),
+                payload_len: view.decoded.payload_len,
+                icmp: view.decoded.icmp().copied(),
+                packet: view.packet(),
+            };
+            consumer.datagram(flow, state, side, datagram);
             return;
         };
         let mut tell = |side, event: StreamEvent<'_>| tell(consumer, flow, state, side, event);
