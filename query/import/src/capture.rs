@@ -240,17 +240,36 @@ impl CaptureFile {
     /// # Errors
     /// [`Error::Io`]; [`Error::Changed`] when the file is not what it was.
     pub fn packets(&self, block: &BlockEntry, columns: PacketColumns) -> Result<Packets> {
+        let read = |chunk: &Chunk| {
+            packets::read(&self.format, &self.bytes, chunk, &self.index.interfaces(), columns)
+        };
+        self.of_block(block, read)
+    }
+
+    /// The comments of a block's packets, in their order, empty for those without. None at all for pcap, which has none.
+    ///
+    /// # Errors
+    /// As [`Self::packets`].
+    pub fn comments(&self, block: &BlockEntry) -> Result<Vec<String>> {
+        let read =
+            |chunk: &Chunk| packets::comments(&self.format, &self.bytes, chunk, &self.index.interfaces());
+        self.of_block(block, read)
+    }
+
+    fn of_block<T>(
+        &self,
+        block: &BlockEntry,
+        read: impl FnOnce(&Chunk) -> std::result::Result<T, Stop>,
+    ) -> Result<T> {
         let changed = |offset| Error::Changed { path: self.path.clone(), offset };
         let number = block.sequence.checked_sub(FIRST_SEQUENCE).ok_or_else(|| changed(block.offset))?;
         let chunk = self.index.chunk(&self.format, &self.bytes, number as usize);
         let chunk = chunk.map_err(|error| Error::io(&self.path, error))?;
         let chunk = chunk.ok_or_else(|| changed(block.offset))?;
-        packets::read(&self.format, &self.bytes, &chunk, &self.index.interfaces(), columns).map_err(|stop| {
-            match stop {
-                Stop::Io(error) => Error::io(&self.path, error),
-                Stop::End => changed(chunk.end),
-                Stop::Torn(offset) | Stop::Corrupt(offset, _) => changed(offset),
-            }
+        read(&chunk).map_err(|stop| match stop {
+            Stop::Io(error) => Error::io(&self.path, error),
+            Stop::End => changed(chunk.end),
+            Stop::Torn(offset) | Stop::Corrupt(offset, _) => changed(offset),
         })
     }
 

@@ -67,6 +67,8 @@ pub(crate) struct PacketHead {
     pub(crate) link_type: u16,
     /// Which way it went.
     pub(crate) direction: Direction,
+    /// Where its options begin in the file, and how many bytes they have.
+    pub(crate) options: (u64, u32),
 }
 
 /// Who wrote a section, where the file tells.

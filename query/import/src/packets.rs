@@ -6,7 +6,7 @@ use kcap_format::{Direction, PacketBatch, PacketColumns, packet_flags};
 
 use crate::bytes::Bytes;
 use crate::error::Stop;
-use crate::format::{Format, Item, PacketHead};
+use crate::format::{Format, Item, PacketHead, Position};
 use crate::index::Chunk;
 use crate::interface::Interface;
 use crate::window::Window;
@@ -32,18 +32,51 @@ pub(crate) fn read(
         let batch = PacketBatch { len: chunk.packets as usize, ..PacketBatch::default() };
         return Ok(Packets { batch, decoded: Vec::new() });
     }
-    let mut window = Window::of_range(bytes, chunk.start.offset, chunk.end)?;
     let mut heads = Vec::with_capacity(chunk.packets as usize);
+    let window = each(format, bytes, chunk, interfaces, |_, _, head| heads.push(head))?;
+    fill(&window, &heads, columns).ok_or(Stop::Torn(chunk.start.offset))
+}
+
+/// The comments of the packets of a chunk, empty for those without; none at all where the format has none.
+pub(crate) fn comments(
+    format: &Format,
+    bytes: &Bytes,
+    chunk: &Chunk,
+    interfaces: &[Interface],
+) -> Result<Vec<String>, Stop> {
+    if *format != Format::Pcapng {
+        return Ok(Vec::new());
+    }
+    let mut comments = Vec::with_capacity(chunk.packets as usize);
+    each(format, bytes, chunk, interfaces, |window, position, head| {
+        let (offset, len) = head.options;
+        let options = window.slice(offset, len as usize).unwrap_or_default();
+        comments.push(crate::pcapng::comment(options, position.is_big_endian));
+    })?;
+    Ok(comments)
+}
+
+/// Walks over the packets of a chunk; gives the window that has them.
+fn each<'a>(
+    format: &Format,
+    bytes: &'a Bytes,
+    chunk: &Chunk,
+    interfaces: &[Interface],
+    mut take: impl FnMut(&Window<'_>, &Position, PacketHead),
+) -> Result<Window<'a>, Stop> {
+    let mut window = Window::of_range(bytes, chunk.start.offset, chunk.end)?;
     let mut position = chunk.start;
+    let mut packets = 0;
     while position.offset < chunk.end {
         if let Item::Packet(head) = format.next(&mut window, &mut position, interfaces)? {
-            heads.push(head);
+            packets += 1;
+            take(&window, &position, head);
         }
     }
-    if heads.len() != chunk.packets as usize {
+    if packets != chunk.packets {
         return Err(Stop::Corrupt(chunk.start.offset, "the packets are others than before"));
     }
-    fill(&window, &heads, columns).ok_or(Stop::Torn(chunk.start.offset))
+    Ok(window)
 }
 
 /// Makes columns of packets that lie in a window; `None` when one does not.

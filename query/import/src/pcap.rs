@@ -104,6 +104,7 @@ impl PcapFormat {
                 Some(0..=2) if is_kuznetzov => Direction::Ingress,
                 _ => Direction::Unknown,
             },
+            options: (0, 0),
         };
         if captured_len > PACKET_LEN_MAX {
             return Err(Stop::Corrupt(offset, "a packet longer than any"));

@@ -24,6 +24,7 @@ mod block_type {
 /// Codes of options that are understood.
 mod option {
     pub(super) const END: u16 = 0;
+    pub(super) const COMMENT: u16 = 1;
     pub(super) const SECTION_HARDWARE: u16 = 2;
     pub(super) const SECTION_SYSTEM: u16 = 3;
     pub(super) const SECTION_APPLICATION: u16 = 4;
@@ -153,6 +154,7 @@ pub(crate) fn next(
                         interface_index: None,
                         link_type: interface.link_type,
                         direction: direction(window, options_at, options_len, order)?,
+                        options: (options_at, u32::try_from(options_len).unwrap_or(0)),
                     })
                 }
                 _ => Item::BadPacket,
@@ -196,6 +198,7 @@ fn simple_packet(block: &Block, fixed: &[u8], position: &Position, interfaces: &
         interface_index: None,
         link_type: interface.link_type,
         direction: Direction::Unknown,
+        options: (0, 0),
     })
 }
 
@@ -286,6 +289,13 @@ fn direction(window: &mut Window<'_>, offset: u64, len: usize, order: Order) -> 
         Some(2) => Direction::Egress,
         _ => Direction::Unknown,
     })
+}
+
+/// The comments among the options of a packet, a line each.
+pub(crate) fn comment(options: &[u8], is_big_endian: bool) -> String {
+    let comments = Order(is_big_endian).options(options).filter(|(code, _)| *code == option::COMMENT);
+    let lines: Vec<_> = comments.map(|(_, value)| String::from_utf8_lossy(value)).collect();
+    lines.join("\n")
 }
 
 /// A block that is there.
