@@ -43,6 +43,9 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// The system refused a thread.
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
     /// Nobody reads the rows any more.
     #[error("the query was stopped")]
     Stopped,

@@ -228,3 +228,54 @@ fn filters_in_the_language_of_tcpdump() {
     let elsewhere = kcap(&["sql", text(folder.path()), "-c", "SELECT * FROM flows WHERE bpf('tcp')"]);
     assert!(String::from_utf8_lossy(&elsewhere.stderr).contains("FROM packets"));
 }
+
+/// The plan of a query, without what it was measured to take.
+fn plan(source: &Path, sql: &str) -> String {
+    let output = kcap(&["sql", text(source), "-c", &format!("EXPLAIN {sql}")]);
+    assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("plans are UTF-8")
+}
+
+#[test]
+fn one_flow_is_followed_alone() {
+    let folder = recording();
+    let id = query(folder.path(), "SELECT flow_id FROM flows WHERE server_port = 80");
+    for table in ["flows", "streams", "flow_reports", "gaps", "decode_errors"] {
+        let sql = format!("SELECT count(*) FROM {table} WHERE flow_id = {id}");
+        assert!(plan(folder.path(), &sql).contains("flows=1"), "{table}: {}", plan(folder.path(), &sql));
+        // An expression that is not understood leaves all flows, and the same answer.
+        let slow = format!("SELECT count(*) FROM {table} WHERE flow_id + 0 = {id}");
+        assert!(!plan(folder.path(), &slow).contains("flows=1"));
+        assert_eq!(query(folder.path(), &sql), query(folder.path(), &slow), "{table}");
+    }
+    let columns =
+        "conn_state, history, client_packets, server_packets, client_stream_bytes, server_process_name";
+    let one = query(folder.path(), &format!("SELECT {columns} FROM flows WHERE flow_id IN ({id}, 7)"));
+    assert_eq!(one, query(folder.path(), &format!("SELECT {columns} FROM flows WHERE server_port = 80")));
+}
+
+#[test]
+fn filters_are_evaluated_where_packets_are_read() {
+    let folder = recording();
+    let conditions = [
+        ("dst_port = 80", "3"),
+        ("src_ip = '127.0.0.1' AND len >= 45", "2"),
+        ("bpf('udp')", "2"),
+        ("payload_text(payload) LIKE 'GET%'", "1"),
+        ("process_name = 'curl' AND dst_port = 80", "3"),
+        ("cidr(dst_ip, '10.0.0.0/8') OR has_flag(tcp_flags, 'FIN')", "3"),
+        ("src_port IS NULL", "0"),
+        ("ts >= TIMESTAMP '2026-01-01T00:00:00Z' AND dst_port = 53", "1"),
+    ];
+    for (condition, expected) in conditions {
+        let sql = format!("SELECT count(*) FROM packets WHERE {condition}");
+        assert!(!plan(folder.path(), &sql).contains("FilterExec"), "{}", plan(folder.path(), &sql));
+        assert_eq!(query(folder.path(), &sql), expected, "{condition}");
+    }
+    // Payloads are read of the rows that are left, and a limit counts these.
+    let sql = "SELECT payload_text(payload) FROM packets WHERE payload_len = 5 LIMIT 1";
+    assert!(plan(folder.path(), sql).contains("limit=1"), "{}", plan(folder.path(), sql));
+    assert_eq!(query(folder.path(), sql), "HELLO");
+    let nested = "SELECT count(*) FROM packets WHERE len = (SELECT max(len) FROM packets)";
+    assert_eq!(query(folder.path(), nested), "1");
+}

@@ -1,5 +1,7 @@
 //! Capture files of other programs answer what recordings answer.
 
+mod support;
+
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -221,4 +223,30 @@ fn checksums_are_checked_for_who_asks() {
     let path = write(folder.path(), "sums.pcap", &cut);
     let query = "SELECT ip_checksum_status, checksum_status FROM packets ORDER BY ts";
     assert_eq!(rows(&sql(&[&path], query)), ["good,good", "good,bad", "offloaded,bad"]);
+}
+
+#[test]
+fn processes_come_back_from_an_export() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let recording = folder.path().join("recording");
+    std::fs::create_dir(&recording).expect("a folder");
+    support::web_recording(&recording);
+    let exported = folder.path().join("export.pcapng");
+    let status = Command::new(env!("CARGO_BIN_EXE_kcap"))
+        .args(["convert", "--to", "pcapng"])
+        .args([&recording, &exported])
+        .status()
+        .expect("kcap runs");
+    assert!(status.success());
+    for query in [
+        "SELECT src_port, dst_port, direction, process_name, pid, attribution, src_process_name, src_pid, dst_process_name, dst_pid \
+            FROM packets ORDER BY ts",
+        "SELECT server_port, client_process_name, client_pid, server_process_name, server_pid FROM flows ORDER BY ts",
+    ] {
+        let expected = rows(&sql(&[&recording], query));
+        assert!(expected.iter().any(|row| row.contains("curl")), "{expected:?}");
+        assert_eq!(rows(&sql(&[&exported], query)), expected);
+    }
+    let unknown = "SELECT count(proc_id) FROM packets";
+    assert_eq!(rows(&sql(&[&exported], unknown)), ["0"], "comments don't tell when a process began");
 }

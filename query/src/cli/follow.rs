@@ -17,6 +17,7 @@ use super::exit::Usage;
 use super::identity::IdentityArguments;
 use super::{open, tell_damage};
 use crate::flows::{PacketConsumer, PassSettings, follow};
+use crate::table::FlowIds;
 use crate::table::packets::PacketBlock;
 use render::{Piece, Renderer};
 
@@ -116,7 +117,11 @@ impl Name {
 pub(super) fn run(arguments: &FollowArguments) -> anyhow::Result<()> {
     let name = Name::parse(&arguments.flow)?;
     let library = Arc::new(open(&arguments.sources, &arguments.identity)?);
-    let settings = PassSettings { flows: FlowOptions::default(), owners: false };
+    let flow_ids = match &name {
+        Name::FlowId(flow_id) => Some(FlowIds::one(*flow_id)),
+        Name::CommunityId(_) => None,
+    };
+    let settings = PassSettings { flows: FlowOptions::default(), owners: false, flow_ids };
     let mut output = BufWriter::new(std::io::stdout().lock());
     let renderer = Renderer::new(arguments.format);
     let mut found = false;

@@ -5,20 +5,21 @@
 //! over blocks that come decoded: answers don't depend on how many threads a session has.
 
 mod ends;
+mod feed;
 mod payload;
 
 use std::sync::Arc;
 
-use kcap_dissect::decode::{Decoded, decode_outer};
-use kcap_dissect::flow::{FlowConsumer, FlowOptions, FlowTable, PacketView};
+use kcap_dissect::flow::{FlowConsumer, FlowOptions, FlowTable};
 use kcap_format::PacketColumns;
 
 use crate::error::Result;
 use crate::source::Library;
+use crate::table::FlowIds;
 use crate::table::packets::{Needs, OrderedPackets, PacketBlock};
 
 pub use ends::{EndFacts, FlowEnds};
-pub use payload::transport_payload;
+pub use feed::Feeder;
 
 /// Rows that are taken at once.
 const RUN_ROWS_MAX: usize = 4096;
@@ -30,12 +31,14 @@ pub trait PacketConsumer: FlowConsumer {
 }
 
 /// What a pass reads.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct PassSettings {
     /// How flows are followed; with `streams`, payloads are read.
     pub flows: FlowOptions,
     /// Whether the processes at both ends are looked up.
     pub owners: bool,
+    /// The flows that are wanted, when not all are: packets of others are passed over.
+    pub flow_ids: Option<FlowIds>,
 }
 
 /// Follows the flows of a library. `consumer` makes a consumer for each recording; `drain` is given each one now and then, and
@@ -54,55 +57,28 @@ pub fn follow<C: PacketConsumer>(
     if settings.flows.streams {
         needs = needs | Needs::payload();
     }
-    let mut packets = OrderedPackets::new(library, needs)?;
-    let mut tables: Vec<(Option<String>, FlowTable<C>)> = Vec::new();
-    let mut scratch = Vec::new();
+    let mut packets = OrderedPackets::with_payloads_of(library, needs, settings.flow_ids.as_ref())?;
+    let mut tables: Vec<(Option<String>, FlowTable<C>, Feeder)> = Vec::new();
     while let Some(run) = packets.next_run(RUN_ROWS_MAX)? {
         let is_import = run.block.handle().import().is_some();
         let recording = (!is_import).then(|| run.block.capture_id());
-        let known = tables.iter().position(|(name, _)| name.as_deref() == recording);
+        let known = tables.iter().position(|(name, ..)| name.as_deref() == recording);
         let place = known.unwrap_or_else(|| {
-            tables.push((recording.map(str::to_owned), FlowTable::new(settings.flows, consumer())));
+            let table = FlowTable::new(settings.flows, consumer());
+            tables.push((
+                recording.map(str::to_owned),
+                table,
+                Feeder::new(settings.flows.streams, settings.flow_ids.clone()),
+            ));
             tables.len() - 1
         });
-        let table = &mut tables[place].1;
+        let (_, table, feeder) = &mut tables[place];
         for row in run.rows.iter().map(|row| *row as usize) {
             if !run.block.is_copy(row) {
-                take(table, &run.block, row, &mut scratch);
+                feeder.feed(table, &run.block, row);
             }
         }
         drain(table.consumer())?;
     }
-    tables.into_iter().try_for_each(|(_, table)| drain(&mut table.finish()))
-}
-
-fn take<C: PacketConsumer>(
-    table: &mut FlowTable<C>,
-    block: &Arc<PacketBlock>,
-    row: usize,
-    scratch: &mut Vec<u8>,
-) {
-    let Some(time_ns) = block.realtime_ns(row) else { return };
-    table.consumer().begin(block, row);
-    let batch = &block.batch;
-    let decoded = &block.decoded[row];
-    let outer: Vec<Decoded> = (0..decoded.tunnel_depth)
-        .map(|depth| {
-            let header = batch.header.get(row).unwrap_or_default();
-            decode_outer(batch.link_type[row], header, batch.wire_len[row], depth)
-        })
-        .collect();
-    let header_len = batch.header.get(row).map_or(0, <[u8]>::len);
-    let captured_len = header_len + batch.payload_len[row] as usize;
-    let captured_payload_len = captured_len.saturating_sub(decoded.header_len as usize);
-    table.packet(&PacketView {
-        packet_id: block.packet_id(row),
-        time_ns,
-        decoded,
-        outer: &outer,
-        payload: transport_payload(block, row, scratch),
-        captured_payload_len: u32::try_from(captured_payload_len).unwrap_or(u32::MAX),
-        wire_len: batch.wire_len[row],
-        netns_cookie: batch.netns_cookie[row],
-    });
+    tables.into_iter().try_for_each(|(_, table, _)| drain(&mut table.finish()))
 }

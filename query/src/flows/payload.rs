@@ -4,7 +4,11 @@ use crate::table::packets::PacketBlock;
 
 /// Captured bytes after the headers, if payloads were read. Segments keep the headers that their recorder understood apart from
 /// the rest; where decoding now sees the border elsewhere, the parts are put together in `scratch`.
-pub fn transport_payload<'a>(block: &'a PacketBlock, row: usize, scratch: &'a mut Vec<u8>) -> &'a [u8] {
+pub(super) fn transport_payload<'a>(
+    block: &'a PacketBlock,
+    row: usize,
+    scratch: &'a mut Vec<u8>,
+) -> &'a [u8] {
     let header = block.batch.header.get(row).unwrap_or_default();
     let payload = block.batch.payload.get(row).unwrap_or_default();
     let header_len = block.decoded[row].header_len as usize;

@@ -11,6 +11,7 @@ mod owners;
 mod pattern;
 mod process_id;
 mod recording;
+mod told;
 
 pub use found::STANDARD_INPUT;
 pub use lake::Lake;

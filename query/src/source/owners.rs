@@ -9,6 +9,7 @@ use super::container::container_id;
 use super::facts;
 use super::process_id::{ProcessIdentity, process_id_text};
 use super::recording::Recording;
+use super::told::{self, Numbers};
 use crate::error::Result;
 
 /// How far into the next segment events are read: data may arrive just before a segment ends and be read by their
@@ -28,6 +29,9 @@ pub struct SegmentOwners {
 struct ProcessTexts {
     proc_id: String,
     pid: u32,
+    parent_pid: Option<u32>,
+    /// When it began, since boot; `None` when not known.
+    start_time_ns: Option<u64>,
     /// Names with the times since boot from which on they hold.
     names: Vec<(u64, String)>,
     /// Command lines, likewise.
@@ -75,6 +79,8 @@ impl SegmentOwners {
                 ProcessIdentity::new(life.process.pid, life.process.start_time_ns),
             ),
             pid: life.process.pid,
+            parent_pid: life.parent.map(|parent| parent.pid),
+            start_time_ns: Some(life.process.start_time_ns),
             names: changes(life.descriptions(), |description| {
                 String::from_utf8_lossy(&description.name).into_owned()
             }),
@@ -86,6 +92,35 @@ impl SegmentOwners {
         });
         let processes = processes.collect();
         Ok(Self { index, processes })
+    }
+
+    /// What the comments of packets tell, and for each packet its sender and receiver; without comments for no packet.
+    #[must_use]
+    pub fn told(comments: &[String]) -> (Self, Vec<[Option<End>; 2]>) {
+        let mut numbers = Numbers::default();
+        let mut ends = Vec::with_capacity(comments.len());
+        for comment in comments {
+            ends.push(told::ends(comment).map(|end| {
+                end.map(|end| End {
+                    process: end.process.map(|process| numbers.of(process)),
+                    attribution: end.attribution,
+                })
+            }));
+        }
+        let text = |text: &str| if text.is_empty() { Vec::new() } else { vec![(0, text.to_owned())] };
+        let processes = numbers.processes.iter().map(|process| ProcessTexts {
+            // When it began, which makes a process one of its own, is in no comment.
+            proc_id: String::new(),
+            pid: process.pid,
+            parent_pid: None,
+            start_time_ns: None,
+            names: text(process.name),
+            command_lines: text(process.command_line),
+            executables: Vec::new(),
+            containers: Vec::new(),
+        });
+        let processes = processes.collect();
+        (Self { index: OwnerIndexBuilder::default().build(), processes }, ends)
     }
 
     /// The end at the hook.
@@ -109,13 +144,25 @@ impl SegmentOwners {
     /// `proc_id` of an end.
     #[must_use]
     pub fn proc_id(&self, end: &End) -> Option<&str> {
-        self.process(end).map(|process| process.proc_id.as_str())
+        self.process(end).map(|process| process.proc_id.as_str()).filter(|id| !id.is_empty())
     }
 
     /// Process id of an end.
     #[must_use]
     pub fn pid(&self, end: &End) -> Option<u32> {
         self.process(end).map(|process| process.pid)
+    }
+
+    /// Process id of the parent of an end's process.
+    #[must_use]
+    pub fn parent_pid(&self, end: &End) -> Option<u32> {
+        self.process(end)?.parent_pid
+    }
+
+    /// When the process of an end began, in nanoseconds since boot.
+    #[must_use]
+    pub fn start_time_ns(&self, end: &End) -> Option<u64> {
+        self.process(end)?.start_time_ns
     }
 
     /// Name that the process of an end had at a time since boot.

@@ -36,6 +36,7 @@ type Rows = [ErrorRow];
 impl Facts for DecodeErrors {
     type Row = ErrorRow;
     const NAME: &'static str = "decode_errors";
+    const OF_FLOWS: bool = true;
     const SUMMARY: &'static str = "What could not be decoded, or contradicts itself: headers that end too early or lie about lengths, TCP \
         segments that overlap and disagree, and bytes that have no place in their stream.";
 
@@ -57,7 +58,8 @@ impl Facts for DecodeErrors {
     }
 
     fn rows(library: &Arc<Library>, sink: &mut RowSink<ErrorRow>) -> Result<()> {
-        let settings = PassSettings { flows: sink.options().flow_options(), owners: false };
+        let settings =
+            PassSettings { flows: sink.options().flow_options(), owners: false, flow_ids: sink.flow_ids() };
         follow(library, &settings, Collector::default, |collector| {
             sink.check_wanted()?;
             collector.rows.drain(..).try_for_each(|row| sink.push(row))

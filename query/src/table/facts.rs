@@ -11,7 +11,7 @@ use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::{DataFusionError, Result as EngineResult};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::{Expr, TableType};
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
@@ -19,6 +19,7 @@ use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Par
 use tokio::sync::mpsc::Sender;
 
 use super::column::{Column, schema_of};
+use super::flow_ids::FlowIds;
 use crate::error::{Error, Result};
 use crate::source::Library;
 use crate::sql::KcapOptions;
@@ -37,6 +38,8 @@ pub(crate) trait Facts: Debug + Send + Sync + 'static {
     const NAME: &'static str;
     /// What a row is, in a sentence.
     const SUMMARY: &'static str;
+    /// Whether rows are of flows that can be followed alone: then filters on `flow_id` leave packets of others out.
+    const OF_FLOWS: bool = false;
     /// The columns in their order.
     fn columns() -> Vec<Column<[Self::Row]>>;
     /// Makes the rows and hands each one to the sink.
@@ -55,6 +58,7 @@ pub(crate) struct RowSink<Row> {
     output: Sender<EngineResult<RecordBatch>>,
     reservation: MemoryReservation,
     options: KcapOptions,
+    flow_ids: Option<FlowIds>,
 }
 
 impl<Row> RowSink<Row>
@@ -88,6 +92,11 @@ where
     pub(crate) fn wants(&self, beginnings: &[&str]) -> bool {
         let begins = |name: &String| beginnings.iter().any(|beginning| name.starts_with(beginning));
         self.columns.iter().any(|column| begins(column.field.name()))
+    }
+
+    /// The flows that are wanted, when not all are.
+    pub(crate) fn flow_ids(&self) -> Option<FlowIds> {
+        self.flow_ids.clone()
     }
 
     /// The options of the session.
@@ -154,11 +163,19 @@ impl<T: Facts> TableProvider for FactTable<T> {
         TableType::Base
     }
 
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> EngineResult<Vec<TableProviderFilterPushDown>> {
+        let support = |filter: &&Expr| match FlowIds::of(filter) {
+            Some(_) if T::OF_FLOWS => TableProviderFilterPushDown::Inexact,
+            _ => TableProviderFilterPushDown::Unsupported,
+        };
+        Ok(filters.iter().map(support).collect())
+    }
+
     async fn scan(
         &self,
         _state: &dyn Session,
         projection: Option<&Vec<usize>>,
-        _filters: &[Expr],
+        filters: &[Expr],
         limit: Option<usize>,
     ) -> EngineResult<Arc<dyn ExecutionPlan>> {
         let projection = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
@@ -173,6 +190,7 @@ impl<T: Facts> TableProvider for FactTable<T> {
             library: Arc::clone(&self.library),
             projection,
             limit,
+            flow_ids: FlowIds::of_all(filters),
             properties: Arc::new(properties),
             table: std::marker::PhantomData,
         }))
@@ -184,6 +202,7 @@ struct FactScan<T> {
     library: Arc<Library>,
     projection: Vec<usize>,
     limit: Option<usize>,
+    flow_ids: Option<FlowIds>,
     properties: Arc<PlanProperties>,
     table: std::marker::PhantomData<T>,
 }
@@ -198,6 +217,9 @@ impl<T: Facts> DisplayAs for FactScan<T> {
     fn fmt_as(&self, _format: DisplayFormatType, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<_> = self.schema().fields().iter().map(|field| field.name().clone()).collect();
         write!(formatter, "FactScan: table={}, columns=[{}]", T::NAME, names.join(", "))?;
+        if let Some(flow_ids) = &self.flow_ids {
+            write!(formatter, ", {flow_ids}")?;
+        }
         self.limit.map_or(Ok(()), |limit| write!(formatter, ", limit={limit}"))
     }
 }
@@ -246,6 +268,7 @@ impl<T: Facts> ExecutionPlan for FactScan<T> {
             output: builder.tx(),
             reservation: MemoryConsumer::new(T::NAME).register(context.memory_pool()),
             options: KcapOptions::of(context.session_config().options()),
+            flow_ids: self.flow_ids.clone(),
         };
         let library = Arc::clone(&self.library);
         builder.spawn_blocking(move || {

@@ -30,6 +30,7 @@ type Rows = [ReportRow];
 impl Facts for FlowReports {
     type Row = ReportRow;
     const NAME: &'static str = "flow_reports";
+    const OF_FLOWS: bool = true;
     const SUMMARY: &'static str = "What was counted of a flow up to a time: a row each `kcap.flow_period_ms` in which packets came, and a \
         final one when the flow is over or silent for `kcap.flow_timeout_ms`. A flow that goes on after such a silence begins another \
         series.";
@@ -64,7 +65,7 @@ impl Facts for FlowReports {
 
     fn rows(library: &Arc<Library>, sink: &mut RowSink<ReportRow>) -> Result<()> {
         let flows = FlowOptions { streams: false, reports: true, ..sink.options().flow_options() };
-        let settings = PassSettings { flows, owners: sink.wants(&OWNER_COLUMNS) };
+        let settings = PassSettings { flows, owners: sink.wants(&OWNER_COLUMNS), flow_ids: sink.flow_ids() };
         follow(library, &settings, Collector::default, |collector| {
             sink.check_wanted()?;
             collector.rows.drain(..).try_for_each(|row| sink.push(row))

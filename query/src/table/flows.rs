@@ -87,6 +87,7 @@ impl FlowRow {
 impl Facts for Flows {
     type Row = FlowRow;
     const NAME: &'static str = "flows";
+    const OF_FLOWS: bool = true;
     const SUMMARY: &'static str = "A conversation: all packets between two addresses and ports, both ways. A TCP connection ends where \
         a SYN begins another with the same ports; other conversations end after a silence of `kcap.flow_timeout_ms`. Columns \
         `client_*` are of the side that began.";
@@ -117,7 +118,7 @@ impl Facts for Flows {
 
     fn rows(library: &Arc<Library>, sink: &mut RowSink<FlowRow>) -> Result<()> {
         let flows = FlowOptions { streams: false, ..sink.options().flow_options() };
-        let settings = PassSettings { flows, owners: sink.wants(&OWNER_COLUMNS) };
+        let settings = PassSettings { flows, owners: sink.wants(&OWNER_COLUMNS), flow_ids: sink.flow_ids() };
         follow(library, &settings, Collector::default, |collector| {
             sink.check_wanted()?;
             collector.rows.drain(..).try_for_each(|row| sink.push(row))

@@ -31,6 +31,7 @@ type Rows = [GapRow];
 impl Facts for Gaps {
     type Row = GapRow;
     const NAME: &'static str = "gaps";
+    const OF_FLOWS: bool = true;
     const SUMMARY: &'static str = "Bytes of a TCP stream that are missing in the recording, and why.";
 
     #[rustfmt::skip]
@@ -48,8 +49,11 @@ impl Facts for Gaps {
     }
 
     fn rows(library: &Arc<Library>, sink: &mut RowSink<GapRow>) -> Result<()> {
-        let settings =
-            PassSettings { flows: sink.options().flow_options(), owners: sink.wants(&OWNER_COLUMNS) };
+        let settings = PassSettings {
+            flows: sink.options().flow_options(),
+            owners: sink.wants(&OWNER_COLUMNS),
+            flow_ids: sink.flow_ids(),
+        };
         follow(library, &settings, Collector::default, |collector| {
             sink.check_wanted()?;
             collector.rows.drain(..).try_for_each(|row| sink.push(row))

@@ -6,6 +6,7 @@ mod conversation;
 mod decode_errors;
 mod documentation;
 mod facts;
+mod flow_ids;
 mod flow_reports;
 mod flows;
 mod gaps;
@@ -30,6 +31,7 @@ use kcap_dissect::protocol::Protocols;
 use crate::source::Library;
 
 pub use documentation::{TableDocumentation, documentation, documentation_markdown};
+pub use flow_ids::FlowIds;
 
 /// Every table over the recordings of a library, with its name. Those of transactions look for these protocols.
 #[must_use]

@@ -34,6 +34,7 @@ type Rows = [StreamRow];
 impl Facts for Streams {
     type Row = StreamRow;
     const NAME: &'static str = "streams";
+    const OF_FLOWS: bool = true;
     const SUMMARY: &'static str = "Bytes that one side of a TCP connection sent, in the order of the stream: a row for what one packet \
         brought, retransmissions left out. Rows of a side come in order; `offset` and `packet_id` map places of the stream to packets \
         and back.";
@@ -54,8 +55,11 @@ impl Facts for Streams {
     }
 
     fn rows(library: &Arc<Library>, sink: &mut RowSink<StreamRow>) -> Result<()> {
-        let settings =
-            PassSettings { flows: sink.options().flow_options(), owners: sink.wants(&OWNER_COLUMNS) };
+        let settings = PassSettings {
+            flows: sink.options().flow_options(),
+            owners: sink.wants(&OWNER_COLUMNS),
+            flow_ids: sink.flow_ids(),
+        };
         follow(library, &settings, Collector::default, |collector| {
             sink.check_wanted()?;
             collector.rows.drain(..).try_for_each(|row| {

@@ -11,6 +11,7 @@ use kcap_dissect::stream::{EndReason, Gap, PacketRef, StreamData};
 
 use super::owner::EndFacts;
 use super::{FlowReportRecord, Found, TransactionRecord};
+use crate::flows::PacketConsumer;
 use crate::table::packets::PacketBlock;
 
 /// What is known of a flow beside its packets.
@@ -53,14 +54,6 @@ pub(super) struct State {
 impl Collector {
     pub(super) fn new(protocols: Protocols) -> Self {
         Self { protocols, current: None, transactions: Vec::new(), found: Vec::new() }
-    }
-
-    /// The next packet is this one.
-    pub(super) fn begin(&mut self, block: &Arc<PacketBlock>, row: usize) {
-        match &mut self.current {
-            Some((current, current_row)) if Arc::ptr_eq(current, block) => *current_row = row,
-            current => *current = Some((Arc::clone(block), row)),
-        }
     }
 
     fn decoded(&self) -> Option<&Decoded> {
@@ -125,6 +118,15 @@ impl Collector {
     }
 }
 
+impl PacketConsumer for Collector {
+    fn begin(&mut self, block: &Arc<PacketBlock>, row: usize) {
+        match &mut self.current {
+            Some((current, current_row)) if Arc::ptr_eq(current, block) => *current_row = row,
+            current => *current = Some((Arc::clone(block), row)),
+        }
+    }
+}
+
 impl FlowConsumer for Collector {
     type State = State;
 
@@ -168,13 +170,12 @@ impl FlowConsumer for Collector {
     }
 
     fn datagram(&mut self, _flow: &Flow, state: &mut State, side: Side, datagram: Datagram<'_>) {
-        let icmp = self.decoded().and_then(Decoded::icmp).copied();
         let Some(conversation) = &mut state.conversation else { return };
         let datagram = protocol::Datagram {
             sender: sender(side),
             bytes: datagram.payload,
             wire_len: datagram.payload_len as usize,
-            icmp,
+            icmp: datagram.icmp,
             at: moment(datagram.packet),
         };
         conversation.datagram(&self.protocols, datagram, &mut self.transactions);

@@ -5,18 +5,17 @@
 
 mod consumer;
 mod owner;
-mod payload;
 
 use std::sync::Arc;
 
-use kcap_dissect::decode::decode_outer;
-use kcap_dissect::flow::{FlowOptions, FlowReport, FlowTable, PacketView};
+use kcap_dissect::flow::{FlowOptions, FlowReport, FlowTable};
 use kcap_dissect::protocol::{Protocols, Transaction};
 use kcap_format::PacketColumns;
 
 use crate::error::Result;
+use crate::flows::Feeder;
 use crate::source::Library;
-use crate::table::packets::{Needs, OrderedPackets, PacketBlock};
+use crate::table::packets::{Needs, OrderedPackets};
 use consumer::Collector;
 
 pub use consumer::FlowFacts;
@@ -84,42 +83,20 @@ pub fn each(
     let needs = ends | Needs::payload() | Needs::timed() | Needs::sections(PacketColumns::PAYLOAD_LEN);
     let mut packets = OrderedPackets::new(library, needs)?;
     let mut table = FlowTable::new(options.flows, Collector::new(options.protocols.clone()));
-    let mut scratch = Vec::new();
+    let mut feeder = Feeder::new(true, None);
     while let Some(run) = packets.next_run(RUN_ROWS_MAX)? {
         let entry = run.block.entry();
         progress(u64::from(entry.stored_len) * run.rows.len() as u64 / u64::from(entry.record_count.max(1)));
         for row in &run.rows {
             let row = *row as usize;
             if !run.block.is_copy(row) {
-                take(&mut table, &run.block, row, &mut scratch);
+                feeder.feed(&mut table, &run.block, row);
             }
         }
         drain(table.consumer(), &mut sink)?;
     }
     let mut collector = table.finish();
     drain(&mut collector, &mut sink)
-}
-
-fn take(table: &mut FlowTable<Collector>, block: &Arc<PacketBlock>, row: usize, scratch: &mut Vec<u8>) {
-    let Some(time_ns) = block.realtime_ns(row) else { return };
-    table.consumer().begin(block, row);
-    let decoded = &block.decoded[row];
-    // Few packets are in tunnels: nothing is allocated for the others.
-    let header = block.batch.header.get(row).unwrap_or_default();
-    let (link_type, wire_len) = (block.batch.link_type[row], block.batch.wire_len[row]);
-    let outer: Vec<_> =
-        (0..decoded.tunnel_depth).map(|depth| decode_outer(link_type, header, wire_len, depth)).collect();
-    let payload = payload::transport_payload(block, row, scratch);
-    table.packet(&PacketView {
-        packet_id: block.packet_id(row),
-        time_ns,
-        decoded,
-        outer: &outer,
-        payload,
-        captured_payload_len: u32::try_from(payload.len()).unwrap_or(u32::MAX),
-        wire_len,
-        netns_cookie: block.batch.netns_cookie[row],
-    });
 }
 
 fn drain(collector: &mut Collector, sink: &mut impl FnMut(Found) -> Result<()>) -> Result<()> {

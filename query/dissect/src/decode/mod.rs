@@ -97,6 +97,16 @@ pub fn decode_outer(link_type: u16, bytes: &[u8], wire_len: u32, tunnels_max: u8
     decoded
 }
 
+/// Whether headers may go on behind the bytes that were decoded, where these end with the last header that was understood: one
+/// was cut, or it is of a tunnel that carries packets.
+#[must_use]
+pub fn may_go_on(decoded: &Decoded) -> bool {
+    match decoded.error {
+        Some(error) => matches!(error, DecodeError::Truncated { .. }),
+        None => udp::is_tunnel(decoded),
+    }
+}
+
 /// Decodes a packet whose captured bytes were stored in two parts, headers and payload.
 ///
 /// The headers alone are enough for most packets. Where whoever split it stopped too early, the beginning of the payload
@@ -104,7 +114,7 @@ pub fn decode_outer(link_type: u16, bytes: &[u8], wire_len: u32, tunnels_max: u8
 #[must_use]
 pub fn decode_parts(link_type: u16, header: &[u8], payload: &[u8], wire_len: u32) -> Decoded {
     let decoded = decode(link_type, header, wire_len);
-    if payload.is_empty() || !matches!(decoded.error, Some(DecodeError::Truncated { .. })) {
+    if payload.is_empty() || !may_go_on(&decoded) {
         return decoded;
     }
     let mut joined = [0; SPLIT_HEADER_LEN_MAX];

@@ -1,7 +1,7 @@
 //! UDP (RFC 768).
 
 use super::error::{DecodeError, Layer};
-use super::model::{Decoded, Transport};
+use super::model::{Decoded, Ports, Transport};
 use super::tcp::ports;
 use super::transport::mark_end;
 use super::{Cursor, geneve, gtp, vxlan};
@@ -42,6 +42,13 @@ pub(super) fn decode(
     decoded.payload_len = stated_len - HEADER_LEN as u32;
     let end = cursor.offset.saturating_add(stated_len);
     tunnelled(Cursor { end, ..cursor }.skip(HEADER_LEN), decoded)
+}
+
+/// Whether a datagram goes to the port of a tunnel.
+pub(super) fn is_tunnel(decoded: &Decoded) -> bool {
+    let to_tunnel =
+        |ports: Ports| [vxlan::PORT, vxlan::LINUX_PORT, geneve::PORT, gtp::PORT].contains(&ports.destination);
+    matches!(decoded.transport, Transport::Udp { .. }) && decoded.ports.is_some_and(to_tunnel)
 }
 
 /// Decodes what a datagram to the port of a tunnel carries.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use kcap_dissect::attribute::PacketFacts;
+use kcap_dissect::decode::{decode_outer, decode_parts, may_go_on};
 use kcap_dissect::{Decoded, Direction, decode, flow_id};
 use kcap_format::{BlockEntry, PacketBatch, PacketColumns, PacketId};
 
@@ -29,6 +30,8 @@ pub struct PacketBlock {
     owners: Option<Arc<SegmentOwners>>,
     ends: Vec<End>,
     peers: Vec<Option<End>>,
+    /// Sender and receiver, as the comments of a capture file tell of them; empty when it has none.
+    told: Vec<[Option<End>; 2]>,
 }
 
 impl PacketBlock {
@@ -60,6 +63,7 @@ impl PacketBlock {
             owners: None,
             ends: Vec::new(),
             peers: Vec::new(),
+            told: Vec::new(),
         };
         if needs.decode && block.decoded.len() != block.batch.len {
             let headers = &block.batch;
@@ -69,12 +73,47 @@ impl PacketBlock {
                     decode(headers.link_type[row], header, headers.wire_len[row])
                 })
                 .collect();
+            block.decode_into_payloads()?;
         }
         if needs.duplicates {
             block.duplicate_of = vec![0; block.batch.len];
             block.peer_cookie = vec![0; block.batch.len];
         }
         Ok(Some(block))
+    }
+
+    /// Decodes again what does not end with the header section: recorders keep the headers apart that their kernel side
+    /// follows, and those in tunnels lie behind them. Only blocks with such packets have their payloads read for it.
+    fn decode_into_payloads(&mut self) -> Result<()> {
+        if !self.decoded.iter().any(may_go_on) {
+            return Ok(());
+        }
+        let has_more = match self.handle().block_packets(&self.entry, PacketColumns::PAYLOAD_LEN)? {
+            Some(packets) => packets.batch.payload_len,
+            None => return Ok(()),
+        };
+        let rows: Vec<usize> = (0..self.len())
+            .filter(|row| may_go_on(&self.decoded[*row]) && has_more.get(*row).is_some_and(|len| *len > 0))
+            .collect();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let Some(payloads) = self.handle().block_payloads(&self.entry)? else { return Ok(()) };
+        for row in rows {
+            let header = self.batch.header.get(row).unwrap_or_default();
+            let payload = payloads.payload.get(row).unwrap_or_default();
+            self.decoded[row] =
+                decode_parts(self.batch.link_type[row], header, payload, self.batch.wire_len[row]);
+        }
+        Ok(())
+    }
+
+    /// For a packet in a tunnel that the header section does not reach into, the headers of the outermost packet.
+    pub(super) fn outermost(&self, row: usize) -> Option<Decoded> {
+        let decoded = &self.decoded[row];
+        let header = self.batch.header.get(row).unwrap_or_default();
+        let is_beyond = decoded.tunnel_depth > 0 && decoded.header_len as usize > header.len();
+        is_beyond.then(|| decode_outer(self.batch.link_type[row], header, self.batch.wire_len[row], 0))
     }
 
     /// Reads the payload, which only blocks that give rows need. Damaged payloads are none.
@@ -91,6 +130,14 @@ impl PacketBlock {
 
     /// Finds the processes at the ends.
     pub(super) fn find_ends(&mut self, needs: Needs) -> Result<()> {
+        if let Some(file) = self.handle().import() {
+            let comments = file.comments(&self.entry)?;
+            let (owners, told) = SegmentOwners::told(&comments);
+            self.ends = (0..self.len()).map(|row| self.told_local_end(&owners, &told, row)).collect();
+            self.told = told;
+            self.owners = Some(Arc::new(owners));
+            return Ok(());
+        }
         let owners = self.library.owners(self.recording, self.position)?;
         self.ends = (0..self.len()).map(|row| owners.local_end(&self.facts(row))).collect();
         if needs.peer {
@@ -104,6 +151,17 @@ impl PacketBlock {
         }
         self.owners = Some(owners);
         Ok(())
+    }
+
+    /// The end at the hook, of those that a comment told of.
+    fn told_local_end(&self, owners: &SegmentOwners, told: &[[Option<End>; 2]], row: usize) -> End {
+        let [sender, receiver] = told.get(row).copied().unwrap_or_default();
+        let local = match self.direction(row) {
+            Direction::Egress => sender,
+            Direction::Ingress => receiver,
+            Direction::Unknown => sender.or(receiver),
+        };
+        local.unwrap_or_else(|| owners.local_end(&self.facts(row)))
     }
 
     fn facts(&self, row: usize) -> PacketFacts<'_> {
@@ -162,7 +220,13 @@ impl PacketBlock {
     /// Wall time of a row in nanoseconds since 1970; `None` when the segment's clock cannot be read.
     #[must_use]
     pub fn realtime_ns(&self, row: usize) -> Option<i64> {
-        Some(self.handle().clock().ok()?.realtime_ns(self.batch.time_ns[row]))
+        self.realtime_of(self.batch.time_ns[row])
+    }
+
+    /// Wall time of a time since boot, as [`Self::realtime_ns`].
+    #[must_use]
+    pub fn realtime_of(&self, time_ns: u64) -> Option<i64> {
+        Some(self.handle().clock().ok()?.realtime_ns(time_ns))
     }
 
     /// True for the arriving copy of a packet whose leaving copy is in the recording.
@@ -202,6 +266,9 @@ impl PacketBlock {
     /// The end that sent the packet, if it is on this host.
     #[must_use]
     pub fn source_end(&self, row: usize) -> Option<&End> {
+        if let Some([sender, _]) = self.told.get(row) {
+            return sender.as_ref();
+        }
         match self.direction(row) {
             Direction::Egress => self.ends.get(row),
             Direction::Ingress => self.peers.get(row)?.as_ref(),
@@ -212,6 +279,9 @@ impl PacketBlock {
     /// The end that receives the packet, if it is on this host.
     #[must_use]
     pub fn destination_end(&self, row: usize) -> Option<&End> {
+        if let Some([_, receiver]) = self.told.get(row) {
+            return receiver.as_ref();
+        }
         match self.direction(row) {
             Direction::Egress => self.peers.get(row)?.as_ref(),
             Direction::Ingress => self.ends.get(row),

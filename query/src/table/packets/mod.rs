@@ -4,12 +4,14 @@
 //! into ranges of blocks (`ranges`), each of which a [`Pipeline`] turns into [`PacketBlock`]s and a partition of the
 //! plan (`scan`) into batches.
 
+mod ahead;
 mod batches;
 mod block;
 mod columns;
 mod needs;
 mod ordered;
 mod pipeline;
+mod predicate;
 mod ranges;
 mod scan;
 mod time_filter;
@@ -35,6 +37,7 @@ pub use time_filter::TimeRange;
 use super::documentation::{TableDocumentation, described};
 use crate::source::Library;
 use crate::sql::KcapOptions;
+use predicate::Predicate;
 use scan::{PacketScan, ScanSettings};
 
 /// Name of the table.
@@ -80,10 +83,10 @@ impl TableProvider for Packets {
     }
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> EngineResult<Vec<TableProviderFilterPushDown>> {
+        // The scan evaluates filters before it reads what only their rows need. Those with queries in them it cannot.
         let support = |filter: &&Expr| {
-            // Inexact: whole blocks are left out, so the engine filters what comes.
-            if TimeRange::understands(filter, TIME_COLUMN) {
-                TableProviderFilterPushDown::Inexact
+            if Predicate::understands(filter) {
+                TableProviderFilterPushDown::Exact
             } else {
                 TableProviderFilterPushDown::Unsupported
             }
@@ -105,6 +108,7 @@ impl TableProvider for Packets {
             partitions: selection.partitions,
             projection: projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect()),
             limit,
+            predicate: Predicate::new(state, &self.schema, filters)?,
             duplicates: KcapOptions::shows_duplicates(options),
             blocks: selection.blocks,
             blocks_pruned: selection.pruned,

@@ -9,15 +9,20 @@ use std::sync::Arc;
 
 use kcap_format::{BlockEntry, BlockType};
 
+use super::ahead::Ahead;
 use super::block::PacketBlock;
 use super::needs::Needs;
 use super::pipeline::Pipeline;
 use super::ranges::BlockRange;
 use crate::error::Result;
 use crate::source::{Library, Recording, SegmentHandle};
+use crate::table::FlowIds;
 
 /// Most blocks that are open at once. A recording that overlaps more than this is not wholly in order.
 const OPEN_BLOCKS_MAX: usize = 64;
+
+/// Most recordings of which blocks are read ahead at once: bounds threads and memory.
+const LANES_AHEAD_MAX: usize = 4;
 
 /// Rows of one block, to be taken before any others.
 #[derive(Debug)]
@@ -40,9 +45,43 @@ pub struct OrderedPackets {
 /// One recording.
 #[derive(Debug)]
 struct Lane {
-    pipeline: Pipeline,
+    blocks: Blocks,
     /// For each block to come, the earliest time in it or any after it.
     earliest_ns: VecDeque<i64>,
+}
+
+/// Where the blocks of a recording come from.
+#[derive(Debug)]
+enum Blocks {
+    /// Nobody asked for one yet.
+    Unread(Box<Pipeline>),
+    /// They are read when they are asked for.
+    OnDemand(Box<Pipeline>),
+    /// They are read before.
+    Ahead(Ahead),
+    /// There are no more.
+    Ended,
+}
+
+impl Blocks {
+    /// The next block. Reading begins with the first; ahead where `may_read_ahead`.
+    fn next_block(&mut self, may_read_ahead: bool) -> Result<Option<PacketBlock>> {
+        if matches!(self, Self::Unread(_))
+            && let Self::Unread(pipeline) = std::mem::replace(self, Self::Ended)
+        {
+            *self =
+                if may_read_ahead { Self::Ahead(Ahead::new(*pipeline)?) } else { Self::OnDemand(pipeline) };
+        }
+        let block = match self {
+            Self::Ahead(ahead) => ahead.next_block()?,
+            Self::Unread(pipeline) | Self::OnDemand(pipeline) => pipeline.next_block()?,
+            Self::Ended => None,
+        };
+        if block.is_none() {
+            *self = Self::Ended;
+        }
+        Ok(block)
+    }
 }
 
 #[derive(Debug)]
@@ -59,16 +98,26 @@ impl OrderedPackets {
     /// # Errors
     /// When a segment's clock cannot be read.
     pub fn new(library: &Arc<Library>, needs: Needs) -> Result<Self> {
+        Self::with_payloads_of(library, needs, None)
+    }
+
+    /// As [`Self::new`], but blocks without a packet of some flows may come without payloads.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with_payloads_of(
+        library: &Arc<Library>,
+        needs: Needs,
+        flow_ids: Option<&FlowIds>,
+    ) -> Result<Self> {
         let lanes = library.recordings.iter().map(|recording| {
             let range = |handle: &SegmentHandle| {
                 let blocks = 0..handle.all_blocks()?.len();
                 Ok(BlockRange { segment: handle.path().to_owned(), blocks, step: 1 })
             };
             let ranges: Vec<_> = recording.segments.iter().map(range).collect::<Result<_>>()?;
-            Ok(Lane {
-                pipeline: Pipeline::new(library, &ranges, needs)?,
-                earliest_ns: earliest_times(recording)?,
-            })
+            let pipeline = Pipeline::new(library, &ranges, needs)?.with_payloads_of(flow_ids.cloned());
+            Ok(Lane { blocks: Blocks::Unread(Box::new(pipeline)), earliest_ns: earliest_times(recording)? })
         });
         Ok(Self { lanes: lanes.collect::<Result<_>>()?, open: Vec::new(), heap: BinaryHeap::new() })
     }
@@ -100,6 +149,7 @@ impl OrderedPackets {
     /// Opens the blocks that may hold the earliest row; gives the time from which on unread blocks may have rows.
     fn open_blocks(&mut self) -> Result<i64> {
         loop {
+            let ahead = self.lanes.iter().filter(|lane| matches!(lane.blocks, Blocks::Ahead(_))).count();
             let lane = self.lanes.iter_mut().filter(|lane| !lane.earliest_ns.is_empty());
             let Some(lane) = lane.min_by_key(|lane| lane.earliest_ns[0]) else { return Ok(i64::MAX) };
             let horizon_ns = lane.earliest_ns[0];
@@ -108,7 +158,8 @@ impl OrderedPackets {
                 return Ok(horizon_ns);
             }
             lane.earliest_ns.pop_front();
-            let Some(block) = lane.pipeline.next_block()? else { continue };
+            let may_read_ahead = ahead < LANES_AHEAD_MAX;
+            let Some(block) = lane.blocks.next_block(may_read_ahead)? else { continue };
             let row_time = |row: u32| Some((block.realtime_ns(row as usize)?, row));
             let mut order: Vec<_> =
                 (0..u32::try_from(block.len()).unwrap_or(u32::MAX)).filter_map(row_time).collect();

@@ -10,14 +10,17 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use kcap_dissect::Direction;
+use kcap_dissect::decode::Ip;
 use kcap_dissect::duplicate::{Candidate, DuplicateMatcher, WAITING_MAX, WINDOW_NS};
 use kcap_format::{BlockEntry, BlockType};
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use super::block::PacketBlock;
 use super::needs::Needs;
 use super::ranges::BlockRange;
 use crate::error::Result;
 use crate::source::{Library, SegmentHandle};
+use crate::table::FlowIds;
 
 /// How long after matching began arrivals are passed over: they may have left before it began. Where packets look wholly
 /// alike, such an arrival would take the departure of the next one, and at the end an arrival would have none and count
@@ -51,12 +54,30 @@ enum What {
     Imported { blocks: Range<usize>, step: usize },
 }
 
+/// A block that was read.
+#[derive(Debug)]
+struct ReadStep {
+    place: (usize, usize),
+    entry: BlockEntry,
+    wanted: bool,
+    /// `None` when it is damaged.
+    block: Option<PacketBlock>,
+}
+
 /// The blocks of a partition, one after the other.
 #[derive(Debug)]
 pub struct Pipeline {
     library: Arc<Library>,
     needs: Needs,
     steps: VecDeque<Step>,
+    /// Blocks that are read side by side.
+    group_blocks: usize,
+    /// Flows whose payloads are wanted, when not those of all.
+    payloads_of: Option<FlowIds>,
+    /// Whether payloads of segments are left to be read by whoever takes a block.
+    leaves_payloads: bool,
+    /// Blocks that were read, in the order of their steps.
+    read: VecDeque<ReadStep>,
     matcher: DuplicateMatcher,
     /// Blocks whose packets may still learn of their other end, with whether their rows are wanted.
     waiting: VecDeque<(PacketBlock, bool)>,
@@ -81,6 +102,10 @@ impl Pipeline {
             library: Arc::clone(library),
             needs,
             steps: steps(library, ranges, needs)?,
+            group_blocks: 1,
+            payloads_of: None,
+            leaves_payloads: false,
+            read: VecDeque::new(),
             matcher: DuplicateMatcher::default(),
             waiting: VecDeque::new(),
             warm_ns: 0,
@@ -91,6 +116,27 @@ impl Pipeline {
         })
     }
 
+    /// Reads so many blocks side by side, for whoever is the only one that reads.
+    #[must_use]
+    pub fn reading_side_by_side(mut self, blocks: usize) -> Self {
+        self.group_blocks = blocks.max(1);
+        self
+    }
+
+    /// Leaves out the payloads of blocks without a packet of these flows.
+    #[must_use]
+    pub(super) fn with_payloads_of(mut self, flow_ids: Option<FlowIds>) -> Self {
+        self.payloads_of = flow_ids;
+        self
+    }
+
+    /// Leaves the payloads of segments: [`PacketBlock::read_payload`] reads those of a block. Not side by side.
+    #[must_use]
+    pub(super) fn leaving_payloads(mut self) -> Self {
+        self.leaves_payloads = true;
+        self
+    }
+
     /// The next block, complete. Damaged blocks are passed over, and noted in their segment.
     pub fn next_block(&mut self) -> Result<Option<PacketBlock>> {
         loop {
@@ -99,7 +145,8 @@ impl Pipeline {
                 if !wanted {
                     continue;
                 }
-                if self.needs.payload {
+                let is_unread = self.needs.payload && !self.is_side_by_side() && !self.leaves_payloads;
+                if is_unread && has_any(&block, self.payloads_of.as_ref()) {
                     block.read_payload()?;
                 }
                 if self.needs.owner {
@@ -107,9 +154,26 @@ impl Pipeline {
                 }
                 return Ok(Some(block));
             }
-            let Some(Step { place, what }) = self.steps.pop_front() else { return Ok(None) };
+            if self.read.is_empty() {
+                self.read_group()?;
+            }
+            let Some(step) = self.read.pop_front() else { return Ok(None) };
+            self.take(step)?;
+        }
+    }
+
+    fn is_side_by_side(&self) -> bool {
+        self.group_blocks > 1
+    }
+
+    /// Reads the next blocks; none when there are no more.
+    fn read_group(&mut self) -> Result<()> {
+        let mut group = Vec::with_capacity(self.group_blocks);
+        while group.len() < self.group_blocks
+            && let Some(Step { place, what }) = self.steps.pop_front()
+        {
             match what {
-                What::Block { entry, wanted } => self.read(place, &entry, wanted)?,
+                What::Block { entry, wanted } => group.push((place, entry, wanted)),
                 What::Imported { blocks, step } => {
                     let Some(entry) = self.imported(place, blocks.start)? else { continue };
                     let next = blocks.start.saturating_add(step);
@@ -117,10 +181,29 @@ impl Pipeline {
                         let what = What::Imported { blocks: next..blocks.end, step };
                         self.steps.push_front(Step { place, what });
                     }
-                    self.read(place, &entry, true)?;
+                    group.push((place, entry, true));
                 }
             }
         }
+        let (library, needs) = (&self.library, self.needs);
+        let payloads = needs.payload && self.is_side_by_side();
+        let payloads_of = self.payloads_of.as_ref();
+        let read = |(place, entry, wanted): ((usize, usize), BlockEntry, bool)| {
+            let mut block = PacketBlock::read(library, place, &entry, needs)?;
+            if payloads
+                && wanted
+                && let Some(block) = &mut block
+                && has_any(block, payloads_of)
+            {
+                block.read_payload()?;
+            }
+            Ok(ReadStep { place, entry, wanted, block })
+        };
+        self.read = match <[_; 1]>::try_from(group) {
+            Ok([only]) => VecDeque::from([read(only)?]),
+            Err(group) => group.into_par_iter().map(read).collect::<Result<_>>()?,
+        };
+        Ok(())
     }
 
     /// The block of packets at a place in a capture file of another program; `None` behind the last.
@@ -137,13 +220,20 @@ impl Pipeline {
         !wanted
             || !self.needs.peer
             || first.is_imported()
-            || self.steps.is_empty()
+            || self.next_recording().is_none()
             || self.waiting.len() > BLOCKS_AHEAD_MAX
             || self.reached_ns > first.entry().last_time_ns.saturating_add(WINDOW_NS)
-            || self.recording != self.steps.front().map(|step| step.place.0)
+            || self.recording != self.next_recording()
     }
 
-    fn read(&mut self, place: (usize, usize), entry: &BlockEntry, wanted: bool) -> Result<()> {
+    /// The recording of the next block to take.
+    fn next_recording(&self) -> Option<usize> {
+        let read = self.read.front().map(|step| step.place.0);
+        read.or_else(|| self.steps.front().map(|step| step.place.0))
+    }
+
+    fn take(&mut self, step: ReadStep) -> Result<()> {
+        let ReadStep { place, entry, wanted, block } = step;
         if self.recording != Some(place.0) {
             // Cookies and clocks of another recording say nothing about this one.
             self.matcher = DuplicateMatcher::default();
@@ -153,8 +243,7 @@ impl Pipeline {
         }
         self.blocks_read += 1;
         self.reached_ns = entry.last_time_ns;
-        let read = PacketBlock::read(&self.library, place, entry, self.needs)?;
-        let Some(mut block) = read else { return Ok(()) };
+        let Some(mut block) = block else { return Ok(()) };
         self.rows_decoded += block.decoded.len();
         if self.needs.duplicates && !block.is_imported() {
             self.find_copies(&mut block);
@@ -170,6 +259,7 @@ impl Pipeline {
             if block.batch.time_ns[row] < self.warm_ns && block.direction(row) == Direction::Ingress {
                 continue;
             }
+            let outermost = block.outermost(row);
             let candidate = Candidate {
                 id,
                 time_ns: block.batch.time_ns[row],
@@ -178,7 +268,7 @@ impl Pipeline {
                 netns_cookie: block.batch.netns_cookie[row],
                 wire_len: block.batch.wire_len[row],
                 gso_size: block.batch.gso_size[row],
-                decoded: &block.decoded[row],
+                decoded: outermost.as_ref().unwrap_or(&block.decoded[row]),
                 header: block.batch.header.get(row).unwrap_or_default(),
                 // Never the payload: which rows are copies must not depend on the columns that a query wants.
                 payload: None,
@@ -198,6 +288,17 @@ impl Pipeline {
             }
         }
     }
+}
+
+/// Whether a block has packets of wanted flows, or fragments, of which not all tell their flow.
+fn has_any(block: &PacketBlock, flow_ids: Option<&FlowIds>) -> bool {
+    let Some(flow_ids) = flow_ids else { return true };
+    (0..block.len()).any(|row| {
+        let decoded = &block.decoded[row];
+        decoded.tunnel_depth > 0
+            || decoded.ip().is_some_and(Ip::is_fragment)
+            || block.flow_id(row).is_some_and(|id| flow_ids.contains(id))
+    })
 }
 
 /// The blocks to read, in the order of recording: those of the ranges, and their neighbours as far as they are needed.

@@ -21,6 +21,7 @@ use super::block::PacketBlock;
 use super::columns::{PacketColumn, columns};
 use super::needs::Needs;
 use super::pipeline::Pipeline;
+use super::predicate::Predicate;
 use super::ranges::BlockRange;
 use crate::error::{Error, Result};
 use crate::source::Library;
@@ -35,6 +36,8 @@ pub(super) struct ScanSettings {
     pub(super) partitions: Vec<Vec<BlockRange>>,
     /// Places of the wanted columns.
     pub(super) projection: Vec<usize>,
+    /// What rows must hold for.
+    pub(super) predicate: Option<Predicate>,
     /// Rows that are enough.
     pub(super) limit: Option<usize>,
     /// Whether the arriving copies of local packets are rows.
@@ -83,11 +86,12 @@ impl PacketScan {
 fn needs_of(settings: &ScanSettings) -> Needs {
     let all = columns();
     let hide = if settings.duplicates { Needs::default() } else { Needs::matching() };
+    let filter = settings.predicate.as_ref().map(Predicate::needs).unwrap_or_default();
     settings
         .projection
         .iter()
         .filter_map(|place| all.get(*place))
-        .fold(hide, |needs, column| needs | column.needs)
+        .fold(hide | filter, |needs, column| needs | column.needs)
 }
 
 impl DisplayAs for PacketScan {
@@ -106,6 +110,9 @@ impl DisplayAs for PacketScan {
             if settings.duplicates { "shown" } else { "hidden" },
             names.join(", ")
         )?;
+        if let Some(predicate) = &settings.predicate {
+            write!(formatter, ", filter={predicate}")?;
+        }
         settings.limit.map_or(Ok(()), |limit| write!(formatter, ", limit={limit}"))
     }
 }
@@ -125,9 +132,12 @@ impl ExecutionPlan for PacketScan {
 
     fn apply_expressions(
         &self,
-        _f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> EngineResult<TreeNodeRecursion>,
+        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> EngineResult<TreeNodeRecursion>,
     ) -> EngineResult<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
+        match &self.settings.predicate {
+            Some(predicate) => f(predicate.expression()),
+            None => Ok(TreeNodeRecursion::Continue),
+        }
     }
 
     fn with_new_children(
@@ -148,8 +158,15 @@ impl ExecutionPlan for PacketScan {
     ) -> EngineResult<SendableRecordBatchStream> {
         let mut builder = RecordBatchReceiverStreamBuilder::new(self.schema(), BATCHES_WAITING_MAX);
         let mut all: Vec<_> = columns().into_iter().map(Some).collect();
+        let predicate = self.settings.predicate.clone();
+        // Only blocks with rows that are left have their payloads read, unless those decide.
+        let leaves_payloads =
+            self.needs.payload && predicate.as_ref().is_some_and(|predicate| !predicate.needs().payload);
+        let pipeline = Pipeline::new(&self.library, &self.settings.partitions[partition], self.needs)?;
         let reader = PartitionReader {
-            pipeline: Pipeline::new(&self.library, &self.settings.partitions[partition], self.needs)?,
+            pipeline: if leaves_payloads { pipeline.leaving_payloads() } else { pipeline },
+            leaves_payloads,
+            predicate: predicate.map(|predicate| (predicate.columns(), predicate)),
             columns: self
                 .settings
                 .projection
@@ -176,6 +193,9 @@ impl ExecutionPlan for PacketScan {
 /// Turns the blocks of a partition into batches.
 struct PartitionReader {
     pipeline: Pipeline,
+    /// Whether payloads are still to be read of a block whose rows are wanted.
+    leaves_payloads: bool,
+    predicate: Option<(Vec<PacketColumn>, Predicate)>,
     columns: Vec<PacketColumn>,
     schema: SchemaRef,
     rows_left: usize,
@@ -194,18 +214,29 @@ impl PartitionReader {
             let next = self.pipeline.next_block()?;
             self.blocks_read.add(self.pipeline.blocks_read - blocks);
             self.rows_decoded.add(self.pipeline.rows_decoded - rows);
-            let Some(block) = next else { break };
-            self.emit(&block)?;
+            let Some(mut block) = next else { break };
+            self.emit(&mut block)?;
         }
         self.baseline.done();
         Ok(())
     }
 
-    fn emit(&mut self, block: &PacketBlock) -> Result<()> {
-        let rows: Vec<u32> = (0..u32::try_from(block.len()).unwrap_or(u32::MAX))
+    fn emit(&mut self, block: &mut PacketBlock) -> Result<()> {
+        let mut rows: Vec<u32> = (0..u32::try_from(block.len()).unwrap_or(u32::MAX))
             .filter(|row| !(self.hides_copies && block.is_copy(*row as usize)))
-            .take(self.rows_left)
             .collect();
+        if let Some((columns, predicate)) = &self.predicate {
+            let _timer = self.baseline.elapsed_compute().timer();
+            let left = rows.chunks(self.batch_rows_max);
+            rows = left
+                .map(|rows| predicate.rows_left(columns, block, rows))
+                .collect::<Result<Vec<_>>>()?
+                .concat();
+        }
+        rows.truncate(self.rows_left);
+        if self.leaves_payloads && !rows.is_empty() {
+            block.read_payload()?;
+        }
         self.rows_left -= rows.len();
         for rows in rows.chunks(self.batch_rows_max) {
             let batch = {
