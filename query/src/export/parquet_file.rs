@@ -17,9 +17,11 @@ use super::ExportError;
 /// Most rows of a row group.
 const ROW_GROUP_ROWS_MAX: usize = 512 << 10;
 /// Encoded bytes after which a row group ends early: payloads would otherwise need gigabytes of memory.
-const ROW_GROUP_BYTES_MAX: usize = 256 << 20;
+const ROW_GROUP_BYTES_MAX: usize = 128 << 20;
 /// Columns that people look for single values in.
 const BLOOM_COLUMNS: [&str; 3] = ["src_ip", "dst_ip", "flow_id"];
+/// Columns whose values are bytes from the wire: nobody looks for a range of them, and they seldom repeat.
+const OPAQUE_COLUMNS: [&str; 3] = ["header", "payload", "data"];
 /// Distinct values that a row group's bloom filter is laid out for.
 const BLOOM_VALUES: u64 = 1 << 16;
 
@@ -66,6 +68,12 @@ impl ParquetFile {
                     .set_column_bloom_filter_enabled(path.clone(), true)
                     .set_column_bloom_filter_max_ndv(path, BLOOM_VALUES);
             }
+        }
+        for column in OPAQUE_COLUMNS {
+            let path = ColumnPath::from(column);
+            properties = properties
+                .set_column_dictionary_enabled(path.clone(), false)
+                .set_column_statistics_enabled(path, EnabledStatistics::None);
         }
         let writer = ArrowWriter::try_new(file, schema.clone(), Some(properties.build()))
             .map_err(|error| at(path, &error))?;

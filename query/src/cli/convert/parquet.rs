@@ -5,6 +5,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, anyhow, bail};
 use arrow::array::{Array, AsArray, RecordBatch};
@@ -30,11 +31,11 @@ pub(super) struct Settings<'a> {
     pub(super) folder: &'a Path,
 }
 
-/// Tables that are small enough to be sorted, and the column of their time.
+/// Tables that are sorted before they are written, and the column of their time; what takes longest is first.
 const SORTED_TABLES: [(&str, &str); 13] = [
+    ("streams", "packet_ts"),
     ("flows", "ts"),
     ("flow_reports", "report_ts"),
-    ("streams", "packet_ts"),
     ("gaps", "packet_ts"),
     ("decode_errors", "ts"),
     ("processes", "first_seen_ts"),
@@ -46,6 +47,22 @@ const SORTED_TABLES: [(&str, &str); 13] = [
     ("captures", "first_ts"),
     ("interfaces", "first_seen_ts"),
 ];
+
+/// Memory for sorting; beside it, row groups of several tables are in memory.
+const SORT_BYTES_MAX: usize = 256 << 20;
+/// Most tables that are written at once: bounds the memory.
+const WRITERS_MAX: usize = 4;
+
+/// A table to write.
+#[derive(Clone, Copy, Debug)]
+enum Task {
+    /// The payloads of packets.
+    Payloads,
+    /// Everything else of packets.
+    Packets,
+    /// A table that is sorted by this column.
+    Sorted(&'static str, &'static str),
+}
 
 /// Writes every table of every host.
 pub(super) fn write(library: Library, settings: &Settings<'_>, bar: &ProgressBar) -> anyhow::Result<()> {
@@ -62,23 +79,50 @@ pub(super) fn write(library: Library, settings: &Settings<'_>, bar: &ProgressBar
     for (host, library) in library.by_host() {
         let library = Arc::new(library);
         let lake = Lake { folder, host: &host };
-        let is_packet_column = |name: &str| name != "payload";
-        lake.write_packets("packets", &library, settings.duplicates, is_packet_column, Some(bar))?;
-        let is_payload_column = |name: &str| matches!(name, "ts" | "packet_id" | "capture_id" | "payload");
-        lake.write_packets("packet_payloads", &library, settings.duplicates, is_payload_column, None)?;
         let session_settings = SessionSettings {
             duplicates: settings.duplicates,
-            memory_limit_bytes: settings.memory_limit_bytes,
+            memory_limit_bytes: settings.memory_limit_bytes.min(SORT_BYTES_MAX),
             ..SessionSettings::default()
         };
         let context =
             new_session(&library, &session_settings).map_err(|error| anyhow!(error_line(&error)))?;
-        for (table, time) in SORTED_TABLES {
-            runtime.block_on(lake.write_sorted(&context, table, time))?;
-        }
+        let duplicates = settings.duplicates;
+        each_side_by_side(|task| match task {
+            Task::Payloads => {
+                let choose = |name: &str| matches!(name, "ts" | "packet_id" | "capture_id" | "payload");
+                lake.write_packets("packet_payloads", &library, duplicates, choose, None)
+            }
+            Task::Packets => {
+                lake.write_packets("packets", &library, duplicates, |name| name != "payload", Some(bar))
+            }
+            Task::Sorted(table, time) => runtime.block_on(lake.write_sorted(&context, table, time)),
+        })?;
         tell_damage(&library);
     }
     Ok(())
+}
+
+/// Writes all tables, several at once; ends with the first error.
+fn each_side_by_side(write: impl Fn(Task) -> anyhow::Result<()> + Sync) -> anyhow::Result<()> {
+    let sorted = SORTED_TABLES.map(|(table, time)| Task::Sorted(table, time));
+    // What takes longest begins first.
+    let (longest, others) = sorted.split_at(1);
+    let tasks: Vec<Task> = [&[Task::Payloads], longest, &[Task::Packets], others].concat();
+    let next = AtomicUsize::new(0);
+    let work = || {
+        while let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
+            write(*task).inspect_err(|_| next.store(tasks.len(), Ordering::Relaxed))?;
+        }
+        anyhow::Ok(())
+    };
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        let writers: Vec<_> = (0..processors.min(WRITERS_MAX)).map(|_| scope.spawn(work)).collect();
+        writers.into_iter().try_for_each(|writer| match writer.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        })
+    })
 }
 
 /// Where the tables of one host go.
@@ -182,7 +226,11 @@ impl<'a> TableWriter<'a> {
         self.file.take().map_or(Ok(()), |(_, file)| Ok(file.finish()?))
     }
 
+    /// A table without rows has a file without rows: whoever asks gets none, and no error.
     fn finish(mut self) -> anyhow::Result<()> {
+        if self.file.is_none() {
+            self.file_of(0)?;
+        }
         self.close()
     }
 }
