@@ -8,6 +8,7 @@ mod error;
 pub mod json;
 mod packet;
 pub mod parquet_file;
+pub mod payload;
 mod pcap;
 mod pcapng;
 

@@ -7,6 +7,7 @@ mod interfaces;
 mod losses;
 pub(super) mod output_file;
 mod parquet;
+mod payload;
 mod segments;
 
 use std::ffi::OsStr;
@@ -21,6 +22,7 @@ use super::size::parse_size;
 use super::{open, progress, tell_damage};
 use crate::config::Config;
 use crate::export::ecs::EcsFormat;
+use crate::export::payload::PayloadFields;
 use crate::sql::SessionSettings;
 use chosen::Chosen;
 
@@ -34,7 +36,8 @@ use chosen::Chosen;
   kcap convert --to pcapng --query \"SELECT flow_id FROM flows WHERE server_port = 443\" capture/ https.pcapng
   kcap convert --to parquet capture/ lake/        (folders table=…/date=…/host=…)
   kcap convert --to segments trace.pcap capture/  (or NAME.kcap: one file)
-  kcap convert --to ecs --config kcap.toml capture/ - | jq .query"
+  kcap convert --to ecs --config kcap.toml capture/ - | jq .query
+  kcap convert --to payload --meta process.name+container.min capture/ - | jq .length"
 )]
 pub(super) struct ConvertArguments {
     /// What to write
@@ -49,6 +52,13 @@ pub(super) struct ConvertArguments {
     /// Write only the packets that the answer of this query names, by packet_id or flow_id (pcapng, pcap)
     #[arg(long, value_name = "SQL")]
     query: Option<String>,
+    /// Leave the bytes out, and keep where, when and whose they were (payload)
+    #[arg(long)]
+    skip_payload: bool,
+    /// What documents tell of the process, joined by +: process.all, process.min, container.min, or fields as process.name and
+    /// process.cmd; everything unless set (payload)
+    #[arg(long, value_name = "SELECTORS")]
+    meta: Option<String>,
     /// Memory for sorting; beyond it temporary files are used
     #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = parse_size)]
     memory_limit: usize,
@@ -78,6 +88,8 @@ enum Target {
     Ecs,
     /// The same for Elasticsearch's bulk API: POST it to /INDEX/_bulk
     EcsBulk,
+    /// A document for each run of reassembled payload, with its process, as JSON lines
+    Payload,
 }
 
 /// Runs the command.
@@ -109,6 +121,7 @@ pub(super) fn run(arguments: &ConvertArguments) -> anyhow::Result<()> {
         Some(path) => Config::open(path)?,
         None => Config::default(),
     };
+    let fields = payload_fields(arguments)?;
     let library = open(sources, &arguments.identity)?;
     if arguments.to != Target::Segments {
         output_file::refuse_recording(out, &library)?;
@@ -135,6 +148,11 @@ pub(super) fn run(arguments: &ConvertArguments) -> anyhow::Result<()> {
             ecs::write(&library, &config, format, out, &bar)?;
             tell_damage(&library);
         }
+        Target::Payload => {
+            let library = Arc::new(library);
+            payload::write(&library, &fields, out, &bar)?;
+            tell_damage(&library);
+        }
         Target::Parquet => {
             let settings = parquet::Settings {
                 duplicates: arguments.duplicates,
@@ -146,6 +164,19 @@ pub(super) fn run(arguments: &ConvertArguments) -> anyhow::Result<()> {
     }
     bar.finish_and_clear();
     Ok(())
+}
+
+/// What `--skip-payload` and `--meta` ask for.
+fn payload_fields(arguments: &ConvertArguments) -> anyhow::Result<PayloadFields> {
+    if arguments.to != Target::Payload && (arguments.skip_payload || arguments.meta.is_some()) {
+        return Err(Usage::error("--skip-payload and --meta are for --to payload"));
+    }
+    let meta = arguments.meta.as_deref().map(PayloadFields::selected).transpose().map_err(|selector| {
+        Usage::error(format!(
+            "--meta: '{selector}' selects nothing: name process.all, process.min, container.min, or a field as process.name"
+        ))
+    })?;
+    Ok(PayloadFields { payload: !arguments.skip_payload, meta })
 }
 
 /// The session of `--query`.

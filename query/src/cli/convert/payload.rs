@@ -1,0 +1,212 @@
+//! Reassembled payload as JSON documents, one a run.
+
+use std::collections::BTreeMap;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use indicatif::ProgressBar;
+use kcap_dissect::Direction;
+use kcap_dissect::decode::ip_protocol;
+use kcap_dissect::flow::{CloseReason, Datagram, Flow, FlowConsumer, FlowOptions, Side};
+use kcap_dissect::stream::{Gap, PacketRef, StreamData};
+
+use super::output_file::OutputFile;
+use crate::Error;
+use crate::export::payload::{PayloadFields, PayloadProcess, PayloadRun, payload_document};
+use crate::flows::{PacketConsumer, PassSettings, follow};
+use crate::source::{End, Library};
+use crate::table::packets::PacketBlock;
+
+/// Bytes after which a run of a stream is written, and another begun.
+const RUN_BYTES_MAX: usize = 64 << 10;
+/// Bytes of all runs that wait for more; the oldest give way.
+const WAITING_BYTES_MAX: usize = 64 << 20;
+
+/// Writes a document for each run: bytes of a stream up to where the other side speaks, a gap, or a limit; and each datagram.
+pub(super) fn write(
+    library: &Arc<Library>,
+    fields: &PayloadFields,
+    out: &Path,
+    bar: &ProgressBar,
+) -> anyhow::Result<()> {
+    let mut output = BufWriter::new(OutputFile::open(out)?);
+    let settings = PassSettings { flows: FlowOptions::default(), owners: true, flow_ids: None };
+    let mut failed = None;
+    let mut first_ns = None;
+    let result = follow(library, &settings, Collector::default, |collector| {
+        let begin_ns = *first_ns.get_or_insert(collector.first_ns.unwrap_or(0));
+        for mut run in collector.finished.drain(..) {
+            run.relative_ns -= begin_ns;
+            if let Err(error) = writeln!(output, "{}", payload_document(&run, fields)) {
+                failed = Some(error);
+                return Err(Error::Stopped);
+            }
+        }
+        bar.inc(std::mem::take(&mut collector.bytes_read));
+        Ok(())
+    });
+    if let Some(error) = failed {
+        return Err(error.into());
+    }
+    result?;
+    output.flush()?;
+    output.into_inner().map_err(std::io::IntoInnerError::into_error)?.finish()
+}
+
+/// Gathers runs.
+#[derive(Default)]
+struct Collector {
+    current: Option<(Arc<PacketBlock>, usize)>,
+    /// Wall time of the first packet.
+    first_ns: Option<i64>,
+    /// Runs that may go on, by numbers that grow.
+    waiting: BTreeMap<u64, PayloadRun>,
+    waiting_bytes: usize,
+    next_number: u64,
+    finished: Vec<PayloadRun>,
+    /// Bytes of packets since this was last taken.
+    bytes_read: u64,
+}
+
+/// What is kept of a flow.
+#[derive(Default)]
+struct State {
+    /// The run that waits, and whose bytes it has.
+    run: Option<(u64, Side)>,
+    ends: [LocalEnd; 2],
+}
+
+/// What packets of a side told of this host's part.
+#[derive(Clone, Debug, Default)]
+struct LocalEnd {
+    /// Whether packets of the side leave the host; `None` when none told.
+    is_sent: Option<bool>,
+    process: Option<PayloadProcess>,
+}
+
+impl Collector {
+    /// Begins a run of bytes that a side sent.
+    fn run(flow: &Flow, state: &State, side: Side, packet: PacketRef) -> PayloadRun {
+        let key = &flow.key;
+        let port = |port: u16| {
+            let has_ports =
+                matches!(flow.protocol(), ip_protocol::TCP | ip_protocol::UDP | ip_protocol::SCTP);
+            has_ports.then_some(port)
+        };
+        let client = (key.source, port(key.source_port));
+        let server = (key.destination, port(key.destination_port));
+        let end = &state.ends[side.index()];
+        // Without a host that it was recorded on, the side that began is taken for it.
+        let is_sent = end.is_sent.unwrap_or(side == Side::Client);
+        let (source, destination) = if side == Side::Client { (client, server) } else { (server, client) };
+        PayloadRun {
+            relative_ns: packet.time_ns,
+            is_sent,
+            flow_id: flow.flow_id,
+            source,
+            destination,
+            process: end.process.clone(),
+            bytes: Vec::new(),
+        }
+    }
+
+    /// Ends the run that waits.
+    fn finish(&mut self, state: &mut State) {
+        if let Some((number, _)) = state.run.take() {
+            self.finish_number(number);
+        }
+    }
+
+    fn finish_number(&mut self, number: u64) {
+        if let Some(run) = self.waiting.remove(&number) {
+            self.waiting_bytes -= run.bytes.len();
+            self.finished.push(run);
+        }
+    }
+}
+
+impl PacketConsumer for Collector {
+    fn begin(&mut self, block: &Arc<PacketBlock>, row: usize) {
+        self.first_ns = self.first_ns.or_else(|| block.realtime_ns(row));
+        self.bytes_read += u64::from(block.entry().stored_len) / block.len().max(1) as u64;
+        match &mut self.current {
+            Some((current, current_row)) if Arc::ptr_eq(current, block) => *current_row = row,
+            current => *current = Some((Arc::clone(block), row)),
+        }
+    }
+}
+
+impl FlowConsumer for Collector {
+    type State = State;
+
+    fn packet(&mut self, _: &Flow, state: &mut State, side: Side, _: PacketRef) {
+        let Some((block, row)) = &self.current else { return };
+        let end = &mut state.ends[side.index()];
+        if end.is_sent.is_none() {
+            end.is_sent = match block.direction(*row) {
+                Direction::Egress => Some(true),
+                Direction::Ingress => Some(false),
+                Direction::Unknown => None,
+            };
+        }
+        if end.process.is_none() {
+            end.process = block.local_end(*row).and_then(|local| process(block, *row, local));
+        }
+    }
+
+    fn data(&mut self, flow: &Flow, state: &mut State, side: Side, data: StreamData<'_>) {
+        let goes_on = state.run.is_some_and(|(number, whose)| {
+            let room =
+                self.waiting.get(&number).map(|run| RUN_BYTES_MAX - run.bytes.len().min(RUN_BYTES_MAX));
+            whose == side && room.is_some_and(|room| room >= data.bytes.len())
+        });
+        if !goes_on {
+            self.finish(state);
+            self.next_number += 1;
+            self.waiting.insert(self.next_number, Self::run(flow, state, side, data.packet));
+            state.run = Some((self.next_number, side));
+        }
+        if let Some(run) = state.run.and_then(|(number, _)| self.waiting.get_mut(&number)) {
+            run.bytes.extend_from_slice(data.bytes);
+            self.waiting_bytes += data.bytes.len();
+        }
+        while self.waiting_bytes > WAITING_BYTES_MAX
+            && let Some(oldest) = self.waiting.keys().next().copied()
+        {
+            self.finish_number(oldest);
+        }
+    }
+
+    fn gap(&mut self, _: &Flow, state: &mut State, _: Side, _: Gap) {
+        self.finish(state);
+    }
+
+    fn datagram(&mut self, flow: &Flow, state: &mut State, side: Side, datagram: Datagram<'_>) {
+        if !datagram.payload.is_empty() {
+            let mut run = Self::run(flow, state, side, datagram.packet);
+            run.bytes = datagram.payload.to_vec();
+            self.finished.push(run);
+        }
+    }
+
+    fn closed(&mut self, _: &Flow, mut state: State, _: CloseReason) {
+        self.finish(&mut state);
+    }
+}
+
+fn process(block: &PacketBlock, row: usize, end: &End) -> Option<PayloadProcess> {
+    let owners = block.owners()?;
+    let time_ns = block.batch.time_ns[row];
+    let pid = Some(owners.pid(end)?);
+    let started_ns = owners.start_time_ns(end).and_then(|start_ns| block.realtime_of(start_ns));
+    Some(PayloadProcess {
+        pid,
+        parent_pid: owners.parent_pid(end),
+        name: owners.process_name(end, time_ns).map(str::to_owned),
+        command_line: owners.command_line(end, time_ns).map(str::to_owned),
+        executable: owners.executable(end, time_ns).map(str::to_owned),
+        started_ns,
+        container_id: owners.container_id(end, time_ns).map(str::to_owned),
+    })
+}
