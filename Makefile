@@ -6,7 +6,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 HOST := $(shell PATH='$(PATH)' rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 HOST_VARIABLE := CARGO_TARGET_$(shell echo '$(HOST)' | tr 'a-z-' 'A-Z_')_RUSTFLAGS
 
-.PHONY: help setup build release test demo bench-record bench-format clean
+.PHONY: help setup build release test demo bench-record bench-format bench-query clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -41,6 +41,11 @@ bench-record: ## what recording costs, beside tcpdump (root)
 
 bench-format: ## speed and size of the segment format
 	$(CARGO) run --release -p kcap-format --example bench_format
+
+bench-query: ## speed of queries, beside tshark, tcpdump and DuckDB (KCAP_BENCH_MB=100,1000,4000)
+	@.ci/setup test
+	$(CARGO) build --release -p kcap-query
+	python3 tests/bench_query $(TARGET)/release/kcap
 
 clean: ## remove what was built
 	$(CARGO) clean
