@@ -6,6 +6,7 @@ pub mod books;
 pub mod command;
 pub mod complaint;
 pub mod containers;
+pub mod database;
 pub mod docker;
 pub mod isolated;
 pub mod kcap;
