@@ -171,6 +171,86 @@ fn processors_have_the_last_word() {
     assert_eq!(documents[0]["dns"]["answers_count"], 1);
 }
 
+/// Captures of this project, with conversations of all protocols.
+fn recorded() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata");
+    [
+        "web/http",
+        "web/tls",
+        "databases/mysql",
+        "databases/pgsql",
+        "databases/redis",
+        "names/dns",
+        "names/dhcpv4",
+        "names/icmp",
+    ]
+    .map(|name| folder.join(name).with_extension("pcap"))
+    .into()
+}
+
+#[test]
+fn the_same_rows_in_the_same_order_whatever_the_number_of_threads() {
+    let answer = |threads: usize| {
+        let query = format!(
+            "SET datafusion.execution.target_partitions = {threads}; SELECT ts, end_ts, protocol, flow_id, method, query, status, \
+             incomplete_reason, request_packet_id, response_last_packet_id, request_bytes FROM transactions"
+        );
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kcap"));
+        command.args(["sql", "--format", "csv", "-c", &query]).args(recorded());
+        stdout(&command.output().expect("kcap runs"))
+    };
+    let one = answer(1);
+    for protocol in ["icmp", "dhcpv4", "dns", "http", "tls", "mysql", "pgsql", "redis"] {
+        assert!(one.contains(&format!(",{protocol},")), "{protocol}");
+    }
+    for threads in [2, 3, 40] {
+        assert_eq!(answer(threads), one, "{threads} threads");
+    }
+}
+
+#[test]
+fn documents_come_in_the_same_order_each_time() {
+    let documents = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kcap"));
+        command.args(["convert", "--to", "ecs-bulk"]).args(recorded()).arg("-");
+        stdout(&command.output().expect("kcap runs"))
+    };
+    let first = documents();
+    assert!(first.lines().count() > 20);
+    assert_eq!(documents(), first);
+}
+
+#[test]
+fn parquet_has_the_same_rows() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let lake = folder.path().join("lake");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kcap"));
+    stdout(
+        &command
+            .args(["convert", "--to", "parquet"])
+            .args(recorded())
+            .arg(&lake)
+            .output()
+            .expect("kcap runs"),
+    );
+    let answer = |sources: &[PathBuf], query: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kcap"));
+        command.args(["sql", "--format", "csv", "-c", query]).args(sources);
+        stdout(&command.output().expect("kcap runs"))
+    };
+    for table in ["transactions", "icmp", "dhcpv4", "dns", "http", "tls", "mysql", "pgsql", "redis"] {
+        let query = format!(
+            "SELECT count(*) AS n, sum(request_bytes) AS sent, sum(response_bytes) AS received, count(DISTINCT flow_id) AS flows, \
+             count(query) AS queries FROM {table}"
+        );
+        let of_lake = answer(std::slice::from_ref(&lake), &query);
+        assert_eq!(of_lake, answer(&recorded(), &query), "{table}");
+        assert!(!of_lake.contains("\n0,"), "{table} has rows");
+    }
+    let query = "SELECT dns.question.name, dns.answers[1]['data'], client_ip FROM dns WHERE complete ORDER BY ts LIMIT 5";
+    assert_eq!(answer(&[lake], query), answer(&recorded(), query));
+}
+
 /// Pairs of lines, an action and a document, each with a name of its own that the next run gives too, and a newline at the
 /// end: the format of Elasticsearch's bulk API.
 #[test]

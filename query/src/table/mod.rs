@@ -20,7 +20,7 @@ pub(crate) mod segments;
 mod sockets;
 mod streams;
 mod text;
-mod transactions;
+pub(crate) mod transactions;
 pub mod types;
 
 use std::sync::Arc;

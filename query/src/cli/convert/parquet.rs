@@ -11,14 +11,18 @@ use anyhow::{Context, anyhow, bail};
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Date32Type, SchemaRef};
+use datafusion::prelude::{DataFrame, SessionContext, col};
 use futures::StreamExt;
+use futures::future::try_join_all;
 use indicatif::ProgressBar;
 
+use crate::Error;
 use crate::cli::tell_damage;
 use crate::export::parquet_file::{ParquetFile, TimeOrder};
 use crate::source::Library;
 use crate::sql::{SessionSettings, error_line, new_session};
 use crate::table::packets::OrderedBatches;
+use crate::table::transactions::all_at_once;
 
 /// How and where to write.
 #[derive(Debug)]
@@ -31,6 +35,8 @@ pub(super) struct Settings<'a> {
     pub(super) folder: &'a Path,
 }
 
+/// Column with the time of transactions.
+const TIME: &str = "ts";
 /// Tables that are sorted before they are written, and the column of their time; what takes longest is first.
 const SORTED_TABLES: [(&str, &str); 13] = [
     ("streams", "packet_ts"),
@@ -60,6 +66,8 @@ enum Task {
     Payloads,
     /// Everything else of packets.
     Packets,
+    /// The tables of transactions.
+    Transactions,
     /// A table that is sorted by this column.
     Sorted(&'static str, &'static str),
 }
@@ -95,6 +103,7 @@ pub(super) fn write(library: Library, settings: &Settings<'_>, bar: &ProgressBar
             Task::Packets => {
                 lake.write_packets("packets", &library, duplicates, |name| name != "payload", Some(bar))
             }
+            Task::Transactions => runtime.block_on(lake.write_transactions(&context, &library)),
             Task::Sorted(table, time) => runtime.block_on(lake.write_sorted(&context, table, time)),
         })?;
         tell_damage(&library);
@@ -107,7 +116,8 @@ fn each_side_by_side(write: impl Fn(Task) -> anyhow::Result<()> + Sync) -> anyho
     let sorted = SORTED_TABLES.map(|(table, time)| Task::Sorted(table, time));
     // What takes longest begins first.
     let (longest, others) = sorted.split_at(1);
-    let tasks: Vec<Task> = [&[Task::Payloads], longest, &[Task::Packets], others].concat();
+    let tasks: Vec<Task> =
+        [&[Task::Transactions, Task::Payloads], longest, &[Task::Packets], others].concat();
     let next = AtomicUsize::new(0);
     let work = || {
         while let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
@@ -151,15 +161,36 @@ impl Lake<'_> {
         writer.finish()
     }
 
-    async fn write_sorted(
-        &self,
-        context: &datafusion::prelude::SessionContext,
-        table: &str,
-        time: &str,
-    ) -> anyhow::Result<()> {
+    async fn write_sorted(&self, context: &SessionContext, table: &str, time: &str) -> anyhow::Result<()> {
         let engine_error = |error| anyhow!(error_line(&error));
         let query = format!("SELECT * FROM {table} ORDER BY {time}");
         let frame = context.sql(&query).await.map_err(engine_error)?;
+        self.write_frame(frame, table, time).await
+    }
+
+    /// Writes the tables of transactions, all in one pass over the packets.
+    async fn write_transactions(
+        &self,
+        context: &SessionContext,
+        library: &Arc<Library>,
+    ) -> anyhow::Result<()> {
+        let engine_error = |error| anyhow!(error_line(&error));
+        let (tables, feed) = all_at_once(library).map_err(engine_error)?;
+        let feed = tokio::task::spawn_blocking(move || feed.run());
+        let writes = tables.into_iter().map(|(table, provider)| async move {
+            let frame = context.read_table(provider).map_err(engine_error)?;
+            let frame = frame.sort(vec![col(TIME).sort(true, false)]).map_err(engine_error)?;
+            self.write_frame(frame, table, TIME).await
+        });
+        let written = try_join_all(writes).await;
+        match feed.await? {
+            Err(Error::Stopped) | Ok(()) => written.map(|_| ()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn write_frame(&self, frame: DataFrame, table: &str, time: &str) -> anyhow::Result<()> {
+        let engine_error = |error| anyhow!(error_line(&error));
         let mut stream = frame.execute_stream().await.map_err(engine_error)?;
         let mut writer = TableWriter::new(self, table, time, &stream.schema());
         while let Some(batch) = stream.next().await {

@@ -3,6 +3,7 @@
 //! The columns that all have in common are in `common`; those of a protocol are declared in its folder in the dissector
 //! ([`Protocol::columns`]), and `values` makes arrays of them.
 
+mod all;
 mod common;
 mod scan;
 mod values;
@@ -24,6 +25,8 @@ use super::documentation::TableDocumentation;
 use crate::source::Library;
 use crate::transactions::TransactionRecord;
 use scan::TransactionScan;
+
+pub(crate) use all::all_at_once;
 
 /// Name of the table of all protocols.
 const NAME: &str = "transactions";

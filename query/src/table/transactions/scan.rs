@@ -21,9 +21,9 @@ use crate::source::Library;
 use crate::transactions::{Found, TransactionOptions, TransactionRecord, each};
 
 /// Batches that may wait for a slow reader.
-const BATCHES_WAITING_MAX: usize = 2;
+pub(super) const BATCHES_WAITING_MAX: usize = 2;
 /// Transactions of a batch: they may be large.
-const BATCH_ROWS_MAX: usize = 1024;
+pub(super) const BATCH_ROWS_MAX: usize = 1024;
 /// What the columns begin with that need the owners of both ends.
 const OWNER_COLUMNS: [&str; 8] = [
     "client_proc_id",

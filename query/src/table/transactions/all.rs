@@ -1,0 +1,148 @@
+//! All tables of transactions at once, for exports: one pass over the packets, instead of one for each table.
+
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::datatypes::SchemaRef;
+use datafusion::catalog::TableProvider;
+use datafusion::catalog::streaming::StreamingTable;
+use datafusion::common::exec_err;
+use datafusion::error::Result as EngineResult;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::streaming::PartitionStream;
+use futures::stream::{once, unfold};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+
+use super::scan::{BATCH_ROWS_MAX, BATCHES_WAITING_MAX};
+use super::{Layout, TableColumn, layouts};
+use crate::error::{Error, Result};
+use crate::source::Library;
+use crate::transactions::{Found, TransactionOptions, TransactionRecord, each};
+
+/// Tables that can be read once, all at the same time, while a [`Feed`] runs.
+pub(crate) type FedTables = Vec<(&'static str, Arc<dyn TableProvider>)>;
+
+/// Fills the tables.
+pub(crate) struct Feed {
+    library: Arc<Library>,
+    /// That of all protocols.
+    common: Output,
+    protocols: Vec<ProtocolOutput>,
+}
+
+/// Where rows of a table go.
+struct Output {
+    columns: Vec<TableColumn>,
+    schema: SchemaRef,
+    sender: Sender<EngineResult<RecordBatch>>,
+}
+
+/// A protocol's own table, and what waits to go there, and into the common one.
+struct ProtocolOutput {
+    name: &'static str,
+    output: Output,
+    records: Vec<TransactionRecord>,
+}
+
+/// All tables of transactions over a library, and what fills them.
+///
+/// # Errors
+/// When the engine does not take a table.
+pub(crate) fn all_at_once(library: &Arc<Library>) -> EngineResult<(FedTables, Feed)> {
+    let mut tables = FedTables::new();
+    let mut common = None;
+    let mut protocols = Vec::new();
+    for layout in layouts() {
+        let (sender, receiver) = channel(BATCHES_WAITING_MAX);
+        let schema = layout.schema();
+        let fed = Fed { schema: Arc::clone(&schema), receiver: Mutex::new(Some(receiver)) };
+        let table = StreamingTable::try_new(Arc::clone(&schema), vec![Arc::new(fed)])?;
+        tables.push((layout.name(), Arc::new(table)));
+        let output = Output { columns: layout.columns(), schema, sender };
+        match layout {
+            Layout(None) => common = Some(output),
+            Layout(Some(protocol)) => {
+                protocols.push(ProtocolOutput { name: protocol.name, output, records: Vec::new() });
+            }
+        }
+    }
+    let Some(common) = common else { return exec_err!("there is no table of all protocols") };
+    Ok((tables, Feed { library: Arc::clone(library), common, protocols }))
+}
+
+impl Feed {
+    /// Fills the tables, and waits while nobody reads them.
+    ///
+    /// # Errors
+    /// When packets cannot be read; [`Error::Stopped`] when a table is read no more.
+    pub(crate) fn run(mut self) -> Result<()> {
+        let library = Arc::clone(&self.library);
+        each(&library, &TransactionOptions::default(), |_| {}, |found| self.take(found))?;
+        let Self { common, protocols, .. } = &mut self;
+        protocols.iter_mut().try_for_each(|own| own.flush(common))
+    }
+
+    fn take(&mut self, found: Found) -> Result<()> {
+        let Found::Transaction(record) = found else { return Ok(()) };
+        let own = self.protocols.iter_mut().find(|own| own.name == record.transaction.protocol);
+        let Some(own) = own else { return Ok(()) };
+        own.records.push(*record);
+        if own.records.len() >= BATCH_ROWS_MAX { own.flush(&self.common) } else { Ok(()) }
+    }
+}
+
+impl ProtocolOutput {
+    fn flush(&mut self, common: &Output) -> Result<()> {
+        common.send(&self.records)?;
+        self.output.send(&self.records)?;
+        self.records.clear();
+        Ok(())
+    }
+}
+
+impl Output {
+    fn send(&self, records: &[TransactionRecord]) -> Result<()> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        let rows: Vec<u32> = (0..u32::try_from(records.len()).unwrap_or(u32::MAX)).collect();
+        let arrays = self.columns.iter().map(|column| column.array(records, &rows)).collect();
+        let options = RecordBatchOptions::new().with_row_count(Some(records.len()));
+        let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), arrays, &options)?;
+        self.sender.blocking_send(Ok(batch)).map_err(|_| Error::Stopped)
+    }
+}
+
+/// What the engine reads.
+struct Fed {
+    schema: SchemaRef,
+    receiver: Mutex<Option<Receiver<EngineResult<RecordBatch>>>>,
+}
+
+impl fmt::Debug for Fed {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Fed").finish_non_exhaustive()
+    }
+}
+
+impl PartitionStream for Fed {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let schema = Arc::clone(&self.schema);
+        let receiver = self.receiver.lock().ok().and_then(|mut receiver| receiver.take());
+        let Some(receiver) = receiver else {
+            let twice = once(async { exec_err!("a table that is filled once cannot be read again") });
+            return Box::pin(RecordBatchStreamAdapter::new(schema, twice));
+        };
+        let batches = unfold(receiver, |mut receiver| async move {
+            let batch = receiver.recv().await?;
+            Some((batch, receiver))
+        });
+        Box::pin(RecordBatchStreamAdapter::new(schema, batches))
+    }
+}
