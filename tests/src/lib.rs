@@ -20,3 +20,4 @@ pub mod slow_disk;
 pub mod small_disk;
 pub mod tcpdump;
 pub mod traffic;
+pub mod web;
