@@ -8,73 +8,13 @@ use std::fs;
 use std::net::Ipv6Addr;
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
 
-use kcap_dissect::decode::{Decoded, Icmp, decode};
-use kcap_dissect::flow::{
-    CloseReason, Datagram, Flow, FlowConsumer, FlowOptions, FlowTable, PacketView, Side,
-};
-use kcap_dissect::protocol::{self, Conversation, Endpoint, Moment, Protocols, Sender, Transaction, Value};
+use kcap_dissect::protocol::{Transaction, Value};
+use support::golden;
 
-/// Gathers the transactions of datagrams.
-struct Collector {
-    protocols: Protocols,
-    icmp: Option<Icmp>,
-    transactions: Vec<Transaction>,
-}
-
-impl FlowConsumer for Collector {
-    type State = Option<Conversation>;
-
-    fn datagram(&mut self, flow: &Flow, state: &mut Self::State, side: Side, datagram: Datagram<'_>) {
-        let conversation = state.get_or_insert_with(|| {
-            let end = |ip, port| Endpoint { ip, port, mac: None };
-            Conversation::new(Arc::new(protocol::Flow {
-                flow_id: flow.flow_id,
-                originator: end(flow.key.source, flow.key.source_port),
-                responder: end(flow.key.destination, flow.key.destination_port),
-                ip_version: flow.ip_version,
-                ip_protocol: flow.key.protocol,
-                ..protocol::Flow::default()
-            }))
-        });
-        let datagram = protocol::Datagram {
-            sender: if side == Side::Client { Sender::Originator } else { Sender::Responder },
-            bytes: datagram.payload,
-            wire_len: datagram.payload_len as usize,
-            icmp: self.icmp,
-            at: Moment { ts_ns: datagram.packet.time_ns, packet_id: datagram.packet.packet_id },
-        };
-        conversation.datagram(&self.protocols, datagram, &mut self.transactions);
-    }
-
-    fn closed(&mut self, _flow: &Flow, state: Self::State, _reason: CloseReason) {
-        if let Some(mut conversation) = state {
-            conversation.finish(&self.protocols, &mut self.transactions);
-        }
-    }
-}
-
-/// The transactions of datagrams in a capture; packets are named by their frame numbers.
+/// The transactions of a capture; packets are named by their frame numbers.
 fn of_capture(capture: &Path) -> Vec<Transaction> {
-    let collector = Collector { protocols: Protocols::default(), icmp: None, transactions: Vec::new() };
-    let mut table = FlowTable::new(FlowOptions::default(), collector);
-    for (index, packet) in support::packets(capture).iter().enumerate() {
-        let decoded = decode(packet.link_type, &packet.bytes, packet.wire_len);
-        table.consumer().icmp = Decoded::icmp(&decoded).copied();
-        let payload = packet.bytes.get(decoded.header_len as usize..).unwrap_or_default();
-        table.packet(&PacketView {
-            packet_id: index as u64 + 1,
-            time_ns: packet.time_ns,
-            decoded: &decoded,
-            outer: &[],
-            payload,
-            captured_payload_len: payload.len() as u32,
-            wire_len: packet.wire_len,
-            netns_cookie: 0,
-        });
-    }
-    table.finish().transactions
+    support::transactions::of_capture(capture, "")
 }
 
 fn text(transaction: &Transaction, path: &str) -> Option<String> {
@@ -167,6 +107,57 @@ fn echoes_as_tshark_sees_them() {
         assert_eq!(found, expected, "{}", capture.display());
     }
     println!("{compared} echoes");
+}
+
+/// Every message that tshark sees is there, with the same type, transaction and address.
+#[test]
+fn dhcp_as_tshark_sees_it() {
+    const TYPES: [&str; 9] =
+        ["", "discover", "offer", "request", "decline", "ack", "nak", "release", "inform"];
+    let mut captures = support::all_captures();
+    support::gather(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/names"), &mut captures);
+    let mut compared = 0;
+    for capture in captures {
+        let fields = ["dhcp.id", "dhcp.option.dhcp", "dhcp.ip.your"];
+        let Some(lines) = tshark(&capture, "dhcp", &fields) else { return };
+        let expected: BTreeSet<_> = lines
+            .iter()
+            .map(|line| {
+                let kind = line[2].parse::<usize>().ok().and_then(|number| TYPES.get(number).copied());
+                let address = Some(line[3].clone()).filter(|address| address != "0.0.0.0");
+                (line[0].clone(), line[1].clone(), kind.map(str::to_owned), address)
+            })
+            .collect();
+        let transactions = of_capture(&capture);
+        let found: BTreeSet<_> = transactions
+            .iter()
+            .filter(|transaction| transaction.protocol == "dhcpv4")
+            .filter_map(|transaction| {
+                let message = transaction.request.or(transaction.response)?;
+                let field = |path: &str| text(transaction, path);
+                let id = field("dhcpv4.transaction_id")?;
+                let kind = field("dhcpv4.option.message_type");
+                Some((message.first.packet_id.to_string(), id, kind, field("dhcpv4.assigned_ip")))
+            })
+            .collect();
+        compared += expected.len();
+        assert_eq!(found, expected, "{}", capture.display());
+    }
+    assert!(compared > 10, "{compared}");
+}
+
+/// Captures of this project: dnsmasq with dig and udhcpc, and ping.
+#[test]
+fn names_as_their_golden_files_say() {
+    let dns = golden::check("names", "dns", "53");
+    let unanswered = dns.iter().filter(|one| one.incomplete.is_some()).count();
+    assert_eq!((dns.len(), unanswered), (22, 1), "dig was told that nobody answers one of its queries");
+    let dhcp = golden::check("names", "dhcpv4", "67, 68");
+    let methods: Vec<_> = dhcp.iter().filter_map(|one| one.method.as_deref()).collect();
+    assert_eq!(methods[..7], ["DISCOVER", "OFFER", "REQUEST", "ACK", "REQUEST", "ACK", "RELEASE"]);
+    let icmp = golden::check("names", "icmp", "");
+    let replies = icmp.iter().filter(|one| one.request.is_some() && one.response.is_some()).count();
+    assert_eq!(replies, 6, "ping had three replies on each version of IP");
 }
 
 /// Zeek has a line for the messages of a client that belong together; field by field what the messages say.

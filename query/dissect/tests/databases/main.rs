@@ -2,9 +2,10 @@
 
 #[path = "../support/mod.rs"]
 mod support;
-#[path = "../web/transactions.rs"]
-mod transactions;
 
 mod packetbeat;
 mod recorded;
+mod tshark;
 mod zeek;
+
+use support::transactions;

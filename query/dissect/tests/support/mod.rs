@@ -1,10 +1,13 @@
 //! Captures for the tests: where they are, and their packets.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod golden;
+pub mod transactions;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use kcap_dissect::decode::{decode, decode_outer};
+use kcap_dissect::decode::{Decoded, decode, decode_outer};
 use kcap_dissect::flow::{FlowConsumer, FlowOptions, FlowTable, PacketView};
 use pcap_file::pcap::PcapReader;
 use pcap_file::pcapng::{Block, PcapNgReader};
@@ -87,12 +90,23 @@ fn pcapng(bytes: &[u8]) -> Vec<Packet> {
 
 /// Gives packets to a flow table; their ids count from 1, as Wireshark's frame numbers.
 pub fn follow<C: FlowConsumer>(packets: &[Packet], options: FlowOptions, consumer: C) -> C {
+    follow_each(packets, options, consumer, |_, _| {})
+}
+
+/// The same; the consumer is shown the headers of each packet before the table takes it.
+pub fn follow_each<C: FlowConsumer>(
+    packets: &[Packet],
+    options: FlowOptions,
+    consumer: C,
+    begin: impl Fn(&mut C, &Decoded),
+) -> C {
     let mut table = FlowTable::new(options, consumer);
     for (index, packet) in packets.iter().enumerate() {
         let decoded = decode(packet.link_type, &packet.bytes, packet.wire_len);
         let outer: Vec<_> = (0..decoded.tunnel_depth)
             .map(|depth| decode_outer(packet.link_type, &packet.bytes, packet.wire_len, depth))
             .collect();
+        begin(table.consumer(), &decoded);
         let payload = packet.bytes.get(decoded.header_len as usize..).unwrap_or_default();
         table.packet(&PacketView {
             packet_id: index as u64 + 1,

@@ -6,6 +6,7 @@ mod support;
 mod json;
 mod packetbeat;
 mod recorded;
-mod transactions;
 mod tshark;
 mod zeek;
+
+use support::transactions;

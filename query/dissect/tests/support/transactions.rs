@@ -3,25 +3,33 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use kcap_dissect::flow::{CloseReason, Flow, FlowConsumer, FlowOptions, Side};
+use super::Packet;
+use kcap_dissect::decode::{Decoded, Icmp};
+use kcap_dissect::flow::{CloseReason, Datagram, Flow, FlowConsumer, FlowOptions, Side};
 use kcap_dissect::protocol::{self, Chunk, Conversation, Endpoint, Moment, Protocols, Sender, Transaction};
 use kcap_dissect::stream::{EndReason, Gap, PacketRef, StreamData};
 
-use crate::support;
-
-/// All transactions of streams in a capture, with these options.
-pub(crate) fn of_capture(capture: &Path, options: &str) -> Vec<Transaction> {
+/// All transactions in a capture, with these options. Packets are named by their frame numbers.
+pub fn of_capture(capture: &Path, options: &str) -> Vec<Transaction> {
     with(capture, Protocols::read(options.parse().unwrap()).unwrap())
 }
 
-/// All transactions of streams in a capture.
-pub(crate) fn with(capture: &Path, protocols: Protocols) -> Vec<Transaction> {
-    let collector = Collector { protocols, transactions: Vec::new() };
-    support::follow(&support::packets(capture), FlowOptions::default(), collector).transactions
+/// The same.
+pub fn with(capture: &Path, protocols: Protocols) -> Vec<Transaction> {
+    with_packets(&super::packets(capture), protocols)
+}
+
+/// Of packets that were read.
+pub fn with_packets(packets: &[Packet], protocols: Protocols) -> Vec<Transaction> {
+    let collector = Collector { protocols, icmp: None, transactions: Vec::new() };
+    let begin = |collector: &mut Collector, decoded: &Decoded| collector.icmp = decoded.icmp().copied();
+    super::follow_each(packets, FlowOptions::default(), collector, begin).transactions
 }
 
 struct Collector {
     protocols: Protocols,
+    /// Of the packet that the table is at.
+    icmp: Option<Icmp>,
     transactions: Vec<Transaction>,
 }
 
@@ -69,6 +77,18 @@ impl FlowConsumer for Collector {
             let conversation = Self::conversation(state, flow);
             conversation.end(&self.protocols, sender(side), moment(packet), &mut self.transactions);
         }
+    }
+
+    fn datagram(&mut self, flow: &Flow, state: &mut Self::State, side: Side, datagram: Datagram<'_>) {
+        let conversation = Self::conversation(state, flow);
+        let datagram = protocol::Datagram {
+            sender: sender(side),
+            bytes: datagram.payload,
+            wire_len: datagram.payload_len as usize,
+            icmp: self.icmp,
+            at: moment(datagram.packet),
+        };
+        conversation.datagram(&self.protocols, datagram, &mut self.transactions);
     }
 
     fn closed(&mut self, _flow: &Flow, state: Self::State, _reason: CloseReason) {
