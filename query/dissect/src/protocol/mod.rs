@@ -16,6 +16,7 @@ pub mod http;
 pub mod icmp;
 pub mod matcher;
 pub mod mysql;
+mod name;
 pub mod options;
 pub mod parser;
 pub mod pgsql;

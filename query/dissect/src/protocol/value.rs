@@ -1,5 +1,7 @@
 //! The fields of a transaction: an ordered tree, from which table columns and documents are made.
 
+use super::name::Name;
+
 /// A value of a field.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -28,7 +30,7 @@ pub enum Value {
 
 /// Named values in the order in which they were set.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Fields(Vec<(String, Value)>);
+pub struct Fields(Vec<(Name, Value)>);
 
 impl Fields {
     /// No fields.
@@ -55,16 +57,16 @@ impl Fields {
     /// Sets the field of this very name. For names that come from the wire, where a dot is nothing special.
     pub fn set_key(&mut self, key: &str, value: impl Into<Value>) {
         let value = value.into();
-        match self.0.iter_mut().find(|(name, _)| name == key) {
+        match self.0.iter_mut().find(|(name, _)| name.is(key)) {
             Some((_, old)) => *old = value,
-            None => self.0.push((key.to_owned(), value)),
+            None => self.0.push((Name::new(key), value)),
         }
     }
 
     /// The object of this very name; made, also in place of another value, when there is none.
     pub fn object(&mut self, key: &str) -> &mut Fields {
-        let at = self.0.iter().position(|(name, _)| name == key).unwrap_or_else(|| {
-            self.0.push((key.to_owned(), Value::Object(Fields::new())));
+        let at = self.0.iter().position(|(name, _)| name.is(key)).unwrap_or_else(|| {
+            self.0.push((Name::new(key), Value::Object(Fields::new())));
             self.0.len() - 1
         });
         let slot = &mut self.0[at].1;
@@ -80,11 +82,11 @@ impl Fields {
     /// The value at a dotted path. Of names with dots in them the longest that is there is followed.
     #[must_use]
     pub fn value(&self, path: &str) -> Option<&Value> {
-        if let Some((_, value)) = self.0.iter().find(|(name, _)| name == path) {
+        if let Some((_, value)) = self.0.iter().find(|(name, _)| name.is(path)) {
             return Some(value);
         }
         path.rmatch_indices('.').find_map(|(at, _)| {
-            match self.0.iter().find(|(name, _)| *name == path[..at]) {
+            match self.0.iter().find(|(name, _)| name.is(&path[..at])) {
                 Some((_, Value::Object(fields))) => fields.value(&path[at + 1..]),
                 _ => None,
             }
@@ -93,11 +95,11 @@ impl Fields {
 
     /// Takes the value at a dotted path out. An object that is empty then stays.
     pub fn remove(&mut self, path: &str) -> Option<Value> {
-        if let Some(at) = self.0.iter().position(|(name, _)| name == path) {
+        if let Some(at) = self.0.iter().position(|(name, _)| name.is(path)) {
             return Some(self.0.remove(at).1);
         }
         path.rmatch_indices('.').find_map(|(at, _)| {
-            match self.0.iter_mut().find(|(name, _)| *name == path[..at]) {
+            match self.0.iter_mut().find(|(name, _)| name.is(&path[..at])) {
                 Some((_, Value::Object(fields))) => fields.remove(&path[at + 1..]),
                 _ => None,
             }
@@ -106,7 +108,7 @@ impl Fields {
 
     /// Keeps the fields of this object for which the function says so; it may change those that stay.
     pub fn retain(&mut self, mut keep: impl FnMut(&str, &mut Value) -> bool) {
-        self.0.retain_mut(|(name, value)| keep(name, value));
+        self.0.retain_mut(|(name, value)| keep(name.as_str(), value));
     }
 
     /// Names and values in their order.
@@ -130,8 +132,8 @@ impl Fields {
     pub fn merge(&mut self, other: Fields) {
         for (name, value) in other.0 {
             match value {
-                Value::Object(fields) => self.object(&name).merge(fields),
-                value => self.set_key(&name, value),
+                Value::Object(fields) => self.object(name.as_str()).merge(fields),
+                value => self.set_key(name.as_str(), value),
             }
         }
     }

@@ -1,6 +1,6 @@
 //! From messages to transactions: fields under Packetbeat's names.
 
-use super::message::{Header, Message, Question, Record, flag};
+use super::message::{Header, Message, Question, Record, flag, read};
 use super::names::{class_name, opcode_name, record_type, response_code_name, type_name};
 use super::records::{record_address, record_fields, record_line};
 use super::service::edns_options;
@@ -27,19 +27,33 @@ pub(super) struct Part {
     pub(super) place: Place,
     pub(super) header: Header,
     pub(super) question: Option<Question>,
-    fields: Fields,
+    body: Body,
     text: Option<String>,
     error: Option<&'static str>,
+}
+
+/// What a message says.
+#[derive(Clone, Debug)]
+enum Body {
+    /// As fields.
+    Fields(Fields),
+    /// Of a query, which nearly always has a response that says the same again: as it came.
+    Query(Box<[u8]>, Options),
 }
 
 impl Part {
     /// Takes from a message what a transaction shows of it.
     pub(super) fn new(bytes: &[u8], message: Message, place: Place, options: &Options) -> Self {
-        let wanted = if message.header.is_response() { options.send_response } else { options.send_request };
+        let is_response = message.header.is_response();
+        let wanted = if is_response { options.send_response } else { options.send_request };
         Self {
             place,
             header: message.header,
-            fields: message_fields(bytes, &message, options),
+            body: if is_response {
+                Body::Fields(message_fields(bytes, &message, options))
+            } else {
+                Body::Query(bytes[..message.len].into(), *options)
+            },
             text: wanted.then(|| message_text(bytes, &message)),
             error: message.error,
             question: message.questions.into_iter().next(),
@@ -52,31 +66,42 @@ impl Part {
         512 + self.place.bytes as usize * 4 + self.text.as_ref().map_or(0, String::len)
     }
 
+    fn into_fields(self) -> Fields {
+        match self.body {
+            Body::Fields(fields) => fields,
+            Body::Query(bytes, options) => {
+                read(&bytes).map(|message| message_fields(&bytes, &message, &options)).unwrap_or_default()
+            }
+        }
+    }
+
     /// Adds the records of a further message of the same response: a transfer of a zone.
     pub(super) fn append(&mut self, further: &Self) {
         self.place.last = further.place.last;
         self.place.bytes += further.place.bytes;
         self.error = self.error.or(further.error);
+        let (Body::Fields(fields), Body::Fields(further)) = (&mut self.body, &further.body) else { return };
         for section in ["answers", "authorities", "additionals"] {
             let count = format!("{section}_count");
             let number = |fields: &Fields| fields.value(&count).and_then(Value::as_u64).unwrap_or_default();
-            let sum = number(&self.fields) + number(&further.fields);
-            self.fields.set(&count, sum);
-            if let Some(Value::List(more)) = further.fields.value(section) {
-                let mut records = match self.fields.remove(section) {
+            let sum = number(fields) + number(further);
+            fields.set(&count, sum);
+            if let Some(Value::List(more)) = further.value(section) {
+                let mut records = match fields.remove(section) {
                     Some(Value::List(records)) => records,
                     _ => Vec::new(),
                 };
                 let room = RECORDS_MAX.saturating_sub(records.len());
                 records.extend(more.iter().take(room).cloned());
-                self.fields.set(section, Value::List(records));
+                fields.set(section, Value::List(records));
             }
         }
     }
 
     /// Number of SOA records among the answers: a transfer begins and ends with one.
     pub(super) fn soa_count(&self) -> usize {
-        let Some(Value::List(answers)) = self.fields.value("answers") else { return 0 };
+        let Body::Fields(fields) = &self.body else { return 0 };
+        let Some(Value::List(answers)) = fields.value("answers") else { return 0 };
         let is_soa = |answer: &&Value| match answer {
             Value::Object(fields) => fields.value("type").and_then(Value::as_text) == Some("SOA"),
             _ => false,
@@ -147,7 +172,7 @@ pub(super) fn emit(
     }
     // The response repeats the question and says how it went; a query alone says what was asked.
     if let Some(part) = response.or(request) {
-        let mut fields = part.fields;
+        let mut fields = part.into_fields();
         if let Some(Value::List(addresses)) = fields.value("resolved_ip") {
             let addresses = addresses.clone();
             transaction.fields.set("related.ip", Value::List(addresses));
@@ -164,8 +189,9 @@ fn message_fields(bytes: &[u8], message: &Message, options: &Options) -> Fields 
     let mut fields = Fields::new();
     fields.set("id", header.id);
     fields.set("op_code", opcode_name(header.opcode()));
+    let flags = fields.object("flags");
     for (name, bit) in FLAGS {
-        fields.set(&format!("flags.{name}"), header.has(bit));
+        flags.set_key(name, header.has(bit));
     }
     fields.set("header_flags", Value::list(header_flags(header)));
     fields.set("response_code", response_code_name(extended_response_code(message)));

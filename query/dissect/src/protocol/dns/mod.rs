@@ -36,7 +36,7 @@ pub static PROTOCOL: Protocol = Protocol {
 };
 
 /// Options of the protocol.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Options {
     send_request: bool,
     send_response: bool,
@@ -68,11 +68,11 @@ impl Dissector for Dns {
     }
 
     fn stream(&self, flow: &Arc<Flow>) -> Option<Box<dyn StreamParser>> {
-        Some(Box::new(stream::Stream::new(flow, self.0.clone())))
+        Some(Box::new(stream::Stream::new(flow, self.0)))
     }
 
     fn datagrams(&self, _flow: &Arc<Flow>) -> Option<Box<dyn DatagramParser>> {
-        Some(Box::new(datagrams::Datagrams::new(self.0.clone())))
+        Some(Box::new(datagrams::Datagrams::new(self.0)))
     }
 }
 
