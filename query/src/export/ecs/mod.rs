@@ -7,7 +7,7 @@ mod flow;
 
 use std::io::Write;
 
-use kcap_dissect::protocol::{Fields, Value};
+use kcap_dissect::protocol::{Fields, Protocol, Value};
 
 use super::json::{json_object, json_text};
 use crate::config::{Config, ExtraFields, document_value};
@@ -57,7 +57,9 @@ impl<'a, W: Write> EcsWriter<'a, W> {
                 let own_fields =
                     ExtraFields { fields: own.fields.clone(), under_root: own.fields_under_root };
                 self.add_extras(&mut document, &own.tags, &own_fields);
-                if !own.keep_null {
+                if own.keep_null {
+                    add_nulls(&mut document, configured.protocol);
+                } else {
                     remove_nulls(&mut document);
                 }
                 (protocol, document)
@@ -127,6 +129,16 @@ fn document_id(found: &Found, place: u64) -> String {
                 "{}-{FLOW_TYPE}-{:x}-{:x}-{}-{}",
                 record.facts.capture_id, flow.flow_id, flow.conversation, report.series, report.number
             )
+        }
+    }
+}
+
+/// Fields that the protocol's table has, and the document hasn't, are null.
+fn add_nulls(document: &mut Fields, protocol: &Protocol) {
+    let columns = protocol.columns.iter().map(|column| column.path);
+    for path in ["method", "query", "resource"].into_iter().chain(columns) {
+        if document.value(path).is_none() {
+            document.set(path, Value::Null);
         }
     }
 }
