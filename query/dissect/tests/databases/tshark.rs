@@ -8,8 +8,14 @@ use kcap_dissect::protocol::{Transaction, Value};
 
 use crate::{support, transactions};
 
-/// Ports of the captures of this project, which tshark doesn't know.
-const DECODE_AS: [&str; 3] = ["tcp.port==21306,mysql", "tcp.port==21432,pgsql", "tcp.port==21379,resp"];
+/// Ports of captures that tshark doesn't know.
+const DECODE_AS: [&str; 5] = [
+    "tcp.port==3307,mysql",
+    "tcp.port==6380,resp",
+    "tcp.port==21306,mysql",
+    "tcp.port==21432,pgsql",
+    "tcp.port==21379,resp",
+];
 
 /// Where kcap and tshark rightly differ: the capture, what is compared, and why. Each row must be used.
 const EXPLAINED: &[(&str, &str, &str)] = &[(
@@ -63,7 +69,7 @@ fn column(rows: &[Vec<String>], field: &str) -> Vec<String> {
 }
 
 fn is_to_redis(row: &[String]) -> bool {
-    row.first().is_some_and(|port| port == "6379" || port == "21379")
+    row.first().is_some_and(|port| ["6379", "6380", "21379"].contains(&port.as_str()))
 }
 
 /// The captures of the collection, and this project's own.
@@ -138,7 +144,10 @@ fn every_capture() {
             let command = one.fields.value("mysql.command").and_then(Value::as_text);
             one.request.is_some() && matches!(command, Some("QUERY" | "STMT_PREPARE"))
         };
-        let queries = of("mysql").filter(asks).filter_map(|one| one.query.clone()).collect();
+        // tshark writes a new line as two characters.
+        let queries =
+            of("mysql").filter(asks).filter_map(|one| Some(one.query.as_ref()?.replace('\n', "\\n")));
+        let queries = queries.collect();
         compare("mysql.query", queries, expected("mysql.query"));
         let errors = values(&all, "mysql", "mysql.error_code");
         compare("mysql.error_code", errors, expected("mysql.error_code"));
