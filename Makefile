@@ -6,7 +6,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 HOST := $(shell PATH='$(PATH)' rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 HOST_VARIABLE := CARGO_TARGET_$(shell echo '$(HOST)' | tr 'a-z-' 'A-Z_')_RUSTFLAGS
 
-.PHONY: help setup build release test demo bench-record bench-format bench-query clean
+.PHONY: help setup build release test demo bench-record bench-format bench-query bench-dissect clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -46,6 +46,12 @@ bench-query: ## speed of queries, beside tshark, tcpdump and DuckDB (KCAP_BENCH_
 	@.ci/setup test
 	$(CARGO) build --release -p kcap-query
 	python3 tests/bench_query $(TARGET)/release/kcap
+
+bench-dissect: ## transactions a second of each protocol, beside tshark
+	@.ci/setup test
+	$(CARGO) build --release -p kcap-query
+	$(CARGO) build --release -p kcap-tests --bin bench-dissect
+	@$(TARGET)/release/bench-dissect
 
 clean: ## remove what was built
 	$(CARGO) clean
