@@ -86,7 +86,7 @@ def convert(kcap, to, source, output):
 
 
 def choose(kcap, pcap):
-    """The address with most packets, and the TCP conversation with most bytes of payload."""
+    """The address with most packets, and the TCP conversation with most payload."""
 
     def ask(query):
         answer = measure.run([kcap, "sql", str(pcap), "--format", "csv", "-c", query])["answer"]
@@ -99,7 +99,7 @@ def choose(kcap, pcap):
     flow_id, client, client_port, server, server_port = ask(
         "SELECT flow_id, ip_text(client_ip), client_port, ip_text(server_ip), server_port FROM flows "
         "WHERE ip_proto = 6 AND ip_version = 4 AND client_port IS NOT NULL "
-        "ORDER BY client_stream_bytes + server_stream_bytes DESC NULLS LAST LIMIT 1"
+        "ORDER BY client_payload_bytes + server_payload_bytes DESC LIMIT 1"
     )
     return {
         "address": address,

@@ -97,6 +97,12 @@ impl Library {
         hosts
     }
 
+    /// Whether there can be two copies of a packet, one leaving and one arriving: not in what other programs captured.
+    #[must_use]
+    pub fn has_copies(&self) -> bool {
+        !self.segments().all(SegmentHandle::is_imported)
+    }
+
     /// Every segment of every recording, in order.
     pub fn segments(&self) -> impl Iterator<Item = &SegmentHandle> {
         self.recordings.iter().flat_map(|recording| &recording.segments)

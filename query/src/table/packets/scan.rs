@@ -65,7 +65,7 @@ impl PacketScan {
         settings: ScanSettings,
     ) -> EngineResult<Self> {
         let projected = Arc::new(schema.project(&settings.projection)?);
-        let needs = needs_of(&settings);
+        let needs = needs_of(&settings, library);
         let properties = PlanProperties::new(
             EquivalenceProperties::new(projected),
             Partitioning::UnknownPartitioning(settings.partitions.len()),
@@ -83,9 +83,10 @@ impl PacketScan {
 }
 
 /// What the projected columns take, and leaving out copies.
-fn needs_of(settings: &ScanSettings) -> Needs {
+fn needs_of(settings: &ScanSettings, library: &Library) -> Needs {
     let all = columns();
-    let hide = if settings.duplicates { Needs::default() } else { Needs::matching() };
+    let hides = !settings.duplicates && library.has_copies();
+    let hide = if hides { Needs::matching() } else { Needs::default() };
     let filter = settings.predicate.as_ref().map(Predicate::needs).unwrap_or_default();
     settings
         .projection
