@@ -4,11 +4,13 @@
 //! on both sides. The programs themselves are in `main.rs` and `programs/`, built only for the BPF target.
 #![no_std]
 
+mod condition;
 mod event;
 mod loss;
 mod packet;
 mod settings;
 
+pub use condition::*;
 pub use event::*;
 pub use loss::*;
 pub use packet::*;
@@ -23,6 +25,9 @@ const _: () = {
     assert!(size_of::<ExitEvent>() == 72);
     assert!(size_of::<SocketEvent>() == 144);
     assert!(size_of::<CgroupEvent>() == 96);
+    assert!(size_of::<Task>() == 48);
+    assert!(size_of::<Verdict>() == 8);
+    assert!(size_of::<FileKey>() == 16);
     assert!(size_of::<Counters>() == 56);
-    assert!(size_of::<Settings>() == 4 * 32);
+    assert!(size_of::<Settings>() == 4 * 49);
 };

@@ -26,6 +26,7 @@ pub enum Program {
     CgroupMkdir = 19,
     CgroupRmdir = 20,
     CgroupAttachTask = 21,
+    TaskRename = 22,
 }
 
 impl Counters {
@@ -42,7 +43,7 @@ impl Counters {
 
 impl Program {
     /// All programs, in the order of their numbers.
-    pub const ALL: [Program; 21] = [
+    pub const ALL: [Program; 22] = [
         Program::PacketIngress,
         Program::PacketEgress,
         Program::SocketCreate,
@@ -64,6 +65,7 @@ impl Program {
         Program::CgroupMkdir,
         Program::CgroupRmdir,
         Program::CgroupAttachTask,
+        Program::TaskRename,
     ];
 
     /// The program with this number in records and messages.
@@ -98,6 +100,7 @@ impl Program {
             Program::CgroupMkdir => "cgroup_mkdir",
             Program::CgroupRmdir => "cgroup_rmdir",
             Program::CgroupAttachTask => "cgroup_attach_task",
+            Program::TaskRename => "task_rename",
         }
     }
 }

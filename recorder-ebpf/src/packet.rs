@@ -55,6 +55,9 @@ pub const PACKET_FLAG_HEADERS_INCOMPLETE: u16 = 1 << 0;
 /// same header bytes and `wire_len`, and was stored a moment before.
 pub const PACKET_FLAG_PAYLOAD_ELIDED: u16 = 1 << 1;
 
+/// User space has yet to decide whether the packet is wanted, by what `UNDECIDED` says of its socket. Not recorded.
+pub const PACKET_FLAG_UNDECIDED: u16 = 1 << 15;
+
 /// Bytes of packet data in a ring record, smallest class that fits. Powers of two: the verifier follows
 /// `((len - 1) & (class - 1)) + 1`.
 pub const SIZE_CLASSES: [u32; 9] = [64, 128, 256, 2048, 8192, 16_384, 65_536, 131_072, 262_144];

@@ -1,5 +1,7 @@
 //! What user space tells the programs before they are loaded: options, and where kernel structures keep their fields.
 
+use crate::Rules;
+
 /// Read-only global `SETTINGS` of the programs. The verifier takes its values for constants and drops the branches
 /// that they rule out, helpers unknown to the kernel among them.
 #[repr(C)]
@@ -26,6 +28,8 @@ pub struct Settings {
     pub sock_ops_netns_cookie: u32,
     /// 1: the tracepoint `sched_process_exit` has a second argument, `group_dead`.
     pub exit_has_group_dead: u32,
+    /// Which rules there are on whose packets are wanted.
+    pub rules: Rules,
     /// Where the fields are.
     pub offsets: Offsets,
 }
@@ -72,4 +76,14 @@ pub struct Offsets {
     pub cgroup_root: u32,
     pub cgroup_root_hierarchy_id: u32,
     pub kernfs_node_id: u32,
+    pub cgroup_self: u32,
+    pub cgroup_self_parent: u32,
+    pub task_comm: u32,
+    pub task_cgroups: u32,
+    pub css_set_dfl_cgrp: u32,
+    pub binprm_file: u32,
+    pub file_inode: u32,
+    pub inode_ino: u32,
+    pub inode_sb: u32,
+    pub super_block_dev: u32,
 }

@@ -158,6 +158,14 @@ impl Account {
         }
     }
 
+    /// Books records that came out of a ring and turned out not to be wanted.
+    pub(crate) fn filtered(&mut self, tally: &Tally) {
+        for (source, count) in tally.iter() {
+            entry_of(&mut self.entries, self.begin_ns, source).filtered += count;
+            self.totals.filtered += count;
+        }
+    }
+
     /// Books records that came out of a ring but will not be in any segment.
     pub(crate) fn lost(&mut self, tally: &Tally, cause: LossCause) {
         for (source, count) in tally.iter() {

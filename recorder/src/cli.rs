@@ -13,6 +13,7 @@ use kcap_recorder_ebpf::SNAPLEN_MAX;
 use tracing::level_filters::LevelFilter;
 
 use crate::capture_switch::CaptureMode;
+use crate::condition::{Condition, RuleSet};
 use crate::container::SocketChoice;
 use crate::units::{parse_duration, parse_size};
 use crate::{probe, run};
@@ -43,8 +44,26 @@ impl Cli {
                     format!("--sync-interval goes with --fsync interval, not with --fsync {}", args.fsync);
                 Err(Self::command().error(ErrorKind::ArgumentConflict, message))
             }
-            _ => Ok(()),
+            Command::Run(args) => args
+                .rules()
+                .map(drop)
+                .map_err(|message| Self::command().error(ErrorKind::ValueValidation, message)),
+            Command::Doctor => Ok(()),
         }
+    }
+}
+
+impl RunArgs {
+    /// The conditions as rules.
+    pub(crate) fn rules(&self) -> Result<RuleSet, String> {
+        let rules = RuleSet::new(self.conditions.clone(), self.follow_children)?;
+        let nowhere =
+            [&self.docker_socket, &self.cri_socket].iter().all(|choice| **choice == SocketChoice::Nowhere);
+        if rules.needs_runtime() && nowhere {
+            let message = "--where asks for names or labels, which runtimes know: leave --docker-socket or --cri-socket on";
+            return Err(message.to_owned());
+        }
+        Ok(rules)
     }
 }
 
@@ -67,6 +86,7 @@ enum Command {
   kcap-record run -o capture --duration 10s
   kcap-record run -o /var/lib/kcap --segment-time 1m --max-disk 20GiB
   kcap-record run -o capture --snaplen headers --packet-buffer 256MiB
+  kcap-record run -o capture --where container.label=tier=web --where user.id=33
 
 Sizes are numbers with a unit (512KiB, 64MiB, 1.5GiB), durations likewise (500ms, 10s, 1m30s).
 Ctrl-C writes what was seen, seals the last segment and prints a summary; a second one gives up at once.")]
@@ -123,6 +143,14 @@ pub(crate) struct RunArgs {
     /// --identity` can, with the secret key
     #[arg(long, value_name = "RECIPIENT", num_args = 1..)]
     pub(crate) encrypt_to: Vec<Recipient>,
+    /// Record only the packets of these: process.pid, process.name, process.exe, user.id, container.id, container.name,
+    /// container.label (a key, or key=value), pod.id, pod.name, pod.namespace, pod.label. Several of one key are
+    /// alternatives, different keys must all hold
+    #[arg(long = "where", value_name = "KEY=VALUE", action = clap::ArgAction::Append)]
+    pub(crate) conditions: Vec<Condition>,
+    /// With --where: what holds for a process holds for its children
+    #[arg(long, requires = "conditions")]
+    pub(crate) follow_children: bool,
     /// Where Docker, or Podman, is asked for names, images and labels of containers: a Unix socket, 'auto' for the usual
     /// ones, or 'none'
     #[arg(long, value_name = "SOCKET", default_value = "auto")]
@@ -372,6 +400,10 @@ mod tests {
             "-o out --degrade-to nothing",
             "-o out --fsync sometimes",
             "-o out --docker-socket docker.sock",
+            "-o out --where process.nmae=x",
+            "-o out --where container.name",
+            "-o out --follow-children",
+            "-o out --where container.name=x --docker-socket none --cri-socket none",
             "-o out --encrypt-to",
             "-o out --encrypt-to age1nobody",
             "-o out --fsync never --sync-interval 2s",

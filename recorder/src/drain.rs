@@ -13,6 +13,7 @@ use kcap_recorder_ebpf::{self as ebpf, PacketHead};
 
 use crate::account::{Source, Tally};
 use crate::clock;
+use crate::condition::{Ended, Held};
 use crate::container;
 use crate::enrich;
 use crate::pipeline::{
@@ -60,6 +61,8 @@ pub(crate) struct PacketDrainer {
     pub(crate) record_len_max: usize,
     pub(crate) pool: Taker<Box<PacketBatch>>,
     pub(crate) outlet: Outlet,
+    /// Packets of which it isn't known yet whether they are wanted.
+    pub(crate) held: Held,
 }
 
 impl PacketDrainer {
@@ -87,10 +90,16 @@ impl PacketDrainer {
             // Read before the ring: what it holds after the programs are off is all that there will be.
             let stop = self.outlet.stop.load(Ordering::Acquire);
             let count = records_that_fit(batch, target_len, self.record_len_max);
-            let drained = self.ring.drain(count, |head, bytes| push(batch, head, bytes));
+            let held = &mut self.held;
+            let drained = self.ring.drain(count, |head, bytes| {
+                if !held.takes(head, bytes) {
+                    push(batch, head, bytes);
+                }
+            });
             self.outlet.report_bad(drained.bad);
             let is_idle = drained.records + drained.bad == 0;
-            if is_idle && stop {
+            self.settle_held(batch, is_idle && stop);
+            if is_idle && stop && self.held.is_empty() {
                 return Ok(Filled { duration: Duration::ZERO, ended: true });
             }
             if !batch.is_empty() {
@@ -102,6 +111,24 @@ impl PacketDrainer {
             if is_idle {
                 wakeups.wait(PACKET_WAIT)?;
             }
+        }
+    }
+}
+
+impl PacketDrainer {
+    /// Takes those packets into the batch that turned out to be wanted, as far as there is room.
+    fn settle_held(&mut self, batch: &mut PacketBatch, is_last: bool) {
+        if self.held.is_empty() {
+            return;
+        }
+        let mut dropped = Tally::default();
+        let record_len_max = self.record_len_max + PACKET_ROW_RAW_LEN;
+        self.held.settle(clock::boot_ns(), is_last, &mut dropped, |head, bytes| {
+            push(batch, head, bytes);
+            batch.raw_len() + record_len_max <= BATCH_RAW_LEN_MAX
+        });
+        if dropped.total() > 0 {
+            let _ = self.outlet.sink.send(ToSink::Unwanted(dropped));
         }
     }
 }
@@ -159,6 +186,8 @@ pub(crate) struct EventDrainer {
     pub(crate) outlet: Outlet,
     /// Who is told of cgroups too.
     pub(crate) containers: container::Tap,
+    /// Processes that conditions can forget.
+    pub(crate) ended: Ended,
 }
 
 impl EventDrainer {
@@ -174,6 +203,7 @@ impl EventDrainer {
                 let drained = self.ring.drain(room, |record| {
                     let event = to_event(&record);
                     self.containers.note(&event);
+                    self.ended.note(&event);
                     events.push(event);
                 });
                 self.outlet.report_bad(drained.bad);

@@ -17,6 +17,7 @@ mod account;
 mod capture_governor;
 mod clock;
 mod compress;
+mod condition;
 mod drain;
 mod enrich;
 mod folder;

@@ -59,6 +59,8 @@ pub(crate) enum ToSink {
     Enumerated(Vec<Event>),
     /// What was found out in user space, and is recorded beside what the kernel tells.
     Told(Event),
+    /// Packets that waited for a verdict, and aren't wanted.
+    Unwanted(Tally),
     /// Records of a ring that made no sense.
     Bad(Tally),
     /// A governor took a step; `in_force` is false when it led back to what was asked for.

@@ -181,6 +181,11 @@ impl<S: Store> Recording<S> {
         self.sync_block(now_ns);
     }
 
+    /// Books records that turned out not to be wanted.
+    pub(crate) fn filter(&mut self, tally: &Tally) {
+        self.account.filtered(tally);
+    }
+
     /// Books records that never became part of a block.
     pub(crate) fn lose(&mut self, tally: &Tally, cause: LossCause) {
         self.account.lost(tally, cause);

@@ -13,13 +13,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use kcap_format::DictionaryPool;
-use kcap_format::proto::{FileInfo, Recorder, file_info::Origin};
+use kcap_format::proto::{Event, FileInfo, Recorder, file_info::Origin};
 use tracing::{info, warn};
 
 use crate::account::Source;
 use crate::capture_governor::CaptureGovernor;
 use crate::capture_switch::CaptureSwitch;
 use crate::cli::{Fsync, RunArgs, Snaplen};
+use crate::condition::{Decider, Ended, Held, RuleSet, Tables};
 use crate::drain::{EventDrainer, Outlet, PacketDrainer};
 use crate::folder::Folder;
 use crate::governor::{self, Governor};
@@ -56,12 +57,18 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     let kernel = Kernel::examine()?;
     let mut folder = Folder::open(&args.output)?;
     let ends = Ends::new()?;
-    let mut loaded = kernel.load_with(&load_options(args))?;
+    let rules = args.rules().map_err(|message| anyhow!(message))?;
+    let mut loaded = kernel.load_with(&load_options(args, &rules))?;
     let switch = loaded.take_capture_switch().context("the capture switch was taken already")?;
     let packet_ring = loaded.take_packet_ring().context("the packet ring was taken already")?;
     let event_ring = loaded.take_event_ring().context("the event ring was taken already")?;
     let begin_ns = clock::boot_ns();
-    loaded.attach()?;
+    let tables = loaded.condition_tables().clone();
+    tables.prepare(&rules)?;
+    loaded.attach_owners()?;
+    if rules.is_empty() {
+        loaded.attach()?;
+    }
     if !host::in_initial_pid_namespace() {
         let line = "initial pid namespace: /proc has other process numbers than the events";
         loaded.missing.push(line.to_owned());
@@ -72,10 +79,20 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     let (to_sink, sink_messages) = unbounded();
     // After attaching, so that nothing falls between; before the lock down, since it needs what that takes
     // away.
-    let (containers, cgroups) = container::tap();
-    let enumerator = start_enumeration(loaded.cgroup(), containers.clone(), to_sink.clone())?;
+    let mut decider = Decider::new(rules.clone(), tables.clone());
+    let (containers, cgroups) = container::tap(decider.is_needed());
+    let (enumerated, first) = crossbeam_channel::bounded(1);
+    let enumerated = (!rules.is_empty()).then_some(enumerated);
+    let enumerator = start_enumeration(loaded.cgroup(), containers.clone(), enumerated, to_sink.clone())?;
+    if !rules.is_empty() {
+        // Whose packets are wanted must be known before they come.
+        let events = first.recv().context("cannot enumerate what is older than the recorder")?;
+        tables.fill(&rules, &events, &mut decider)?;
+        loaded.attach()?;
+    }
+    drop(first);
     lockdown::apply(&args.output)?;
-    let watcher = container::start(&args.docker_socket, &args.cri_socket, cgroups, to_sink.clone())?;
+    let watcher = container::start(&args.docker_socket, &args.cri_socket, cgroups, decider, to_sink.clone())?;
     // Only now: a thread keeps the capabilities that it was made with.
     let ends = ends.listen()?;
 
@@ -90,7 +107,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     let recording = Recording::begin(folder, limits, file, begin_ns, counter_reader(&loaded))?;
     let progress = Arc::new(Progress::default());
     let stop = Arc::new(AtomicBool::new(false));
-    let taken = Taken { packet_ring, event_ring, switch, containers };
+    let taken =
+        Taken { packet_ring, event_ring, switch, containers, tables: (!rules.is_empty()).then_some(tables) };
     let mut threads = start_threads(args, recording, &progress, &stop, &to_sink, sink_messages, taken)?;
     // The sink ends when all that send to it have.
     drop(to_sink);
@@ -190,6 +208,8 @@ struct Taken {
     event_ring: EventRing,
     switch: CaptureSwitch,
     containers: container::Tap,
+    /// When there are conditions.
+    tables: Option<Tables>,
 }
 
 fn start_threads(
@@ -199,7 +219,7 @@ fn start_threads(
     stop: &Arc<AtomicBool>,
     to_sink: &Sender<ToSink>,
     sink_messages: Receiver<ToSink>,
-    Taken { packet_ring, event_ring, switch, containers }: Taken,
+    Taken { packet_ring, event_ring, switch, containers, tables }: Taken,
 ) -> Result<Threads> {
     let governor = Arc::new(Governor::new(args.compression_level));
     let packet_pool = Pool::new(PACKET_BATCHES);
@@ -236,11 +256,18 @@ fn start_threads(
     let watch = spawn("watch", move || watch.run())?;
     let packets = PacketDrainer {
         ring: packet_ring,
-        record_len_max: load_options(args).snaplen as usize,
+        record_len_max: snaplen(args).0 as usize,
         pool: packet_pool.take,
         outlet: outlet(),
+        held: Held::new(tables.clone()),
     };
-    let events = EventDrainer { ring: event_ring, pool: event_pool.take, outlet: outlet(), containers };
+    let events = EventDrainer {
+        ring: event_ring,
+        pool: event_pool.take,
+        outlet: outlet(),
+        containers,
+        ended: Ended::new(tables),
+    };
     let drainers = vec![spawn("packets", move || packets.run())?, spawn("events", move || events.run())?];
     Ok(Threads { drainers, watch, compressors, sink })
 }
@@ -253,12 +280,16 @@ fn compressor_count(args: &RunArgs) -> usize {
 fn start_enumeration(
     cgroup: &Path,
     containers: container::Tap,
+    wanted: Option<Sender<Vec<Event>>>,
     to_sink: Sender<ToSink>,
 ) -> Result<JoinHandle<()>> {
     let cgroup = cgroup.to_owned();
     spawn("enumerate", move || {
         let events = enrich::enumerate(Some(&cgroup));
         events.iter().for_each(|event| containers.note(event));
+        if let Some(wanted) = wanted {
+            let _ = wanted.send(events.clone());
+        }
         let _ = to_sink.send(ToSink::Enumerated(events));
     })
 }
@@ -273,18 +304,23 @@ fn counter_reader(loaded: &Arc<Mutex<Loaded>>) -> CounterReader {
     })
 }
 
-fn load_options(args: &RunArgs) -> LoadOptions {
-    let defaults = LoadOptions::default();
-    let (snaplen, headers_only) = match args.snaplen {
-        Snaplen::Headers => (defaults.snaplen, true),
+/// Most bytes of a packet, and whether its headers alone are kept.
+fn snaplen(args: &RunArgs) -> (u32, bool) {
+    match args.snaplen {
+        Snaplen::Headers => (LoadOptions::default().snaplen, true),
         Snaplen::Bytes(len) => (len, false),
-    };
+    }
+}
+
+fn load_options(args: &RunArgs, rules: &RuleSet) -> LoadOptions {
+    let (snaplen, headers_only) = snaplen(args);
     LoadOptions {
         snaplen,
         headers_only,
         elide_local_copies: !args.keep_local_copies,
         packet_ring_bytes: args.packet_buffer,
         event_ring_bytes: args.event_buffer,
+        rules: rules.for_kernel(),
     }
 }
 
@@ -350,6 +386,11 @@ fn options(args: &RunArgs) -> BTreeMap<String, String> {
     if !args.encrypt_to.is_empty() {
         let recipients: Vec<String> = args.encrypt_to.iter().map(ToString::to_string).collect();
         options.insert("encrypt-to", recipients.join(" "));
+    }
+    if !args.conditions.is_empty() {
+        let conditions: Vec<String> = args.conditions.iter().map(ToString::to_string).collect();
+        options.insert("where", conditions.join(" "));
+        options.insert("follow-children", args.follow_children.to_string());
     }
     options.extend(args.max_disk.map(|len| ("max-disk", len.to_string())));
     options.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()

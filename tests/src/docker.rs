@@ -83,6 +83,12 @@ impl Docker {
         run(&mut command).success().text().trim().to_owned()
     }
 
+    /// Runs a shell script in a container that runs.
+    #[track_caller]
+    pub fn exec(&self, name: &str, script: &str) {
+        run(self.command().args(["exec", name, "/bin/sh", "-c", script])).success();
+    }
+
     /// Removes a container at once.
     #[track_caller]
     pub fn remove(&self, name: &str) {

@@ -1,10 +1,12 @@
 //! What the end-to-end tests and benches share: starting the binaries, making traffic, hosts in network namespaces,
 //! and the peers that results are compared with. Nothing here is a stand-in for something that can be run.
 
+pub mod answer;
 pub mod binary;
 pub mod books;
 pub mod command;
 pub mod complaint;
+pub mod containerd;
 pub mod containers;
 pub mod database;
 pub mod docker;

@@ -1,39 +1,18 @@
 //! Containers of a real Docker daemon: each packet carries its container, whenever that started and however long it lived.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
+use std::io::Write;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
 use kcap_format::Segment;
+use kcap_tests::answer::{get, serve};
 use kcap_tests::command::wait_until;
 use kcap_tests::containers::{Owners, leaving_for};
 use kcap_tests::docker::{Docker, IMAGE};
 use kcap_tests::kernel;
 use kcap_tests::recorder::{Recorder, segments};
-
-/// A web server that answers until the test ends. Gives its port.
-fn serve() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a socket");
-    let port = listener.local_addr().expect("its address").port();
-    thread::spawn(move || {
-        for connection in listener.incoming().flatten() {
-            let mut reader = BufReader::new(&connection);
-            let mut line = String::new();
-            while reader.read_line(&mut line).is_ok_and(|len| len > 2) {
-                line.clear();
-            }
-            let _ = (&connection).write_all(b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok");
-        }
-    });
-    port
-}
-
-fn get(port: u16) -> String {
-    format!("wget -q -O /dev/null http://127.0.0.1:{port}/")
-}
 
 fn open(folder: &Path) -> Vec<Segment> {
     segments(folder).iter().map(|path| Segment::open(path).expect("a whole segment")).collect()

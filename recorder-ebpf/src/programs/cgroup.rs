@@ -7,6 +7,7 @@ use kcap_recorder_ebpf::{CGROUP_PATH_LEN_MAX, CgroupEvent, CgroupEventKind, Even
 
 use super::{
     bound::masked,
+    condition,
     count::{Fate, counted},
     ring::{EVENTS, reserve, submit_event},
     settings::setting,
@@ -17,6 +18,10 @@ use super::{
 #[raw_tracepoint(tracepoint = "cgroup_mkdir")]
 fn cgroup_mkdir(context: RawTracePointContext) -> i32 {
     counted(Program::CgroupMkdir, || {
+        let cgroup = context.arg::<u64>(0);
+        if is_of_version_2(cgroup) {
+            condition::made_cgroup(id_of(cgroup), id_of(parent_of(cgroup)));
+        }
         tell(&context, Program::CgroupMkdir, CgroupEventKind::Create, ProcessKey::default())
     });
     0
@@ -36,6 +41,10 @@ fn cgroup_rmdir(context: RawTracePointContext) -> i32 {
 fn cgroup_attach_task(context: RawTracePointContext) -> i32 {
     counted(Program::CgroupAttachTask, || {
         let moved = process_of(context.arg(2));
+        let cgroup = context.arg::<u64>(0);
+        if is_of_version_2(cgroup) {
+            condition::entered_cgroup(&moved, id_of(cgroup));
+        }
         tell(&context, Program::CgroupAttachTask, CgroupEventKind::Attach, moved)
     });
     0
@@ -81,4 +90,11 @@ fn is_of_version_2(cgroup: u64) -> bool {
 fn id_of(cgroup: u64) -> u64 {
     let node = read_field::<u64>(cgroup, setting!(offsets.cgroup_kn));
     read_field(node, setting!(offsets.kernfs_node_id))
+}
+
+/// The cgroup above, by way of the `cgroup_subsys_state` that each has in itself.
+#[inline(always)]
+fn parent_of(cgroup: u64) -> u64 {
+    let state = read_field::<u64>(cgroup, setting!(offsets.cgroup_self_parent));
+    state.wrapping_sub(u64::from(setting!(offsets.cgroup_self)))
 }

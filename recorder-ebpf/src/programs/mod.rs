@@ -3,6 +3,7 @@
 mod bound;
 mod capture;
 mod cgroup;
+mod condition;
 mod count;
 mod elide;
 mod headers;

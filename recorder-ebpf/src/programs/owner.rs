@@ -9,7 +9,9 @@ use aya_ebpf::{
     maps::{Array, LruHashMap},
 };
 use core::{ffi::c_void, ptr};
-use kcap_recorder_ebpf::ProcessKey;
+use kcap_recorder_ebpf::{ProcessKey, SOCKET_OWNER_INHERITED, SOCKET_OWNER_TOLD, SocketOwner};
+
+use super::condition;
 
 /// Sockets whose last user is known exactly; the least recently used make room.
 const OWNER_COUNT_MAX: u32 = 1 << 16;
@@ -19,21 +21,18 @@ const RECENT_COUNT: u32 = 1 << 12;
 const PID_BITS: u32 = 22;
 
 #[map]
-static OWNERS: LruHashMap<u64, Owner> = LruHashMap::with_max_entries(OWNER_COUNT_MAX, 0);
+static OWNERS: LruHashMap<u64, SocketOwner> = LruHashMap::with_max_entries(OWNER_COUNT_MAX, 0);
 #[map]
 static RECENT: Array<u64> = Array::with_max_entries(RECENT_COUNT, 0);
 
-/// A process without the thread: a change of thread is no change of owner.
-#[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Owner {
-    start_time_ns: u64,
-    pid: u64,
+#[inline(always)]
+fn process_of(owner: &SocketOwner) -> ProcessKey {
+    ProcessKey { start_time_ns: owner.start_time_ns, pid: owner.pid, tid: 0 }
 }
 
 /// What [`note_use`] found.
 pub(super) enum Use {
-    /// The same process as the last time.
+    /// The same process as the last time, or one that isn't wanted.
     Same,
     /// Another one, now remembered.
     Changed(ProcessKey),
@@ -55,7 +54,7 @@ pub(super) fn is_recent(cookie: u64) -> bool {
 #[inline(always)]
 fn tag(cookie: u64) -> Option<u64> {
     let fits = cookie >> (u64::BITS - PID_BITS) == 0;
-    fits.then(|| cookie << PID_BITS | bpf_get_current_pid_tgid() >> 32)
+    fits.then(|| (cookie << PID_BITS | bpf_get_current_pid_tgid() >> 32) ^ condition::use_salt())
 }
 
 /// The current process uses the socket.
@@ -65,11 +64,26 @@ pub(super) fn note_use(cookie: u64, current_process: impl FnOnce() -> ProcessKey
         return Use::Same;
     }
     let process = current_process();
-    let owner = Owner { start_time_ns: process.start_time_ns, pid: u64::from(process.pid) };
+    condition::refresh_user(&process);
+    let wanted = condition::may_want(&process);
+    let owner = SocketOwner {
+        start_time_ns: process.start_time_ns,
+        pid: process.pid,
+        flags: if wanted { SOCKET_OWNER_TOLD } else { 0 },
+    };
     // SAFETY: the value may be replaced while it is read; it is then taken for a change, which is told once more.
-    let known = unsafe { OWNERS.get(cookie) }.is_some_and(|known| *known == owner);
+    // Nobody is process 0: an optional owner would have bytes that the verifier doesn't let be moved.
+    let before = unsafe { OWNERS.get(cookie) }.copied().unwrap_or_default();
+    let known = before.pid == owner.pid
+        && before.start_time_ns == owner.start_time_ns
+        && before.flags & SOCKET_OWNER_INHERITED == 0
+        && before.flags >= owner.flags;
     if !known && OWNERS.insert(cookie, owner, 0).is_err() {
         return Use::Forgotten;
+    }
+    if !known && before.pid != 0 {
+        let was_inherited = before.flags & SOCKET_OWNER_INHERITED != 0;
+        condition::owner_changed(&process_of(&before), was_inherited, &process);
     }
     if let Some(tag) = tag(cookie)
         && let Some(recent) = RECENT.get_ptr_mut(cookie as u32 & (RECENT_COUNT - 1))
@@ -77,7 +91,28 @@ pub(super) fn note_use(cookie: u64, current_process: impl FnOnce() -> ProcessKey
         // SAFETY: as in `is_recent`.
         unsafe { ptr::write_volatile(recent, tag) };
     }
-    if known { Use::Same } else { Use::Changed(process) }
+    if known || !wanted { Use::Same } else { Use::Changed(process) }
+}
+
+/// Who used the socket last, or will use what it accepted: then the second is true.
+#[inline(always)]
+pub(super) fn owner_of(cookie: u64) -> Option<(ProcessKey, bool)> {
+    // SAFETY: as in `note_use`.
+    unsafe { OWNERS.get(cookie) }.map(|owner| (process_of(owner), owner.flags & SOCKET_OWNER_INHERITED != 0))
+}
+
+/// An accepted socket is its listener's until someone uses it.
+#[inline(always)]
+pub(super) fn note_inherited(cookie: u64, process: &ProcessKey) {
+    if process.pid != 0 {
+        let owner = SocketOwner {
+            start_time_ns: process.start_time_ns,
+            pid: process.pid,
+            flags: SOCKET_OWNER_INHERITED,
+        };
+        // When there is no room, the first use is a change.
+        let _ = OWNERS.insert(cookie, owner, 0);
+    }
 }
 
 /// What [`note_use`] found could not be told: the next use is a change again.

@@ -9,12 +9,14 @@ use aya_ebpf::{
 };
 use kcap_recorder_ebpf::{
     CAPTURE_COUNTS, CAPTURE_HEADERS, CAPTURE_MODE_MASK, DIRECTION_EGRESS, DIRECTION_INGRESS,
-    PACKET_FLAG_HEADERS_INCOMPLETE, PACKET_FLAG_PAYLOAD_ELIDED, PacketHead, Program,
+    PACKET_FLAG_HEADERS_INCOMPLETE, PACKET_FLAG_PAYLOAD_ELIDED, PACKET_FLAG_UNDECIDED, PacketHead, Program,
+    RULE_RECORD, Verdict,
 };
 
 use super::{
     bound::forgotten,
     capture::store,
+    condition::{self, verdict_of_packet},
     count::{Fate, counted},
     elide::Fingerprint,
     headers::measure,
@@ -47,6 +49,11 @@ fn record<const DIRECTION: u8>(packet: *mut __sk_buff, program: Program) -> Fate
     if wire_len == 0 {
         return Fate::Filtered;
     }
+    let verdict = if condition::are_there() { verdict_of_packet(packet) } else { Verdict::default() };
+    let must_hold = setting!(rules.all) & RULE_RECORD;
+    if must_hold & !verdict.maybe != 0 {
+        return Fate::Filtered;
+    }
     let switch = capture_switch();
     let mode = switch & CAPTURE_MODE_MASK;
     if mode == CAPTURE_COUNTS {
@@ -59,6 +66,9 @@ fn record<const DIRECTION: u8>(packet: *mut __sk_buff, program: Program) -> Fate
     let limit = if headers_only { headers.len.min(snaplen) } else { snaplen };
     let mut captured_len = wire_len.min(limit);
     let mut flags = if headers.complete { 0 } else { PACKET_FLAG_HEADERS_INCOMPLETE };
+    if must_hold & !verdict.yes != 0 {
+        flags |= PACKET_FLAG_UNDECIDED;
+    }
 
     let local = setting!(elide_local_copies) != 0 && skb.ifindex == setting!(loopback_index);
     let fingerprint = if local && captured_len > headers.len {
@@ -101,7 +111,8 @@ fn record<const DIRECTION: u8>(packet: *mut __sk_buff, program: Program) -> Fate
     if DIRECTION == DIRECTION_EGRESS
         && let Some(fingerprint) = fingerprint
     {
-        fingerprint.remember(matches!(fate, Fate::Stored));
+        // What user space may yet drop is not a copy to rely on.
+        fingerprint.remember(matches!(fate, Fate::Stored) && flags & PACKET_FLAG_UNDECIDED == 0);
     }
     fate
 }

@@ -12,6 +12,7 @@ use kcap_recorder_ebpf::{
 
 use super::{
     bound::masked,
+    condition,
     count::{Fate, counted},
     ring::{EVENTS, discard, reserve, submit_event},
     settings::setting,
@@ -40,10 +41,13 @@ fn process_exit(context: RawTracePointContext) -> i32 {
 }
 
 #[inline(always)]
-fn fork(child: u64) -> Fate {
-    let child = process_of(child);
+fn fork(child_task: u64) -> Fate {
+    let child = process_of(child_task);
     if child.pid != child.tid {
         return Fate::Filtered;
+    }
+    if condition::are_there() {
+        condition::cloned(&current_process(), &child, child_task);
     }
     let Some(record) = reserve::<{ size_of::<ForkEvent>() as u64 }>(&EVENTS) else { return Fate::RingFull };
     let event = record.cast::<ForkEvent>();
@@ -84,6 +88,10 @@ fn exit(context: &RawTracePointContext) -> Fate {
 
 #[inline(always)]
 fn exec(task: u64, binary: u64) -> Fate {
+    if condition::are_there() {
+        let parent = process_of(read_field(task, setting!(offsets.task_real_parent)));
+        condition::executed(&current_process(), &parent, task, binary);
+    }
     let mm = read_field::<u64>(task, setting!(offsets.task_mm));
     let arguments = read_field::<u64>(mm, setting!(offsets.mm_arg_start));
     let arguments_len = read_field::<u64>(mm, setting!(offsets.mm_arg_end)).wrapping_sub(arguments);

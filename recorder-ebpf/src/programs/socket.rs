@@ -8,11 +8,12 @@ use aya_ebpf::{
     programs::{SockAddrContext, SockContext, SockOpsContext},
 };
 use core::ffi::c_void;
-use kcap_recorder_ebpf::{EventKind, Program, SocketEvent, SocketEventKind};
+use kcap_recorder_ebpf::{EventKind, ProcessKey, Program, SocketEvent, SocketEventKind};
 
 use super::{
+    condition,
     count::{Fate, counted},
-    owner::{Use, bequeath, forget, inherited, note_use, take_back_use},
+    owner::{Use, bequeath, forget, inherited, note_inherited, note_use, owner_of, take_back_use},
     ring::{EVENTS, reserve, submit_event},
     settings::setting,
     task::{current_process, fill_anonymous_head, fill_head},
@@ -118,7 +119,11 @@ fn tell_of(context: &SockContext, program: Program, kind: SocketEventKind) -> Fa
             // A full table loses nothing here: the event itself names the owner, and the next use tells it again.
             let _ = note_use(cookie, || process);
             bequeath(socket.cast(), &process);
+            condition::note_owner(socket.cast(), &process);
         }
+    }
+    if !condition::may_want(&process) {
+        return Fate::Filtered;
     }
     let Some(record) = reserve_event() else {
         take_back_use(cookie);
@@ -162,6 +167,9 @@ fn connect(context: &SockAddrContext, program: Program) -> Fate {
     let process = current_process();
     // As in `tell_of`.
     let _ = note_use(cookie, || process);
+    if !condition::may_want(&process) {
+        return Fate::Filtered;
+    }
     tell_of_address(context, cookie, program, SocketEventKind::Connect)
 }
 
@@ -228,16 +236,27 @@ fn establish(context: &SockOpsContext) -> Fate {
     };
     // SAFETY: the union only has this field beside its alignment.
     let sock = unsafe { socket.__bindgen_anon_2.sk };
+    // SAFETY: a valid context.
+    let cookie = unsafe { bpf_get_socket_cookie(operations) };
+    let is_accepted = kind as u16 == SocketEventKind::Accepted as u16;
+    let inherited =
+        if is_accepted && !sock.is_null() { inherited(sock.cast::<c_void>()) } else { ProcessKey::default() };
+    if condition::are_there() {
+        note_inherited(cookie, &inherited);
+        if let Some((owner, _)) = owner_of(cookie)
+            && !condition::may_want_accepted(&owner)
+        {
+            return Fate::Filtered;
+        }
+    }
     let Some(record) = reserve_event() else { return Fate::RingFull };
     let event = record.cast::<SocketEvent>();
     // SAFETY: the record is as large as the event.
     unsafe {
         clear(event);
         fill_anonymous_head(&raw mut (*event).head, EventKind::Socket, Program::SocketOperations);
-        if kind as u16 == SocketEventKind::Accepted as u16 && !sock.is_null() {
-            (*event).inherited_owner = inherited(sock.cast::<c_void>());
-        }
-        (*event).cookie = bpf_get_socket_cookie(operations);
+        (*event).inherited_owner = inherited;
+        (*event).cookie = cookie;
         if setting!(sock_ops_netns_cookie) != 0 {
             (*event).netns_cookie = bpf_get_netns_cookie(operations);
         }

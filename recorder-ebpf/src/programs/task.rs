@@ -23,6 +23,15 @@ pub(super) fn process_of(task: u64) -> ProcessKey {
     ProcessKey { start_time_ns: start_time_of(task), pid, tid }
 }
 
+/// Number of the cgroup of version 2 that `task` is in.
+#[inline(always)]
+pub(super) fn cgroup_id_of(task: u64) -> u64 {
+    let set = read_field::<u64>(task, setting!(offsets.task_cgroups));
+    let cgroup = read_field::<u64>(set, setting!(offsets.css_set_dfl_cgrp));
+    let node = read_field::<u64>(cgroup, setting!(offsets.cgroup_kn));
+    read_field(node, setting!(offsets.kernfs_node_id))
+}
+
 /// The current process. Only for programs that run in process context.
 #[inline(always)]
 pub(super) fn current_process() -> ProcessKey {

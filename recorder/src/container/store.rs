@@ -114,7 +114,6 @@ impl Store {
     }
 
     /// What is known of a container.
-    #[cfg(test)]
     pub(crate) fn container(&self, id: &str) -> Option<&Container> {
         self.known.get(id).map(|known| &known.container)
     }

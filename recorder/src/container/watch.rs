@@ -18,6 +18,7 @@ use super::runtime::{LOOKUPS_MAX, Link, Protocol, Told, keep_following};
 use super::store::Store;
 use super::{CRI_SOCKETS, DOCKER_SOCKETS, SocketChoice};
 use crate::clock;
+use crate::condition::Decider;
 use crate::pipeline::ToSink;
 use crate::run::spawn;
 
@@ -27,6 +28,8 @@ const CGROUPS_WAITING_MAX: usize = 1 << 15;
 const TOLD_WAITING_MAX: usize = 256;
 /// Containers that ended are forgotten this often.
 const FORGET_INTERVAL: Duration = Duration::from_secs(10);
+/// Cgroups that wait for a decision are looked at this often.
+const DECIDE_INTERVAL: Duration = Duration::from_millis(500);
 /// How long the answers of runtimes are waited for when the recording ends.
 const END_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -34,6 +37,8 @@ const END_TIMEOUT: Duration = Duration::from_millis(500);
 #[derive(Clone)]
 pub(crate) struct Tap {
     cgroups: mpsc::Sender<CgroupEvent>,
+    /// Those outside of containers too, about which conditions have to decide.
+    all: bool,
     missed: Arc<AtomicUsize>,
 }
 
@@ -42,7 +47,7 @@ impl Tap {
     /// asked for its container.
     pub(crate) fn note(&self, event: &Event) {
         let Some(event::Event::Cgroup(cgroup)) = &event.event else { return };
-        if cgroup.container_id.is_empty() {
+        if cgroup.container_id.is_empty() && !self.all {
             return;
         }
         if self.cgroups.try_send(cgroup.clone()).is_err() && self.missed.fetch_add(1, Ordering::Relaxed) == 0
@@ -55,10 +60,10 @@ impl Tap {
 /// What comes out of a tap.
 pub(crate) struct Cgroups(mpsc::Receiver<CgroupEvent>);
 
-/// A tap, and the end at which [`start`] listens.
-pub(crate) fn tap() -> (Tap, Cgroups) {
+/// A tap, for cgroups of containers or for all, and the end at which [`start`] listens.
+pub(crate) fn tap(all: bool) -> (Tap, Cgroups) {
     let (cgroups, receiver) = mpsc::channel(CGROUPS_WAITING_MAX);
-    (Tap { cgroups, missed: Arc::default() }, Cgroups(receiver))
+    (Tap { cgroups, all, missed: Arc::default() }, Cgroups(receiver))
 }
 
 /// Starts the thread. It ends when all taps are gone.
@@ -66,6 +71,7 @@ pub(crate) fn start(
     docker: &SocketChoice,
     cri: &SocketChoice,
     Cgroups(cgroups): Cgroups,
+    decider: Decider,
     to_sink: Sender<ToSink>,
 ) -> Result<JoinHandle<()>> {
     let sockets: Vec<_> =
@@ -87,7 +93,7 @@ pub(crate) fn start(
                 tokio::spawn(keep_following(runtime, protocol, link));
                 lookups.push(sender);
             }
-            let watch = Watch { store: Store::default(), to_sink, lookups, pending };
+            let watch = Watch { store: Store::default(), decider, to_sink, lookups, pending };
             watch.run(cgroups, told, told_sender).await;
         });
         // Whatever hangs is left behind.
@@ -101,6 +107,7 @@ fn executor() -> io::Result<tokio::runtime::Runtime> {
 
 struct Watch {
     store: Store,
+    decider: Decider,
     to_sink: Sender<ToSink>,
     /// One for each runtime.
     lookups: Vec<mpsc::Sender<String>>,
@@ -117,6 +124,7 @@ impl Watch {
         _keep: mpsc::Sender<Told>,
     ) {
         let mut forget = interval(FORGET_INTERVAL);
+        let mut decide = interval(DECIDE_INTERVAL);
         loop {
             tokio::select! {
                 // What the kernel says is waited for by nobody who lies.
@@ -127,6 +135,7 @@ impl Watch {
                 },
                 Some(told) = told.recv() => self.note_told(told),
                 _ = forget.tick() => self.store.forget_gone(clock::boot_ns()),
+                _ = decide.tick() => self.decider.tick(clock::boot_ns()),
             }
         }
         let deadline = Instant::now() + END_TIMEOUT;
@@ -144,6 +153,7 @@ impl Watch {
     }
 
     fn note_cgroup(&mut self, cgroup: &CgroupEvent) {
+        self.decider.note_cgroup(cgroup, self.store.container(&cgroup.container_id));
         let is_own = container_of(&cgroup.path).is_some_and(|named| named.is_own);
         let known = self.store.note_cgroup(cgroup, is_own, clock::boot_ns());
         let Some(container) = known else { return };
@@ -160,6 +170,7 @@ impl Watch {
             Told::Gone(id) => self.store.note_gone(&id, now_ns),
         };
         if let Some(container) = known {
+            self.decider.note_container(&container);
             self.tell(container);
         }
     }

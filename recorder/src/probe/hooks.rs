@@ -18,6 +18,8 @@ pub(super) enum Need {
     Mandatory,
     /// Recordings know less, and say so.
     Wanted,
+    /// Only conditions on names ask for it.
+    ForConditions,
     /// It only stands in for this other one, which tells more.
     InsteadOf(Program),
 }
@@ -60,6 +62,15 @@ pub(super) const HOOKS: [Hook; Program::ALL.len()] = [
         "raw_tp/cgroup_attach_task",
         "processes that enter containers",
     ),
+    Hook {
+        need: Need::ForConditions,
+        ..tracepoint(
+            Program::TaskRename,
+            "task_rename",
+            "raw_tp/task_rename",
+            "--where process.name, on renaming",
+        )
+    },
     cgroup(Program::SocketCreate, Need::Wanted, "cgroup/sock_create", "creators of sockets"),
     cgroup(Program::SocketRelease, Need::Wanted, "cgroup/sock_release", "ends of sockets"),
     cgroup(Program::SocketBind4, Need::Wanted, "cgroup/post_bind4", "addresses that are bound"),

@@ -13,7 +13,9 @@ use aya::{
     programs::{CgroupAttachMode, CgroupSkbAttachType, Program as AyaProgram, ProgramError, ProgramType},
     sys::{BpfHelper, is_helper_supported},
 };
-use kcap_recorder_ebpf::{Program, SNAPLEN_MAX, Settings};
+use kcap_recorder_ebpf::{
+    CGROUP_COUNT_MAX, Program, Rules, SNAPLEN_MAX, Settings, TASK_COUNT_MAX, UNDECIDED_COUNT_MAX,
+};
 
 use super::{
     Btf, Error,
@@ -22,6 +24,7 @@ use super::{
 };
 use crate::{
     capture_switch::CaptureSwitch,
+    condition::Tables,
     losses::KernelCounters,
     ring::{EventRing, PacketRing},
 };
@@ -38,6 +41,8 @@ const WAKEUP_FRACTION: u32 = 4;
 /// beside its other work.
 const SHORT_RING_FRACTION: u32 = 4;
 const SHORT_RING_LEN_MAX: u32 = 2 << 20;
+/// Entries of maps that nothing uses.
+const UNUSED_MAP_LEN: u32 = 64;
 /// Lines with which the verifier ends its log, after the one that says what is wrong.
 const VERIFIER_STATISTICS: [&str; 3] = ["processed ", "stack depth ", "verification time "];
 /// How long runs that are under way when the programs are taken off may last.
@@ -56,6 +61,8 @@ pub struct LoadOptions {
     pub packet_ring_bytes: u32,
     /// Bytes of the event ring, a power of two.
     pub event_ring_bytes: u32,
+    /// Rules on whose packets are wanted; none by default.
+    pub rules: Rules,
 }
 
 impl Default for LoadOptions {
@@ -66,6 +73,7 @@ impl Default for LoadOptions {
             elide_local_copies: true,
             packet_ring_bytes: 64 << 20,
             event_ring_bytes: 16 << 20,
+            rules: Rules::default(),
         }
     }
 }
@@ -117,6 +125,9 @@ impl Kernel {
             {
                 continue;
             }
+            if hook.need == Need::ForConditions && options.rules.name == 0 {
+                continue;
+            }
             let failure = load_program(&mut ebpf, hook.program).err().map(|error| reason(&error));
             if let (Need::Mandatory, Some(reason)) = (hook.need, &failure) {
                 let (program, hook) = (hook.program.name(), hook.name);
@@ -129,6 +140,7 @@ impl Kernel {
             packets: Some(PacketRing::take(&mut ebpf)?),
             events: Some(EventRing::take(&mut ebpf)?),
             capture_switch: Some(CaptureSwitch::take(&mut ebpf)?),
+            condition_tables: Tables::take(&mut ebpf)?,
             counters,
             ebpf: Some(ebpf),
             cgroup: self.cgroup,
@@ -163,12 +175,18 @@ impl Kernel {
             packet_wakeup_len: options.packet_ring_bytes / WAKEUP_FRACTION,
             short_packet_wakeup_len: short_ring_bytes(options) / WAKEUP_FRACTION,
             event_wakeup_len: options.event_ring_bytes / WAKEUP_FRACTION,
+            rules: options.rules,
             ..self.settings
         };
+        // Without rules, nothing is ever looked up there.
+        let conditions = |count: u32| if options.rules.all == 0 { UNUSED_MAP_LEN } else { count };
         EbpfLoader::new()
             .override_global("SETTINGS", bytemuck::bytes_of(&settings), true)
             .map_max_entries("PACKETS", options.packet_ring_bytes)
             .map_max_entries("SHORT_PACKETS", short_ring_bytes(options))
+            .map_max_entries("TASKS", conditions(TASK_COUNT_MAX))
+            .map_max_entries("CGROUPS", conditions(CGROUP_COUNT_MAX))
+            .map_max_entries("UNDECIDED", conditions(UNDECIDED_COUNT_MAX))
             .map_max_entries("EVENTS", options.event_ring_bytes)
             .load(PROGRAMS)
             .map_err(refused)
@@ -230,6 +248,7 @@ pub struct Loaded {
     packets: Option<PacketRing>,
     events: Option<EventRing>,
     capture_switch: Option<CaptureSwitch>,
+    condition_tables: Tables,
     counters: KernelCounters,
     /// What is attached: program name and hook.
     pub hooks: BTreeMap<String, String>,
@@ -241,11 +260,24 @@ impl Loaded {
     /// Attaches the programs that were loaded, packets last. Those that only add knowledge may fail, and are then
     /// named in `missing`.
     pub fn attach(&mut self) -> Result<(), Error> {
+        self.attach_pending(|_| true)
+    }
+
+    /// Attaches all but the programs that see packets: those that know whose they are, so that tables can be filled
+    /// before [`Loaded::attach`] attaches the rest.
+    pub(crate) fn attach_owners(&mut self) -> Result<(), Error> {
+        self.attach_pending(|hook| !matches!(hook.program, Program::PacketIngress | Program::PacketEgress))
+    }
+
+    fn attach_pending(&mut self, wanted: impl Fn(&Hook) -> bool) -> Result<(), Error> {
         let cgroup =
             File::open(&self.cgroup).map_err(|source| Error::File { path: self.cgroup.clone(), source })?;
         // Links in single mode are, to the kernel, links beside which others may be; before links, it must be said.
         let mode = if self.has_links { CgroupAttachMode::Single } else { CgroupAttachMode::AllowMultiple };
-        for hook in std::mem::take(&mut self.pending) {
+        let (now, later) = std::mem::take(&mut self.pending).into_iter().partition(|hook| wanted(hook));
+        self.pending = later;
+        let now: Vec<&'static Hook> = now;
+        for hook in now {
             let Some(ebpf) = self.ebpf.as_mut() else { break };
             match attach_program(ebpf, hook, &cgroup, mode) {
                 Ok(()) => {
@@ -296,6 +328,11 @@ impl Loaded {
     /// What changes how much is captured of packets, once.
     pub fn take_capture_switch(&mut self) -> Option<CaptureSwitch> {
         self.capture_switch.take()
+    }
+
+    /// The tables of conditions.
+    pub(crate) fn condition_tables(&self) -> &Tables {
+        &self.condition_tables
     }
 
     /// What the programs counted; also after [`Loaded::detach`].

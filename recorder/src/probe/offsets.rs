@@ -33,6 +33,16 @@ pub(super) fn find(btf: &Btf) -> Result<Offsets, Error> {
         cgroup_root: btf.offset("cgroup.root")?,
         cgroup_root_hierarchy_id: btf.offset("cgroup_root.hierarchy_id")?,
         kernfs_node_id: btf.offset("kernfs_node.id")?,
+        cgroup_self: btf.offset("cgroup.self")?,
+        cgroup_self_parent: btf.offset("cgroup.self.parent")?,
+        task_comm: btf.offset("task_struct.comm")?,
+        task_cgroups: btf.offset("task_struct.cgroups")?,
+        css_set_dfl_cgrp: btf.offset("css_set.dfl_cgrp")?,
+        binprm_file: btf.offset("linux_binprm.file")?,
+        file_inode: btf.offset("file.f_inode")?,
+        inode_ino: btf.offset("inode.i_ino")?,
+        inode_sb: btf.offset("inode.i_sb")?,
+        super_block_dev: btf.offset("super_block.s_dev")?,
     })
 }
 
