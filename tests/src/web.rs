@@ -12,7 +12,8 @@ use tempfile::TempDir;
 use crate::command::{Running, run, wait_until};
 use crate::traffic::free_port;
 
-/// nginx with one worker, which logs each request: `method|path|status|bytes of the request|bytes of the response`.
+/// nginx in one process, so that none outlives the test. It logs each request:
+/// `method|path|status|bytes of the request|bytes of the response`.
 #[derive(Debug)]
 pub struct Nginx {
     /// Its port on 127.0.0.1.
@@ -36,7 +37,7 @@ impl Nginx {
             .map(|kind| format!("{kind}_temp_path {root}/{kind};\n"))
             .concat();
         let configuration = format!(
-            "daemon off;\nworker_processes 1;\npid {root}/nginx.pid;\nevents {{ worker_connections 64; }}\nhttp {{\n\
+            "daemon off;\nmaster_process off;\npid {root}/nginx.pid;\nevents {{ worker_connections 64; }}\nhttp {{\n\
              log_format exact '$request_method|$uri|$status|$request_length|$bytes_sent';\n\
              access_log {root}/access.log exact;\nkeepalive_requests 1000000;\n{temporary}\
              server {{ listen 127.0.0.1:{port}; root {root};\n{server}\n}}\n}}\n"
@@ -58,7 +59,7 @@ impl Nginx {
         })
     }
 
-    /// Process id of its master.
+    /// Its process id.
     pub fn pid(&self) -> u32 {
         self.running.pid()
     }
