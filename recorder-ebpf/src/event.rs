@@ -1,19 +1,21 @@
-//! Records of the event ring: what processes and sockets did.
+//! Records of the event ring: what they have in common, and what sockets did. See also `process.rs` and `mapping.rs`.
 
 /// Kinds of event records, in [`EventHead::kind`].
 #[repr(u16)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventKind {
-    /// [`ForkEvent`].
+    /// [`ForkEvent`](crate::ForkEvent).
     Fork = 1,
-    /// [`ExecEvent`].
+    /// [`ExecEvent`](crate::ExecEvent).
     Exec = 2,
-    /// [`ExitEvent`].
+    /// [`ExitEvent`](crate::ExitEvent).
     Exit = 3,
     /// [`SocketEvent`].
     Socket = 4,
     /// [`CgroupEvent`].
     Cgroup = 5,
+    /// [`MappingEvent`](crate::MappingEvent).
+    Mapping = 6,
 }
 
 /// What a cgroup event tells.
@@ -82,50 +84,6 @@ pub struct EventHead {
     pub reserved: [u8; 3],
 }
 
-/// A process cloned another one (threads are filtered). `head.process` is the parent.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
-pub struct ForkEvent {
-    /// What all events have.
-    pub head: EventHead,
-    /// The new process.
-    pub child: ProcessKey,
-}
-
-/// A process executed a file. `head` is the process after it. `path_len` and then `arguments_len` bytes follow:
-/// the path given to the kernel, then the arguments as they lie in memory, each ended by NUL.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
-pub struct ExecEvent {
-    /// What all events have.
-    pub head: EventHead,
-    /// Parent of the process (`real_parent`'s thread group).
-    pub parent: ProcessKey,
-    /// Bytes of path that follow, without its NUL.
-    pub path_len: u32,
-    /// Bytes of arguments that follow the path, at most [`ARGUMENTS_LEN_MAX`].
-    pub arguments_len: u32,
-    /// `mm->arg_end - mm->arg_start`: bytes that the arguments take in all.
-    pub arguments_len_total: u32,
-    /// Zero.
-    pub reserved: u32,
-}
-
-/// A process ended: the last of its threads exited.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
-pub struct ExitEvent {
-    /// What all events have.
-    pub head: EventHead,
-    /// `task_struct.exit_code`: status << 8 | signal.
-    pub exit_code: u32,
-    /// Zero.
-    pub reserved: u32,
-}
-
 /// A socket got an owner, an address, a peer, or was released.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -181,13 +139,3 @@ pub struct CgroupEvent {
 
 /// Most bytes of a path in a [`CgroupEvent`]: the kernel's tracepoints have no more (`TRACE_CGROUP_PATH_LEN`).
 pub const CGROUP_PATH_LEN_MAX: u32 = 1024;
-
-/// Most bytes of a path in an [`ExecEvent`].
-pub const PATH_LEN_MAX: u32 = 1024;
-/// Most bytes of arguments in an [`ExecEvent`]; what is more is counted in `arguments_len_total`.
-pub const ARGUMENTS_LEN_MAX: u32 = 4096;
-
-/// Bytes of path in the smaller of the two ring records of an [`ExecEvent`], a power of two.
-pub const SHORT_PATH_LEN_MAX: u32 = 128;
-/// Bytes of arguments in the smaller of the two ring records of an [`ExecEvent`], a power of two.
-pub const SHORT_ARGUMENTS_LEN_MAX: u32 = 256;

@@ -6,22 +6,32 @@
 
 mod condition;
 mod event;
+mod file;
 mod loss;
+mod mapping;
 mod packet;
+mod process;
 mod settings;
 
 pub use condition::*;
 pub use event::*;
+pub use file::*;
 pub use loss::*;
+pub use mapping::*;
 pub use packet::*;
+pub use process::*;
 pub use settings::*;
 
 // Both sides are compiled apart from each other: what one writes must be what the other reads.
 const _: () = {
     assert!(size_of::<PacketHead>() == 56);
     assert!(size_of::<EventHead>() == 64);
-    assert!(size_of::<ForkEvent>() == 80);
-    assert!(size_of::<ExecEvent>() == 96);
+    assert!(size_of::<NamespaceFacts>() == 24);
+    assert!(size_of::<FileFacts>() == 48);
+    assert!(size_of::<StreamFacts>() == 96);
+    assert!(size_of::<ForkEvent>() == 112);
+    assert!(size_of::<ExecEvent>() == 480);
+    assert!(size_of::<MappingEvent>() == 168);
     assert!(size_of::<ExitEvent>() == 72);
     assert!(size_of::<SocketEvent>() == 144);
     assert!(size_of::<CgroupEvent>() == 96);
@@ -29,5 +39,5 @@ const _: () = {
     assert!(size_of::<Verdict>() == 8);
     assert!(size_of::<FileKey>() == 16);
     assert!(size_of::<Counters>() == 56);
-    assert!(size_of::<Settings>() == 4 * 49);
+    assert!(size_of::<Settings>() == 4 * 105);
 };

@@ -27,6 +27,9 @@ pub enum Program {
     CgroupRmdir = 20,
     CgroupAttachTask = 21,
     TaskRename = 22,
+    FileChange = 23,
+    SyscallEnter = 24,
+    SyscallExit = 25,
 }
 
 impl Counters {
@@ -43,7 +46,7 @@ impl Counters {
 
 impl Program {
     /// All programs, in the order of their numbers.
-    pub const ALL: [Program; 22] = [
+    pub const ALL: [Program; 25] = [
         Program::PacketIngress,
         Program::PacketEgress,
         Program::SocketCreate,
@@ -66,6 +69,9 @@ impl Program {
         Program::CgroupRmdir,
         Program::CgroupAttachTask,
         Program::TaskRename,
+        Program::FileChange,
+        Program::SyscallEnter,
+        Program::SyscallExit,
     ];
 
     /// The program with this number in records and messages.
@@ -101,6 +107,9 @@ impl Program {
             Program::CgroupRmdir => "cgroup_rmdir",
             Program::CgroupAttachTask => "cgroup_attach_task",
             Program::TaskRename => "task_rename",
+            Program::FileChange => "file_change",
+            Program::SyscallEnter => "syscall_enter",
+            Program::SyscallExit => "syscall_exit",
         }
     }
 }

@@ -30,8 +30,41 @@ pub struct Settings {
     pub exit_has_group_dead: u32,
     /// Which rules there are on whose packets are wanted.
     pub rules: Rules,
+    /// Most bytes of arguments in an exec record, up to [`ARGUMENTS_LEN_MAX`](crate::ARGUMENTS_LEN_MAX).
+    pub arguments_len_max: u32,
+    /// Most bytes of environment in an exec record, up to [`ENVIRONMENT_LEN_MAX`](crate::ENVIRONMENT_LEN_MAX).
+    pub environment_len_max: u32,
+    /// Thread group id of the recorder, what it does is not recorded; 0 when it doesn't know its own.
+    pub recorder_pid: u32,
+    /// 1: `bpf_find_vma` may be called.
+    pub find_vma: u32,
+    /// Numbers of system calls, and where `pt_regs` keeps their arguments.
+    pub syscalls: Syscalls,
     /// Where the fields are.
     pub offsets: Offsets,
+}
+
+/// System calls of the running architecture.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+#[allow(missing_docs)] // each is named as the call or the register
+pub struct Syscalls {
+    pub mmap: u32,
+    pub mprotect: u32,
+    pub pkey_mprotect: u32,
+    /// Offset of the call's number in `pt_regs`.
+    pub number: u32,
+    /// Offset of the first argument, as it was on entry.
+    pub argument_1: u32,
+    pub argument_2: u32,
+    pub argument_3: u32,
+    pub argument_4: u32,
+    /// Offset in `task_struct` of the word that tells programs of the narrower architecture, whose calls have other
+    /// numbers.
+    pub task_compat: u32,
+    /// The bits of that word that are set for them.
+    pub compat_bits: u32,
 }
 
 /// What is captured of packets, in the lowest bits of the one word of the map `CAPTURE`, which user space may change at
@@ -64,7 +97,58 @@ pub struct Offsets {
     pub signal_live: u32,
     pub mm_arg_start: u32,
     pub mm_arg_end: u32,
+    pub mm_env_start: u32,
+    pub mm_env_end: u32,
+    pub mm_start_code: u32,
+    pub mm_end_code: u32,
     pub binprm_filename: u32,
+    pub binprm_file: u32,
+    pub task_thread_pid: u32,
+    pub task_nsproxy: u32,
+    pub task_cgroups: u32,
+    pub task_files: u32,
+    pub pid_level: u32,
+    pub pid_numbers: u32,
+    pub upid_ns: u32,
+    pub pid_namespace_inum: u32,
+    pub nsproxy_mnt_ns: u32,
+    pub mnt_namespace_inum: u32,
+    pub css_set_dfl_cgrp: u32,
+    pub files_fdt: u32,
+    pub fdtable_max_fds: u32,
+    pub fdtable_fd: u32,
+    pub file_inode: u32,
+    pub file_path_mnt: u32,
+    pub file_path_dentry: u32,
+    pub inode_mode: u32,
+    pub inode_ino: u32,
+    pub inode_nlink: u32,
+    pub inode_sb: u32,
+    pub inode_ctime_sec: u32,
+    pub inode_ctime_nsec: u32,
+    pub super_block_dev: u32,
+    pub super_block_magic: u32,
+    pub dentry_parent: u32,
+    pub dentry_name: u32,
+    pub dentry_inode: u32,
+    pub mount_parent: u32,
+    pub mount_mountpoint: u32,
+    pub mount_mnt: u32,
+    pub vfsmount_root: u32,
+    /// `vfs_inode` in `ovl_inode`; [`OFFSET_NONE`] where overlays are a module or absent.
+    pub ovl_inode_vfs_inode: u32,
+    pub ovl_inode_upper: u32,
+    /// `vfs_inode` in `socket_alloc`.
+    pub socket_alloc_vfs_inode: u32,
+    pub socket_alloc_sk: u32,
+    pub sock_local_v4: u32,
+    pub sock_remote_v4: u32,
+    pub sock_local_v6: u32,
+    pub sock_remote_v6: u32,
+    pub sock_local_port: u32,
+    pub sock_remote_port: u32,
+    pub vma_flags: u32,
+    pub vma_file: u32,
     pub sock_family: u32,
     pub sock_cookie: u32,
     pub sock_net: u32,
@@ -79,11 +163,4 @@ pub struct Offsets {
     pub cgroup_self: u32,
     pub cgroup_self_parent: u32,
     pub task_comm: u32,
-    pub task_cgroups: u32,
-    pub css_set_dfl_cgrp: u32,
-    pub binprm_file: u32,
-    pub file_inode: u32,
-    pub inode_ino: u32,
-    pub inode_sb: u32,
-    pub super_block_dev: u32,
 }

@@ -9,12 +9,13 @@ use anyhow::Result;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use kcap_format::{Effort, Recipient};
-use kcap_recorder_ebpf::SNAPLEN_MAX;
+use kcap_recorder_ebpf::{ARGUMENTS_LEN_MAX, ENVIRONMENT_LEN_MAX, SNAPLEN_MAX};
 use tracing::level_filters::LevelFilter;
 
 use crate::capture_switch::CaptureMode;
 use crate::condition::{Condition, RuleSet};
 use crate::container::SocketChoice;
+use crate::enrich::Environment;
 use crate::units::{parse_duration, parse_size};
 use crate::{probe, run};
 
@@ -116,6 +117,19 @@ pub(crate) struct RunArgs {
     /// Ring between kernel and recorder for processes and sockets, a power of two
     #[arg(long, value_name = "SIZE", default_value = "16MiB", value_parser = parse_ring_size)]
     pub(crate) event_buffer: u32,
+    /// Most bytes to keep of a program's arguments, up to 32767; what is longer is cut, and how much is recorded
+    #[arg(long, value_name = "SIZE", default_value = "4096", value_parser = parse_arguments_size)]
+    pub(crate) arguments_size: u32,
+    /// What to keep of a program's environment
+    #[arg(long, value_name = "WHAT", default_value = "names")]
+    pub(crate) environment: Environment,
+    /// Most bytes to look at of a program's environment, up to 16383
+    #[arg(long, value_name = "SIZE", default_value = "4096", value_parser = parse_environment_size)]
+    pub(crate) environment_size: u32,
+    /// Record which memory programs make executable (mmap and mprotect with PROT_EXEC). It makes every system call of the
+    /// host a little slower
+    #[arg(long)]
+    pub(crate) executable_mappings: bool,
     /// zstd level, or 'stored'; lower ones are used while the recorder can't keep up
     #[arg(long, value_name = "LEVEL", default_value = "3", value_parser = parse_effort, allow_hyphen_values = true)]
     pub(crate) compression_level: Effort,
@@ -334,6 +348,21 @@ fn parse_ring_size(text: &str) -> Result<u32, String> {
     }
 }
 
+fn parse_arguments_size(text: &str) -> Result<u32, String> {
+    at_most(parse_size(text)?, ARGUMENTS_LEN_MAX)
+}
+
+fn parse_environment_size(text: &str) -> Result<u32, String> {
+    at_most(parse_size(text)?, ENVIRONMENT_LEN_MAX)
+}
+
+fn at_most(size: u64, most: u32) -> Result<u32, String> {
+    u32::try_from(size)
+        .ok()
+        .filter(|size| *size <= most)
+        .ok_or_else(|| format!("must be at most {most} bytes"))
+}
+
 fn parse_effort(text: &str) -> Result<Effort, String> {
     if text == "stored" {
         return Ok(Effort::Stored);
@@ -404,6 +433,9 @@ mod tests {
             "-o out --where container.name",
             "-o out --follow-children",
             "-o out --where container.name=x --docker-socket none --cri-socket none",
+            "-o out --arguments-size 32768",
+            "-o out --environment-size 16KiB",
+            "-o out --environment some",
             "-o out --encrypt-to",
             "-o out --encrypt-to age1nobody",
             "-o out --fsync never --sync-interval 2s",

@@ -15,11 +15,11 @@ use crate::account::{Source, Tally};
 use crate::clock;
 use crate::condition::{Ended, Held};
 use crate::container;
-use crate::enrich;
+use crate::enrich::Translator;
 use crate::pipeline::{
     BATCH_RAW_LEN_MAX, BATCH_RAW_LEN_MIN, EVENTS_PER_BATCH, JobSender, Taker, ToSink, Work,
 };
-use crate::ring::{EventRecord, EventRing, PacketRing, Wakeups};
+use crate::ring::{EventRing, PacketRing, Wakeups};
 
 /// `LINKTYPE_RAW`: what the cgroup hooks see begins with the IP header.
 const LINK_TYPE_RAW: u16 = 101;
@@ -37,6 +37,11 @@ const EVENT_WAIT: Duration = Duration::from_millis(50);
 /// by a smaller one.
 const BATCH_FILL_FAST: Duration = Duration::from_millis(10);
 const BATCH_FILL_SLOW: Duration = Duration::from_millis(50);
+
+/// Events are taken out of their ring in runs of so many, and handed over when so many bytes of records came: a batch of
+/// the longest ones stays small.
+const EVENTS_AT_ONCE: usize = 64;
+const EVENTS_RAW_LEN_MAX: usize = 4 << 20;
 
 // The numbers of the kernel programs are stored as they are.
 const _: () = {
@@ -182,6 +187,7 @@ fn push(batch: &mut PacketBatch, head: &PacketHead, bytes: &[u8]) {
 /// Empties the ring of events.
 pub(crate) struct EventDrainer {
     pub(crate) ring: EventRing,
+    pub(crate) translator: Translator,
     pub(crate) pool: Taker<Vec<Event>>,
     pub(crate) outlet: Outlet,
     /// Who is told of cgroups too.
@@ -195,13 +201,14 @@ impl EventDrainer {
     pub(crate) fn run(mut self) -> io::Result<()> {
         let wakeups = Wakeups::new(&[&self.ring])?;
         while let Some(mut events) = self.pool.take() {
-            let begun = Instant::now();
+            let (begun, mut raw_len) = (Instant::now(), 0);
             let (through_ns, ended) = loop {
                 let stop = self.outlet.stop.load(Ordering::Acquire);
                 let now_ns = clock::boot_ns();
-                let room = EVENTS_PER_BATCH.saturating_sub(events.len()) as u64;
+                let room = EVENTS_PER_BATCH.saturating_sub(events.len()).min(EVENTS_AT_ONCE) as u64;
                 let drained = self.ring.drain(room, |record| {
-                    let event = to_event(&record);
+                    raw_len += record.len();
+                    let event = self.translator.translate(&record);
                     self.containers.note(&event);
                     self.ended.note(&event);
                     events.push(event);
@@ -211,7 +218,7 @@ impl EventDrainer {
                 if is_idle && stop {
                     break (now_ns, true);
                 }
-                if events.len() >= EVENTS_PER_BATCH {
+                if events.len() >= EVENTS_PER_BATCH || raw_len >= EVENTS_RAW_LEN_MAX {
                     break (events.last().map_or(0, |last| last.time_ns), false);
                 }
                 // Also when there is none: a segment may wait to hear that.
@@ -228,16 +235,6 @@ impl EventDrainer {
             }
         }
         Ok(())
-    }
-}
-
-fn to_event(record: &EventRecord<'_>) -> Event {
-    match record {
-        EventRecord::Fork(event) => enrich::fork(event),
-        EventRecord::Exec { event, path, arguments } => enrich::exec(event, path, arguments),
-        EventRecord::Exit(event) => enrich::exit(event),
-        EventRecord::Socket(event) => enrich::socket(event),
-        EventRecord::Cgroup { event, path } => enrich::cgroup(event, path),
     }
 }
 

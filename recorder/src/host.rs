@@ -27,6 +27,11 @@ pub(crate) fn in_initial_pid_namespace() -> bool {
     fs::read_link("/proc/self/ns/pid").is_ok_and(|target| target == Path::new(INITIAL_PID_NAMESPACE))
 }
 
+/// This process's id as the kernel programs see it; `None` inside a container's pid namespace, where it isn't told.
+pub(crate) fn kernel_pid() -> Option<u32> {
+    in_initial_pid_namespace().then(std::process::id)
+}
+
 fn read_line(path: &str) -> String {
     fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned()).unwrap_or_default()
 }

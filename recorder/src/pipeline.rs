@@ -65,7 +65,7 @@ pub(crate) enum ToSink {
     Bad(Tally),
     /// A governor took a step; `in_force` is false when it led back to what was asked for.
     Stepped {
-        event: Event,
+        event: Box<Event>,
         in_force: bool,
     },
 }

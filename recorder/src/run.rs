@@ -22,6 +22,7 @@ use crate::capture_switch::CaptureSwitch;
 use crate::cli::{Fsync, RunArgs, Snaplen};
 use crate::condition::{Decider, Ended, Held, RuleSet, Tables};
 use crate::drain::{EventDrainer, Outlet, PacketDrainer};
+use crate::enrich::{Sessions, Translator};
 use crate::folder::Folder;
 use crate::governor::{self, Governor};
 use crate::pipeline::{EVENT_BATCHES, PACKET_BATCHES, Pool, ToSink, jobs};
@@ -70,7 +71,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
         loaded.attach()?;
     }
     if !host::in_initial_pid_namespace() {
-        let line = "initial pid namespace: /proc has other process numbers than the events";
+        let line = "initial pid namespace: /proc has other process numbers than the events, and what the recorder does \
+                    itself is recorded too";
         loaded.missing.push(line.to_owned());
     }
     for line in &loaded.missing {
@@ -83,7 +85,9 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     let (containers, cgroups) = container::tap(decider.is_needed());
     let (enumerated, first) = crossbeam_channel::bounded(1);
     let enumerated = (!rules.is_empty()).then_some(enumerated);
-    let enumerator = start_enumeration(loaded.cgroup(), containers.clone(), enumerated, to_sink.clone())?;
+    let sessions = Arc::default();
+    let enumerator =
+        start_enumeration(args, loaded.cgroup(), &sessions, containers.clone(), enumerated, to_sink.clone())?;
     if !rules.is_empty() {
         // Whose packets are wanted must be known before they come.
         let events = first.recv().context("cannot enumerate what is older than the recorder")?;
@@ -107,8 +111,15 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     let recording = Recording::begin(folder, limits, file, begin_ns, counter_reader(&loaded))?;
     let progress = Arc::new(Progress::default());
     let stop = Arc::new(AtomicBool::new(false));
-    let taken =
-        Taken { packet_ring, event_ring, switch, containers, tables: (!rules.is_empty()).then_some(tables) };
+    let translator = Translator { environment: args.environment, sessions };
+    let taken = Taken {
+        packet_ring,
+        event_ring,
+        switch,
+        translator,
+        containers,
+        tables: (!rules.is_empty()).then_some(tables),
+    };
     let mut threads = start_threads(args, recording, &progress, &stop, &to_sink, sink_messages, taken)?;
     // The sink ends when all that send to it have.
     drop(to_sink);
@@ -210,6 +221,7 @@ struct Taken {
     containers: container::Tap,
     /// When there are conditions.
     tables: Option<Tables>,
+    translator: Translator,
 }
 
 fn start_threads(
@@ -219,7 +231,7 @@ fn start_threads(
     stop: &Arc<AtomicBool>,
     to_sink: &Sender<ToSink>,
     sink_messages: Receiver<ToSink>,
-    Taken { packet_ring, event_ring, switch, containers, tables }: Taken,
+    Taken { packet_ring, event_ring, switch, translator, containers, tables }: Taken,
 ) -> Result<Threads> {
     let governor = Arc::new(Governor::new(args.compression_level));
     let packet_pool = Pool::new(PACKET_BATCHES);
@@ -263,6 +275,7 @@ fn start_threads(
     };
     let events = EventDrainer {
         ring: event_ring,
+        translator,
         pool: event_pool.take,
         outlet: outlet(),
         containers,
@@ -278,14 +291,17 @@ fn compressor_count(args: &RunArgs) -> usize {
 }
 
 fn start_enumeration(
+    args: &RunArgs,
     cgroup: &Path,
+    sessions: &Arc<Mutex<Sessions>>,
     containers: container::Tap,
     wanted: Option<Sender<Vec<Event>>>,
     to_sink: Sender<ToSink>,
 ) -> Result<JoinHandle<()>> {
-    let cgroup = cgroup.to_owned();
+    let (cgroup, sessions) = (cgroup.to_owned(), Arc::clone(sessions));
+    let arguments_len_max = args.arguments_size as usize;
     spawn("enumerate", move || {
-        let events = enrich::enumerate(Some(&cgroup));
+        let events = enrich::enumerate(Some(&cgroup), arguments_len_max, &sessions);
         events.iter().for_each(|event| containers.note(event));
         if let Some(wanted) = wanted {
             let _ = wanted.send(events.clone());
@@ -321,6 +337,10 @@ fn load_options(args: &RunArgs, rules: &RuleSet) -> LoadOptions {
         packet_ring_bytes: args.packet_buffer,
         event_ring_bytes: args.event_buffer,
         rules: rules.for_kernel(),
+        arguments_len_max: args.arguments_size,
+        environment_len_max: if args.environment.is_wanted() { args.environment_size } else { 0 },
+        executable_mappings: args.executable_mappings,
+        exclude_self: true,
     }
 }
 
@@ -372,6 +392,10 @@ fn options(args: &RunArgs) -> BTreeMap<String, String> {
         ("event-buffer", args.event_buffer.to_string()),
         ("compression-level", governor::name(args.compression_level)),
         ("threads", compressor_count(args).to_string()),
+        ("arguments-size", args.arguments_size.to_string()),
+        ("environment", args.environment.to_string()),
+        ("environment-size", args.environment_size.to_string()),
+        ("executable-mappings", args.executable_mappings.to_string()),
         ("nice", args.nice.to_string()),
         ("degrade-to", args.degrade_to.to_string()),
         ("docker-socket", args.docker_socket.to_string()),

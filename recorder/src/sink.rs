@@ -76,7 +76,7 @@ impl<S: Store> Sink<S> {
                 Ok(ToSink::Done(done)) => self.in_order(done),
                 Ok(ToSink::Enumerated(events)) => self.recording.add_enumerated(events, clock::boot_ns()),
                 Ok(ToSink::Stepped { event, in_force }) => {
-                    self.recording.note_step(event, in_force, clock::boot_ns());
+                    self.recording.note_step(*event, in_force, clock::boot_ns());
                 }
                 Ok(ToSink::Told(event)) => self.recording.note_told(event),
                 Ok(ToSink::Unwanted(tally)) => self.recording.filter(&tally),

@@ -118,7 +118,7 @@ impl Watch {
         let event = Some(event::Event::Governor(step));
         let event = Event { time_ns: clock::boot_ns(), event, ..Event::default() };
         // The sink ends after all that send to it.
-        let _ = self.sink.send(ToSink::Stepped { event, in_force: to != asked });
+        let _ = self.sink.send(ToSink::Stepped { event: Box::new(event), in_force: to != asked });
     }
 }
 

@@ -7,9 +7,9 @@ use std::{
     process::{self, Command},
 };
 
-use kcap_recorder_ebpf::{ExecEvent, ExitEvent, ForkEvent, ProcessKey};
+use kcap_recorder_ebpf::{ExitEvent, ForkEvent, ProcessKey};
 
-use kernel::{Event, Recorded, Session, options};
+use kernel::{Event, Exec, Recorded, Session, options};
 
 #[test]
 fn fork_exec_and_exit_of_a_child() {
@@ -20,8 +20,8 @@ fn fork_exec_and_exit_of_a_child() {
 
     let fork = fork_of(&recorded, child.id());
     assert_eq!((fork.head.process.pid, fork.child.tid), (process::id(), child.id()));
-    let (exec, path, arguments) = exec_of(&recorded, child.id());
-    assert_eq!((path, arguments), (&b"/bin/sh"[..], &b"/bin/sh\0-c\0exit 3\0"[..]));
+    let Exec { event: exec, filename, arguments, .. } = exec_of(&recorded, child.id());
+    assert_eq!((&filename[..], &arguments[..]), (&b"/bin/sh"[..], &b"/bin/sh\0-c\0exit 3\0"[..]));
     assert_eq!(exec.arguments_len_total as usize, arguments.len());
     assert_eq!(exec.parent.pid, process::id());
     assert_eq!(exec.parent.start_time_ns, fork.head.process.start_time_ns);
@@ -63,10 +63,10 @@ fn long_paths_and_arguments_are_told_as_far_as_they_go() {
     let recorded = session.finish();
 
     use std::os::unix::ffi::OsStrExt;
-    assert_eq!(exec_of(&recorded, long_path.id()).1, program.as_os_str().as_bytes());
-    let (_, path, arguments) = exec_of(&recorded, long_arguments.id());
-    assert_eq!((path, arguments.len()), (&b"/bin/true"[..], 10 + 3001));
-    let (event, _, arguments) = exec_of(&recorded, too_long.id());
+    assert_eq!(exec_of(&recorded, long_path.id()).filename, program.as_os_str().as_bytes());
+    let Exec { filename, arguments, .. } = exec_of(&recorded, long_arguments.id());
+    assert_eq!((&filename[..], arguments.len()), (&b"/bin/true"[..], 10 + 3001));
+    let Exec { event, arguments, .. } = exec_of(&recorded, too_long.id());
     assert_eq!((arguments.len(), event.arguments_len_total), (4096, 10 + 50_001));
     assert!(arguments[10..].iter().all(|byte| *byte == b'z'));
 }
@@ -94,11 +94,9 @@ fn fork_of(recorded: &Recorded, pid: u32) -> ForkEvent {
     found.expect("no fork")
 }
 
-fn exec_of(recorded: &Recorded, pid: u32) -> (ExecEvent, &[u8], &[u8]) {
+fn exec_of(recorded: &Recorded, pid: u32) -> &Exec {
     let found = recorded.events.iter().find_map(|event| match event {
-        Event::Exec { event, path, arguments } if event.head.process.pid == pid => {
-            Some((*event, &path[..], &arguments[..]))
-        }
+        Event::Exec(exec) if exec.event.head.process.pid == pid => Some(exec),
         _ => None,
     });
     found.expect("no exec")

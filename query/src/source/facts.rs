@@ -34,7 +34,8 @@ pub(super) fn add(builder: &mut OwnerIndexBuilder, event: proto::Event) {
             | Kind::Governor(_)
             | Kind::Cgroup(_)
             | Kind::CgroupAttach(_)
-            | Kind::Container(_),
+            | Kind::Container(_)
+            | Kind::Mapping(_),
         )
         | None => {}
     }

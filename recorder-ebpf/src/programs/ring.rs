@@ -50,9 +50,14 @@ pub(super) fn submit_short_packet(record: *mut u8) {
 /// Hands an event record over.
 #[inline(always)]
 pub(super) fn submit_event(record: *mut u8) {
-    let flags = wakeup(&EVENTS, setting!(event_wakeup_len));
     // SAFETY: as above.
-    unsafe { bpf_ringbuf_submit(record.cast(), flags) };
+    unsafe { bpf_ringbuf_submit(record.cast(), event_wakeup()) };
+}
+
+/// Whether handing over an event wakes the reader.
+#[inline(always)]
+pub(super) fn event_wakeup() -> u64 {
+    wakeup(&EVENTS, setting!(event_wakeup_len))
 }
 
 /// Gives a record back; the reader skips it.

@@ -16,7 +16,7 @@ use super::{
     owner::{Use, bequeath, forget, inherited, note_inherited, note_use, owner_of, take_back_use},
     ring::{EVENTS, reserve, submit_event},
     settings::setting,
-    task::{current_process, fill_anonymous_head, fill_head},
+    task::{current_process, fill_anonymous_head, fill_head, is_recorder},
 };
 
 /// What the programs return: allow what is being done.
@@ -107,7 +107,7 @@ fn tell_of(context: &SockContext, program: Program, kind: SocketEventKind) -> Fa
     // SAFETY: the context is valid while the program runs, and the verifier checks each access.
     let sock = unsafe { &*socket };
     let family = sock.family;
-    if family != AF_INET && family != AF_INET6 {
+    if family != AF_INET && family != AF_INET6 || is_recorder() {
         return Fate::Filtered;
     }
     // SAFETY: a valid context.
@@ -161,6 +161,9 @@ fn tell_of(context: &SockContext, program: Program, kind: SocketEventKind) -> Fa
 
 #[inline(always)]
 fn connect(context: &SockAddrContext, program: Program) -> Fate {
+    if is_recorder() {
+        return Fate::Filtered;
+    }
     let socket = context.as_ptr();
     // SAFETY: a valid context.
     let cookie = unsafe { bpf_get_socket_cookie(socket) };
@@ -175,6 +178,9 @@ fn connect(context: &SockAddrContext, program: Program) -> Fate {
 
 #[inline(always)]
 fn use_socket(context: &SockAddrContext, program: Program, kind: SocketEventKind) -> Fate {
+    if is_recorder() {
+        return Fate::Filtered;
+    }
     // SAFETY: a valid context.
     let cookie = unsafe { bpf_get_socket_cookie(context.as_ptr()) };
     match note_use(cookie, current_process) {

@@ -2,17 +2,30 @@
 
 use aya_ebpf::helpers::{
     bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_task,
-    bpf_get_current_uid_gid, bpf_get_smp_processor_id, bpf_ktime_get_boot_ns, bpf_probe_read_kernel,
+    bpf_get_current_uid_gid, bpf_get_smp_processor_id, bpf_ktime_get_boot_ns,
+    generated::bpf_probe_read_kernel,
 };
-use kcap_recorder_ebpf::{EventHead, EventKind, ProcessKey, Program};
+use core::mem::MaybeUninit;
+
+use kcap_recorder_ebpf::{EventHead, EventKind, OFFSET_NONE, ProcessKey, Program};
 
 use super::settings::setting;
 
-/// Reads a field of a kernel structure; the default when the address can't be read.
+/// Reads a field of a kernel structure; all zeroes when the address can't be read, or this kernel has no such field.
+/// `T` must be an integer or an array of them.
 #[inline(always)]
 pub(super) fn read_field<T: Copy + Default>(structure: u64, offset: u32) -> T {
-    // SAFETY: the helper checks the address itself.
-    unsafe { bpf_probe_read_kernel((structure + u64::from(offset)) as *const T) }.unwrap_or_default()
+    if offset == OFFSET_NONE {
+        return T::default();
+    }
+    let mut value = MaybeUninit::<T>::uninit();
+    // The result isn't looked at: a branch at each read would multiply what the verifier has to follow.
+    // SAFETY: the helper checks the address itself, and fills the value with zeroes if it can't be read.
+    unsafe {
+        let address = (structure + u64::from(offset)) as *const _;
+        bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, address);
+        value.assume_init()
+    }
 }
 
 /// The process that `task` (a `task_struct`) is a thread of.
@@ -37,6 +50,13 @@ pub(super) fn cgroup_id_of(task: u64) -> u64 {
 pub(super) fn current_process() -> ProcessKey {
     let ids = bpf_get_current_pid_tgid();
     ProcessKey { start_time_ns: start_time_of(current_task()), pid: (ids >> 32) as u32, tid: ids as u32 }
+}
+
+/// True when the current process is the recorder: what it does must not feed back into the recording. Only for
+/// programs that run in process context.
+#[inline(always)]
+pub(super) fn is_recorder() -> bool {
+    setting!(recorder_pid) != 0 && (bpf_get_current_pid_tgid() >> 32) as u32 == setting!(recorder_pid)
 }
 
 /// The current `task_struct`.

@@ -9,7 +9,7 @@ use super::{
     owner::{Use, is_recent, note_use, take_back_use},
     ring::{EVENTS, reserve, submit_event},
     settings::setting,
-    task::{current_process, fill_head, read_field},
+    task::{current_process, fill_head, is_recorder, read_field},
 };
 
 const AF_INET: u16 = 2;
@@ -45,6 +45,9 @@ fn use_socket(context: &RawTracePointContext, program: Program, kind: SocketEven
     }
     let family = read_field::<u16>(sock, setting!(offsets.sock_family));
     if family != AF_INET && family != AF_INET6 {
+        return Fate::Filtered;
+    }
+    if is_recorder() {
         return Fate::Filtered;
     }
     let process = match note_use(cookie, current_process) {

@@ -1,44 +1,132 @@
 //! Ring records of the kernel programs as the messages of `spec/events.proto`.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use kcap_format::proto::{
-    CgroupAttach, Credentials, Event, Process, ProcessExec, ProcessExit, ProcessFork, ProcessId, SocketEvent,
-    cgroup_event::Kind, event,
+    CgroupAttach, Credentials, Event, ExecutableMapping, MappingEvent, Namespaces, Process, ProcessExec,
+    ProcessExit, ProcessFork, ProcessId, SocketEvent, Streams, cgroup_event::Kind, event,
+    executable_mapping::Action,
 };
 use kcap_recorder_ebpf as ebpf;
 
+use super::environment::Environment;
+use super::file;
 use super::process::split_arguments;
+use super::session::Sessions;
 use crate::container;
+use crate::ring::{EventRecord, ExecRecord};
 
 /// `AF_INET` of Linux.
 const AF_INET: u16 = 2;
 
-/// A new process.
-pub(crate) fn fork(record: &ebpf::ForkEvent) -> Event {
-    let head = &record.head;
-    // The child is a copy of its parent until it says otherwise: same name, cgroup and user.
-    let process = Process {
-        id: process_id(&record.child),
-        parent: process_id(&head.process),
-        tid: record.child.tid,
-        ..process(head)
-    };
-    event(head, event::Event::Fork(ProcessFork { process: Some(process) }))
+/// Makes messages of ring records, in their order.
+#[derive(Debug)]
+pub(crate) struct Translator {
+    pub(crate) environment: Environment,
+    pub(crate) sessions: Arc<Mutex<Sessions>>,
 }
 
-/// A process executed a file.
-pub(crate) fn exec(record: &ebpf::ExecEvent, path: &[u8], arguments: &[u8]) -> Event {
-    let process = Process {
-        parent: process_id(&record.parent),
-        executable: path.to_vec(),
-        arguments: split_arguments(arguments),
-        arguments_truncated: record.arguments_len_total.saturating_sub(arguments.len() as u32),
+impl Translator {
+    /// What a record tells.
+    pub(crate) fn translate(&self, record: &EventRecord<'_>) -> Event {
+        match record {
+            EventRecord::Fork(record) => {
+                let mut child = child(record);
+                child.exec_session =
+                    self.sessions().forked(record.child, record.head.process, &record.namespaces);
+                event(&record.head, event::Event::Fork(ProcessFork { process: Some(child) }))
+            }
+            EventRecord::Exec(record) => {
+                let mut process = executed(record, self.environment);
+                process.exec_session = self.sessions().of(record.event.head.process);
+                event(&record.event.head, event::Event::Exec(ProcessExec { process: Some(process) }))
+            }
+            EventRecord::Exit(record) => {
+                self.sessions().ended(record.head.process);
+                exit(record)
+            }
+            EventRecord::Socket(record) => socket(record),
+            EventRecord::Mapping { event, path } => mapping(event, path),
+            EventRecord::Cgroup { event, path } => cgroup(event, path),
+        }
+    }
+
+    fn sessions(&self) -> std::sync::MutexGuard<'_, Sessions> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The child is a copy of its parent until it says otherwise: same name and user.
+fn child(record: &ebpf::ForkEvent) -> Process {
+    Process {
+        id: process_id(&record.child),
+        parent: process_id(&record.head.process),
+        tid: record.child.tid,
+        cgroup_id: record.cgroup_id,
+        namespaces: namespaces(&record.namespaces),
         ..process(&record.head)
+    }
+}
+
+fn executed(record: &ExecRecord<'_>, environment: Environment) -> Process {
+    let event = record.event;
+    let not_copied = |total: u32, copied: &[u8]| total.saturating_sub(copied.len() as u32);
+    let initial_mapping = (event.code_end > event.code_start).then(|| {
+        Box::new(ExecutableMapping {
+            action: Action::Initial.into(),
+            start_address: event.code_start,
+            end_address: event.code_end,
+            file: file::file(&event.binary, record.path),
+            ..ExecutableMapping::default()
+        })
+    });
+    let [stdin, stdout, stderr] = [0, 1, 2]
+        .map(|descriptor| file::descriptor(&event.streams[descriptor], record.stream_paths[descriptor]));
+    Process {
+        parent: process_id(&event.parent),
+        executable: record.filename.to_vec(),
+        arguments: split_arguments(record.arguments),
+        arguments_truncated: not_copied(event.arguments_len_total, record.arguments),
+        namespaces: namespaces(&event.namespaces),
+        binary: file::file(&event.binary, record.path).map(Box::new),
+        environment: environment.keep(record.environment),
+        environment_truncated: if environment.is_wanted() {
+            not_copied(event.environment_len_total, record.environment)
+        } else {
+            0
+        },
+        streams: Some(Box::new(Streams { stdin, stdout, stderr })),
+        initial_mapping,
+        ..process(&event.head)
+    }
+}
+
+fn mapping(record: &ebpf::MappingEvent, path: &[u8]) -> Event {
+    let action = match record.action {
+        ebpf::MAPPING_ACTION_MMAP => Action::Mmap,
+        ebpf::MAPPING_ACTION_MPROTECT => Action::Mprotect,
+        _ => Action::Unspecified,
     };
-    event(&record.head, event::Event::Exec(ProcessExec { process: Some(process) }))
+    let mapping = MappingEvent {
+        id: process_id(&record.head.process),
+        tid: record.head.process.tid,
+        name: text(&record.head.name).to_vec(),
+        mapping: Some(Box::new(ExecutableMapping {
+            action: action.into(),
+            start_address: record.start,
+            end_address: record.end,
+            requested_protection: record.requested_protection,
+            new_flags: record.new_vm_flags,
+            old_flags: record.old_vm_flags,
+            mmap_flags: record.mmap_flags,
+            file: file::file(&record.file, path),
+        })),
+    };
+    event(&record.head, event::Event::Mapping(mapping))
 }
 
 /// A process ended.
-pub(crate) fn exit(record: &ebpf::ExitEvent) -> Event {
+fn exit(record: &ebpf::ExitEvent) -> Event {
     let exit = ProcessExit {
         id: process_id(&record.head.process),
         exit_code: record.exit_code,
@@ -48,7 +136,7 @@ pub(crate) fn exit(record: &ebpf::ExitEvent) -> Event {
 }
 
 /// Something happened to a socket.
-pub(crate) fn socket(record: &ebpf::SocketEvent) -> Event {
+fn socket(record: &ebpf::SocketEvent) -> Event {
     let address = |bytes: &[u8; 16], port: u16| match bytes {
         unknown if *unknown == [0; 16] && port == 0 => Vec::new(),
         v4 if record.family == AF_INET => v4[..4].to_vec(),
@@ -76,7 +164,7 @@ pub(crate) fn socket(record: &ebpf::SocketEvent) -> Event {
 }
 
 /// Something happened to a cgroup.
-pub(crate) fn cgroup(record: &ebpf::CgroupEvent, path: &[u8]) -> Event {
+fn cgroup(record: &ebpf::CgroupEvent, path: &[u8]) -> Event {
     let is = |kind: ebpf::CgroupEventKind| record.cgroup_kind == kind as u16;
     let told = if is(ebpf::CgroupEventKind::Attach) {
         let process = process_id(&record.moved);
@@ -113,8 +201,17 @@ fn process(head: &ebpf::EventHead) -> Process {
     }
 }
 
+fn namespaces(facts: &ebpf::NamespaceFacts) -> Option<Namespaces> {
+    (facts.pid_namespace != 0).then_some(Namespaces {
+        pid_namespace: facts.pid_namespace,
+        mount_namespace: facts.mount_namespace,
+        pid: facts.pid,
+        parent_pid: facts.parent_pid,
+    })
+}
+
 /// `None` for number 0, which stands for "no process".
-fn process_id(key: &ebpf::ProcessKey) -> Option<ProcessId> {
+pub(super) fn process_id(key: &ebpf::ProcessKey) -> Option<ProcessId> {
     (key.pid != 0).then_some(ProcessId {
         pid: key.pid,
         start_time_ns: key.start_time_ns,
@@ -131,6 +228,10 @@ fn text(bytes: &[u8]) -> &[u8] {
 mod tests {
     use super::*;
     use ebpf::{EventHead, ProcessKey};
+
+    fn translator() -> Translator {
+        Translator { environment: Environment::Names, sessions: Arc::default() }
+    }
 
     fn head() -> EventHead {
         let process = ProcessKey { start_time_ns: 900, pid: 10, tid: 11 };
@@ -152,7 +253,8 @@ mod tests {
     #[test]
     fn a_fork_names_child_and_parent() {
         let child = ProcessKey { start_time_ns: 1000, pid: 12, tid: 12 };
-        let event = fork(&ebpf::ForkEvent { head: head(), child });
+        let record = ebpf::ForkEvent { head: head(), child, cgroup_id: 3, ..ebpf::ForkEvent::default() };
+        let event = translator().translate(&EventRecord::Fork(&record));
         assert_eq!((event.time_ns, event.program, event.cpu, event.snapshot), (1000, 16, 1, false));
         let Some(event::Event::Fork(ProcessFork { process: Some(process) })) = event.event else {
             panic!("no fork")
@@ -164,14 +266,29 @@ mod tests {
 
     #[test]
     fn an_exec_counts_the_arguments_that_were_cut() {
-        let record = ebpf::ExecEvent { head: head(), arguments_len_total: 100, ..ebpf::ExecEvent::default() };
-        let event = exec(&record, b"/bin/ls", b"ls\0-l\0");
+        let event = ebpf::ExecEvent {
+            head: head(),
+            arguments_len_total: 100,
+            environment_len_total: 50,
+            ..ebpf::ExecEvent::default()
+        };
+        let record = ExecRecord {
+            event: &event,
+            filename: b"/bin/ls",
+            path: b"",
+            stream_paths: [b""; 3],
+            arguments: b"ls\0-l\0",
+            environment: b"HOME=/root\0",
+        };
+        let event = translator().translate(&EventRecord::Exec(record));
         let Some(event::Event::Exec(ProcessExec { process: Some(process) })) = event.event else {
             panic!("no exec")
         };
         assert_eq!(process.arguments, [b"ls".to_vec(), b"-l".to_vec()]);
         assert_eq!((process.executable.as_slice(), process.arguments_truncated), (&b"/bin/ls"[..], 94));
         assert_eq!(process.parent, None);
+        assert_eq!((process.environment, process.environment_truncated), (vec![b"HOME".to_vec()], 39));
+        assert_eq!((process.binary, process.initial_mapping), (None, None));
     }
 
     #[test]

@@ -1,38 +1,123 @@
 //! Processes that are older than the recorder, read from `/proc`.
 
 use std::fs;
+use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use kcap_format::proto::{Credentials, Event, Process, ProcessEnumerate, ProcessId, event};
+use rustc_hash::FxHashMap;
 use tracing::warn;
 
+use super::proc_files::{self, IdsOfAll};
+use super::session::Sessions;
 use crate::clock;
 
 /// Most processes that are enumerated: above the kernel's default `pid_max` of a large host.
 const PROCESSES_MAX: usize = 1 << 20;
-/// Most bytes of arguments kept of a process.
-const ARGUMENTS_LEN_MAX: usize = 4096;
+/// Generations that are followed to find the session of a process.
+const ANCESTORS_MAX: usize = 256;
 
-/// All processes in `/proc`, as events. One that ends while it is read is left out.
-pub(crate) fn enumerate(proc_root: &Path, cgroup2_root: Option<&Path>) -> Vec<Event> {
-    let ticks = ticks_per_second();
-    let mut events = Vec::new();
-    for pid in pids(proc_root) {
-        if events.len() == PROCESSES_MAX {
-            warn!(limit = PROCESSES_MAX, "more processes than can be enumerated");
-            break;
+/// Reads processes out of a `/proc`.
+pub(crate) struct Enumeration<'a> {
+    pub(crate) proc_root: &'a Path,
+    pub(crate) cgroup2_root: Option<&'a Path>,
+    pub(crate) arguments_len_max: usize,
+}
+
+impl Enumeration<'_> {
+    /// All processes, as events. One that ends while it is read is left out.
+    pub(crate) fn run(&self, sessions: &Mutex<Sessions>) -> Vec<Event> {
+        let ticks = ticks_per_second();
+        let (mut events, mut ids) = (Vec::new(), IdsOfAll::default());
+        for pid in pids(self.proc_root) {
+            if events.len() == PROCESSES_MAX {
+                warn!(limit = PROCESSES_MAX, "more processes than can be enumerated");
+                break;
+            }
+            if let Some(process) = self.read(pid, ticks, &mut ids) {
+                let time_ns = clock::boot_ns();
+                let enumerate = ProcessEnumerate { process: Some(process) };
+                let event = Some(event::Event::Enumerate(enumerate));
+                events.push(Event { time_ns, snapshot: true, event, ..Event::default() });
+            }
         }
-        if let Some(process) = read(&proc_root.join(pid.to_string()), pid, ticks, cgroup2_root) {
-            let time_ns = clock::boot_ns();
-            let enumerate = ProcessEnumerate { process: Some(process) };
-            let event = Some(event::Event::Enumerate(enumerate));
-            events.push(Event { time_ns, snapshot: true, event, ..Event::default() });
+        set_parent_starts(&mut events);
+        self.set_namespaces(&mut events, &ids);
+        set_sessions(&mut events, &ids, &mut sessions.lock().unwrap_or_else(PoisonError::into_inner));
+        events
+    }
+
+    fn read(&self, pid: u32, ticks: u64, ids: &mut IdsOfAll) -> Option<Process> {
+        let folder = &self.proc_root.join(pid.to_string());
+        let stat = Stat::parse(&fs::read(folder.join("stat")).ok()?)?;
+        let (kept, truncated) = read_start(&folder.join("cmdline"), self.arguments_len_max);
+        let cgroup_path =
+            fs::read(folder.join("cgroup")).ok().and_then(|text| cgroup2_path(&text)).unwrap_or_default();
+        let status = fs::read(folder.join("status")).unwrap_or_default();
+        ids.insert(pid, proc_files::ids(folder, &status));
+        // Kernel threads have none; that of others is only told to those who may trace them.
+        let binary = proc_files::binary(folder);
+        Some(Process {
+            id: Some(stat.id(pid, ticks)),
+            parent: (stat.parent != 0).then(|| ProcessId {
+                pid: stat.parent,
+                start_time_coarse: true,
+                ..ProcessId::default()
+            }),
+            name: stat.name,
+            executable: binary.as_ref().map(|binary| binary.path.clone()).unwrap_or_default(),
+            arguments: split_arguments(&kept),
+            arguments_truncated: u32::try_from(truncated).unwrap_or(u32::MAX),
+            credentials: credentials(&status),
+            cgroup_id: self.cgroup2_root.and_then(|root| cgroup_id(root, &cgroup_path)).unwrap_or(0),
+            cgroup_path,
+            tid: pid,
+            streams: binary.is_some().then(|| Box::new(proc_files::streams(folder))),
+            binary: binary.map(Box::new),
+            ..Process::default()
+        })
+    }
+
+    /// A second pass: a parent may have been read after its child.
+    fn set_namespaces(&self, events: &mut [Event], ids: &IdsOfAll) {
+        for process in events.iter_mut().filter_map(process_of_mut) {
+            let pid = process.id.map_or(0, |id| id.pid);
+            let parent = process.parent.map_or(0, |parent| parent.pid);
+            let folder = self.proc_root.join(pid.to_string());
+            process.namespaces = proc_files::namespaces(&folder, ids, pid, parent);
         }
     }
-    set_parent_starts(&mut events);
-    events
+}
+
+/// Sessions begin with those who entered a container, and are inherited by all that descend from them.
+fn set_sessions(events: &mut [Event], ids: &IdsOfAll, sessions: &mut Sessions) {
+    let processes =
+        events.iter().filter_map(process_of).filter_map(|process| Some((process.id?.pid, process)));
+    let processes: FxHashMap<u32, &Process> = processes.collect();
+    let begins = |process: &Process| {
+        let parent = process.parent.map_or(0, |parent| parent.pid);
+        process.namespaces.as_ref().is_some_and(|found| proc_files::entered(found, ids, parent))
+    };
+    let mut found: FxHashMap<u32, ProcessId> = FxHashMap::default();
+    for (pid, process) in &processes {
+        let mut ancestor = Some(*process);
+        for _ in 0..ANCESTORS_MAX {
+            let Some(current) = ancestor else { break };
+            if begins(current) {
+                found.extend(current.id.map(|session| (*pid, session)));
+                break;
+            }
+            ancestor = current.parent.and_then(|parent| processes.get(&parent.pid).copied());
+        }
+    }
+    for process in events.iter_mut().filter_map(process_of_mut) {
+        let Some(id) = process.id else { continue };
+        process.exec_session = found.get(&id.pid).copied();
+        process.exec_session.into_iter().for_each(|session| sessions.enumerated(id, session));
+    }
 }
 
 /// Numbers of the processes in a `/proc`.
@@ -47,30 +132,14 @@ pub(crate) fn identity(proc_root: &Path, pid: u32) -> Option<(ProcessId, Vec<u8>
     Some((stat.id(pid, ticks_per_second()), stat.name))
 }
 
-fn read(folder: &Path, pid: u32, ticks: u64, cgroup2_root: Option<&Path>) -> Option<Process> {
-    let stat = Stat::parse(&fs::read(folder.join("stat")).ok()?)?;
-    let command_line = fs::read(folder.join("cmdline")).unwrap_or_default();
-    let kept = &command_line[..command_line.len().min(ARGUMENTS_LEN_MAX)];
-    let cgroup_path =
-        fs::read(folder.join("cgroup")).ok().and_then(|text| cgroup2_path(&text)).unwrap_or_default();
-    // Kernel threads have no executable; that of others is only told to those who may trace them.
-    let executable = fs::read_link(folder.join("exe")).map(|path| path.into_os_string().as_bytes().to_vec());
-    Some(Process {
-        id: Some(stat.id(pid, ticks)),
-        parent: (stat.parent != 0).then(|| ProcessId {
-            pid: stat.parent,
-            start_time_coarse: true,
-            ..ProcessId::default()
-        }),
-        name: stat.name,
-        executable: executable.unwrap_or_default(),
-        arguments: split_arguments(kept),
-        arguments_truncated: (command_line.len() - kept.len()) as u32,
-        credentials: fs::read(folder.join("status")).ok().and_then(|text| credentials(&text)),
-        cgroup_id: cgroup2_root.and_then(|root| cgroup_id(root, &cgroup_path)).unwrap_or(0),
-        cgroup_path,
-        tid: pid,
-    })
+/// The first bytes of a file, and how many there are more. It is read as it comes: nobody says how long it is.
+fn read_start(path: &Path, len_max: usize) -> (Vec<u8>, u64) {
+    let mut kept = Vec::new();
+    let Ok(mut file) = fs::File::open(path) else { return (kept, 0) };
+    // What can't be read (any more) is empty, as for a process that has ended.
+    let _ = file.by_ref().take(len_max as u64).read_to_end(&mut kept);
+    let truncated = std::io::copy(&mut file, &mut std::io::sink()).unwrap_or(0);
+    (kept, truncated)
 }
 
 /// Arguments as they lie in memory, each ended by NUL.
@@ -123,6 +192,13 @@ fn set_parent_starts(events: &mut [Event]) {
         if let Some(parent) = enumerate.process.as_mut().and_then(|process| process.parent.as_mut()) {
             parent.start_time_ns = starts.get(&parent.pid).copied().unwrap_or(0);
         }
+    }
+}
+
+fn process_of_mut(event: &mut Event) -> Option<&mut Process> {
+    match &mut event.event {
+        Some(event::Event::Enumerate(enumerate)) => enumerate.process.as_mut(),
+        _ => None,
     }
 }
 
@@ -199,7 +275,9 @@ mod tests {
 
     #[test]
     fn this_process_and_its_parent_are_enumerated() {
-        let events = enumerate(Path::new("/proc"), None);
+        let enumeration =
+            Enumeration { proc_root: Path::new("/proc"), cgroup2_root: None, arguments_len_max: 5 };
+        let events = enumeration.run(&Mutex::default());
         let own = std::process::id();
         let process =
             events.iter().filter_map(process_of).find(|process| process.id.unwrap().pid == own).unwrap();
@@ -207,6 +285,10 @@ mod tests {
         let parent = process.parent.unwrap();
         assert!(parent.start_time_ns > 0 && parent.start_time_ns <= process.id.unwrap().start_time_ns);
         assert!(process.id.unwrap().start_time_ns <= clock::boot_ns());
+        let len: usize = std::env::args_os().map(|word| word.len() + 1).sum();
+        assert_eq!((process.arguments[0].len(), process.arguments_truncated as usize), (5, len - 5));
+        let namespaces = process.namespaces.as_ref().unwrap();
+        assert_eq!((namespaces.pid, process.exec_session), (own, None));
         assert_eq!(identity(Path::new("/proc"), own).unwrap().0, process.id.unwrap());
     }
 }

@@ -117,7 +117,7 @@ fn walk(proc_root: &Path) -> Holders {
 }
 
 /// The number in a link such as `socket:[1234]`.
-fn inode_of(target: &Path, prefix: &str) -> Option<u64> {
+pub(super) fn inode_of(target: &Path, prefix: &str) -> Option<u64> {
     target.to_str()?.strip_prefix(prefix)?.strip_suffix(']')?.parse().ok()
 }
 

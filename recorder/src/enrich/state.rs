@@ -86,7 +86,8 @@ impl State {
     }
 
     /// Takes note of an event that was written to a segment.
-    pub(crate) fn apply(&mut self, event: Event) {
+    pub(crate) fn apply(&mut self, mut event: Event) {
+        leave_out_environment(&mut event);
         match &event.event {
             Some(event::Event::Fork(fork)) => {
                 let Some(Process { id: Some(id), parent, .. }) = fork.process else { return };
@@ -263,6 +264,8 @@ impl ProcessState {
             arguments: image.arguments.clone(),
             arguments_truncated: image.arguments_truncated,
             cgroup_path: image.cgroup_path.clone(),
+            binary: image.binary.clone(),
+            streams: image.streams.clone(),
             ..own
         };
         let event = Some(event::Event::Enumerate(ProcessEnumerate { process: Some(process) }));
@@ -273,6 +276,15 @@ impl ProcessState {
 impl SocketState {
     fn last_heard_ns(&self) -> u64 {
         self.told.iter().map(|event| event.time_ns).max().unwrap_or(0)
+    }
+}
+
+/// It never changes, and would be most of what is kept of a process.
+fn leave_out_environment(event: &mut Event) {
+    if let Some(event::Event::Exec(exec)) = &mut event.event
+        && let Some(process) = &mut exec.process
+    {
+        process.environment = Vec::new();
     }
 }
 

@@ -73,6 +73,7 @@ pub fn doctor() -> Report {
                         Need::InsteadOf(better) if available && taken(better) => {
                             Some(format!("not needed beside {}", better.name()))
                         }
+                        Need::OnRequest if available => Some("only with --executable-mappings".to_owned()),
                         _ => failures
                             .iter()
                             .find(|(failed, _)| *failed == hook.program)

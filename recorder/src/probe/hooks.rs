@@ -20,6 +20,8 @@ pub(super) enum Need {
     Wanted,
     /// Only conditions on names ask for it.
     ForConditions,
+    /// Somebody asked for it: it costs the host something with every system call.
+    OnRequest,
     /// It only stands in for this other one, which tells more.
     InsteadOf(Program),
 }
@@ -114,6 +116,15 @@ pub(super) const HOOKS: [Hook; Program::ALL.len()] = [
         "cgroup/recvmsg6",
         "who receives datagrams",
     ),
+    tracepoint(Program::FileChange, "ctime_ns_xchg", "raw_tp/ctime_ns_xchg", "who changed an executed file"),
+    Hook {
+        need: Need::OnRequest,
+        ..tracepoint(Program::SyscallEnter, "sys_enter", "raw_tp/sys_enter", "protection before mprotect(2)")
+    },
+    Hook {
+        need: Need::OnRequest,
+        ..tracepoint(Program::SyscallExit, "sys_exit", "raw_tp/sys_exit", "executable mappings")
+    },
     cgroup(Program::PacketIngress, Need::Mandatory, "cgroup_skb/ingress", "arriving packets"),
     cgroup(Program::PacketEgress, Need::Mandatory, "cgroup_skb/egress", "leaving packets"),
 ];

@@ -14,17 +14,19 @@ use aya::{
     sys::{BpfHelper, is_helper_supported},
 };
 use kcap_recorder_ebpf::{
-    CGROUP_COUNT_MAX, Program, Rules, SNAPLEN_MAX, Settings, TASK_COUNT_MAX, UNDECIDED_COUNT_MAX,
+    ARGUMENTS_LEN_MAX, CGROUP_COUNT_MAX, ENVIRONMENT_LEN_MAX, Program, Rules, SNAPLEN_MAX, Settings,
+    TASK_COUNT_MAX, UNDECIDED_COUNT_MAX,
 };
 
 use super::{
     Btf, Error,
     hooks::{HOOKS, Hook, Need, Place},
-    offsets, system,
+    offsets, syscalls, system,
 };
 use crate::{
     capture_switch::CaptureSwitch,
     condition::Tables,
+    host,
     losses::KernelCounters,
     ring::{EventRing, PacketRing},
 };
@@ -63,6 +65,14 @@ pub struct LoadOptions {
     pub event_ring_bytes: u32,
     /// Rules on whose packets are wanted; none by default.
     pub rules: Rules,
+    /// Most bytes of a program's arguments, up to [`ARGUMENTS_LEN_MAX`].
+    pub arguments_len_max: u32,
+    /// Most bytes of a program's environment, up to [`ENVIRONMENT_LEN_MAX`].
+    pub environment_len_max: u32,
+    /// Attach the programs that tell of executable memory, which see every system call.
+    pub executable_mappings: bool,
+    /// Leave out what this process does, as far as programs can tell.
+    pub exclude_self: bool,
 }
 
 impl Default for LoadOptions {
@@ -74,6 +84,10 @@ impl Default for LoadOptions {
             packet_ring_bytes: 64 << 20,
             event_ring_bytes: 16 << 20,
             rules: Rules::default(),
+            arguments_len_max: 4096,
+            environment_len_max: 4096,
+            executable_mappings: false,
+            exclude_self: false,
         }
     }
 }
@@ -102,6 +116,11 @@ impl Kernel {
             packet_netns_cookie: netns_cookie(ProgramType::CgroupSkb),
             sock_ops_netns_cookie: netns_cookie(ProgramType::SockOps),
             exit_has_group_dead: u32::from(btf.tracepoint_parameter_count("sched_process_exit") == Some(2)),
+            find_vma: u32::from(
+                is_helper_supported(ProgramType::RawTracePoint, BpfHelper::BPF_FUNC_find_vma)
+                    .unwrap_or(false),
+            ),
+            syscalls: syscalls::find(&btf)?,
             offsets: offsets::find(&btf)?,
             ..Settings::default()
         };
@@ -126,6 +145,9 @@ impl Kernel {
                 continue;
             }
             if hook.need == Need::ForConditions && options.rules.name == 0 {
+                continue;
+            }
+            if hook.need == Need::OnRequest && !options.executable_mappings {
                 continue;
             }
             let failure = load_program(&mut ebpf, hook.program).err().map(|error| reason(&error));
@@ -176,10 +198,16 @@ impl Kernel {
             short_packet_wakeup_len: short_ring_bytes(options) / WAKEUP_FRACTION,
             event_wakeup_len: options.event_ring_bytes / WAKEUP_FRACTION,
             rules: options.rules,
+            arguments_len_max: options.arguments_len_max,
+            environment_len_max: options.environment_len_max,
+            recorder_pid: if options.exclude_self { host::kernel_pid().unwrap_or(0) } else { 0 },
             ..self.settings
         };
         // Without rules, nothing is ever looked up there.
         let conditions = |count: u32| if options.rules.all == 0 { UNUSED_MAP_LEN } else { count };
+        let processors =
+            aya::util::nr_cpus().map_err(|(path, source)| Error::File { path: path.into(), source })?;
+        let processors = u32::try_from(processors).unwrap_or(u32::MAX);
         EbpfLoader::new()
             .override_global("SETTINGS", bytemuck::bytes_of(&settings), true)
             .map_max_entries("PACKETS", options.packet_ring_bytes)
@@ -188,6 +216,7 @@ impl Kernel {
             .map_max_entries("CGROUPS", conditions(CGROUP_COUNT_MAX))
             .map_max_entries("UNDECIDED", conditions(UNDECIDED_COUNT_MAX))
             .map_max_entries("EVENTS", options.event_ring_bytes)
+            .map_max_entries("SCRATCH", processors)
             .load(PROGRAMS)
             .map_err(refused)
     }
@@ -205,6 +234,14 @@ fn check(options: &LoadOptions) -> Result<(), Error> {
             value: options.snaplen.into(),
             wanted: "1 to 262144",
         });
+    }
+    for (option, value, most, wanted) in [
+        ("arguments", options.arguments_len_max, ARGUMENTS_LEN_MAX, "at most 32767"),
+        ("environment", options.environment_len_max, ENVIRONMENT_LEN_MAX, "at most 16383"),
+    ] {
+        if value > most {
+            return Err(Error::Option { option, value: value.into(), wanted });
+        }
     }
     for (option, value) in
         [("packet ring", options.packet_ring_bytes), ("event ring", options.event_ring_bytes)]

@@ -9,6 +9,7 @@ mod error;
 mod hooks;
 mod load;
 mod offsets;
+mod syscalls;
 mod system;
 
 pub use btf::Btf;

@@ -4,7 +4,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use aya::Ebpf;
 use bytemuck::Pod;
-use kcap_recorder_ebpf::{CgroupEvent, EventHead, EventKind, ExecEvent, ExitEvent, ForkEvent, SocketEvent};
+use kcap_recorder_ebpf::{
+    CgroupEvent, EventHead, EventKind, ExecEvent, ExitEvent, ForkEvent, MappingEvent, SocketEvent,
+};
 
 use super::{Drained, mapping::Mapping};
 use crate::probe::Error;
@@ -15,14 +17,7 @@ pub enum EventRecord<'a> {
     /// A process was cloned.
     Fork(&'a ForkEvent),
     /// A process executed a file.
-    Exec {
-        /// Lengths, process and parent.
-        event: &'a ExecEvent,
-        /// The path given to the kernel.
-        path: &'a [u8],
-        /// The arguments as they lay in memory, each ended by NUL; the last may be cut.
-        arguments: &'a [u8],
-    },
+    Exec(ExecRecord<'a>),
     /// A process ended.
     Exit(&'a ExitEvent),
     /// Something happened to a socket.
@@ -34,18 +29,64 @@ pub enum EventRecord<'a> {
         /// Its path below the root of the hierarchy.
         path: &'a [u8],
     },
+    /// A process made memory executable.
+    Mapping {
+        /// Addresses, flags and file.
+        event: &'a MappingEvent,
+        /// Names from the file up to the root, each ended by NUL.
+        path: &'a [u8],
+    },
+}
+
+/// An [`ExecEvent`] and what follows it.
+#[derive(Clone, Copy, Debug)]
+pub struct ExecRecord<'a> {
+    /// Process, parent, files and lengths.
+    pub event: &'a ExecEvent,
+    /// The file name given to the kernel.
+    pub filename: &'a [u8],
+    /// Names from the binary up to the root, each ended by NUL.
+    pub path: &'a [u8],
+    /// The same for standard input, output and error.
+    pub stream_paths: [&'a [u8]; 3],
+    /// The arguments as they lay in memory, each ended by NUL; the last may be cut.
+    pub arguments: &'a [u8],
+    /// The environment, likewise.
+    pub environment: &'a [u8],
 }
 
 impl EventRecord<'_> {
+    /// Bytes that it takes in the ring.
+    #[allow(clippy::len_without_is_empty)] // no record is empty
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Fork(event) => size_of_val(*event),
+            Self::Exec(record) => record.len(),
+            Self::Exit(event) => size_of_val(*event),
+            Self::Socket(event) => size_of_val(*event),
+            Self::Mapping { event, path } => size_of_val(*event) + path.len(),
+            Self::Cgroup { event, path } => size_of_val(*event) + path.len(),
+        }
+    }
+
     /// What all events have.
     pub fn head(&self) -> &EventHead {
         match self {
             Self::Fork(event) => &event.head,
-            Self::Exec { event, .. } => &event.head,
+            Self::Exec(record) => &record.event.head,
             Self::Exit(event) => &event.head,
             Self::Socket(event) => &event.head,
             Self::Cgroup { event, .. } => &event.head,
+            Self::Mapping { event, .. } => &event.head,
         }
+    }
+}
+
+impl ExecRecord<'_> {
+    fn len(&self) -> usize {
+        let paths: usize = self.stream_paths.iter().map(|path| path.len()).sum();
+        let texts = [self.filename, self.path, self.arguments, self.environment];
+        size_of_val(self.event) + paths + texts.iter().map(|text| text.len()).sum::<usize>()
     }
 }
 
@@ -93,12 +134,7 @@ fn parse(record: &[u8]) -> Option<EventRecord<'_>> {
     let head = prefix::<EventHead>(record)?.0;
     match head.kind {
         kind if kind == EventKind::Fork as u16 => Some(EventRecord::Fork(prefix(record)?.0)),
-        kind if kind == EventKind::Exec as u16 => {
-            let (event, rest) = prefix::<ExecEvent>(record)?;
-            let (path, rest) = rest.split_at_checked(event.path_len as usize)?;
-            let arguments = rest.get(..event.arguments_len as usize)?;
-            Some(EventRecord::Exec { event, path, arguments })
-        }
+        kind if kind == EventKind::Exec as u16 => parse_exec(record).map(EventRecord::Exec),
         kind if kind == EventKind::Exit as u16 => Some(EventRecord::Exit(prefix(record)?.0)),
         kind if kind == EventKind::Socket as u16 => Some(EventRecord::Socket(prefix(record)?.0)),
         kind if kind == EventKind::Cgroup as u16 => {
@@ -106,8 +142,30 @@ fn parse(record: &[u8]) -> Option<EventRecord<'_>> {
             let path = rest.get(..event.path_len as usize)?;
             Some(EventRecord::Cgroup { event, path })
         }
+        kind if kind == EventKind::Mapping as u16 => {
+            let (event, rest) = prefix::<MappingEvent>(record)?;
+            Some(EventRecord::Mapping { event, path: rest.get(..event.file.path_len as usize)? })
+        }
         _ => None,
     }
+}
+
+fn parse_exec(record: &[u8]) -> Option<ExecRecord<'_>> {
+    let (event, mut rest) = prefix::<ExecEvent>(record)?;
+    let mut take = |len: u32| {
+        let (taken, after) = rest.split_at_checked(len as usize)?;
+        rest = after;
+        Some(taken)
+    };
+    let [input, output, error] = &event.streams;
+    Some(ExecRecord {
+        event,
+        filename: take(event.filename_len)?,
+        path: take(event.binary.path_len)?,
+        stream_paths: [take(input.file.path_len)?, take(output.file.path_len)?, take(error.file.path_len)?],
+        arguments: take(event.arguments_len)?,
+        environment: take(event.environment_len)?,
+    })
 }
 
 fn prefix<T: Pod>(record: &[u8]) -> Option<(&T, &[u8])> {
@@ -127,27 +185,42 @@ mod tests {
         bytes.chunks_exact(8).map(|chunk| u64::from_ne_bytes(chunk.try_into().unwrap())).collect()
     }
 
-    fn exec_of(path_len: u32, arguments_len: u32) -> ExecEvent {
+    fn exec_of(lens: [u32; 7]) -> ExecEvent {
         let head = EventHead { kind: EventKind::Exec as u16, ..EventHead::default() };
-        ExecEvent { head, path_len, arguments_len, ..ExecEvent::default() }
+        let [filename_len, path_len, stdin, stdout, stderr, arguments_len, environment_len] = lens;
+        let mut event =
+            ExecEvent { head, filename_len, arguments_len, environment_len, ..ExecEvent::default() };
+        event.binary.path_len = path_len;
+        for (stream, len) in event.streams.iter_mut().zip([stdin, stdout, stderr]) {
+            stream.file.path_len = len;
+        }
+        event
     }
 
     #[test]
-    fn exec_is_divided_into_path_and_arguments() {
-        let record = exec(exec_of(7, 9), b"/bin/ls-l\0-a\0/x\0");
-        let Some(EventRecord::Exec { path, arguments, .. }) = parse(bytemuck::cast_slice(&record)) else {
+    fn exec_is_divided_into_its_parts() {
+        let data = b"bin/lsls\0bin\0null\0dev\0out\0ls\0-l\0A=1\0";
+        let record = exec(exec_of([6, 7, 9, 4, 0, 6, 4]), data);
+        let Some(EventRecord::Exec(parts)) = parse(bytemuck::cast_slice(&record)) else {
             panic!("not an exec");
         };
-        assert_eq!((path, arguments), (&b"/bin/ls"[..], &b"-l\0-a\0/x\0"[..]));
+        assert_eq!((parts.filename, parts.path), (&b"bin/ls"[..], &b"ls\0bin\0"[..]));
+        assert_eq!(parts.stream_paths, [&b"null\0dev\0"[..], b"out\0", b""]);
+        assert_eq!((parts.arguments, parts.environment), (&b"ls\0-l\0"[..], &b"A=1\0"[..]));
     }
 
     #[test]
     fn lengths_beyond_the_record_and_unknown_kinds_are_refused() {
-        for (path_len, arguments_len) in [(17, 0), (7, 10), (u32::MAX, 1), (0, u32::MAX)] {
-            let record = exec(exec_of(path_len, arguments_len), b"/bin/ls-l\0-a\0/x\0");
-            assert!(parse(bytemuck::cast_slice(&record)).is_none(), "{path_len} {arguments_len}");
+        // The data are 17 bytes, and the ring rounds up to words.
+        for index in 0..7 {
+            for len in [25, u32::MAX] {
+                let mut lens = [1; 7];
+                lens[index] = len;
+                let record = exec(exec_of(lens), b"/bin/ls-l\0-a\0/x\0");
+                assert!(parse(bytemuck::cast_slice(&record)).is_none(), "{lens:?}");
+            }
         }
-        let mut unknown = exec_of(0, 0);
+        let mut unknown = exec_of([0; 7]);
         unknown.head.kind = 99;
         assert!(parse(bytemuck::cast_slice(&exec(unknown, b""))).is_none());
     }

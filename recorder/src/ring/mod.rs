@@ -9,7 +9,7 @@ mod mapping;
 mod packets;
 mod wakeups;
 
-pub use events::{EventRecord, EventRing};
+pub use events::{EventRecord, EventRing, ExecRecord};
 pub use gauge::RingGauge;
 pub use packets::PacketRing;
 pub use wakeups::Wakeups;

@@ -17,7 +17,8 @@ use kcap_recorder::{
     ring::{EventRecord, EventRing, PacketRing, Wakeups},
 };
 use kcap_recorder_ebpf::{
-    CgroupEvent, ExecEvent, ExitEvent, ForkEvent, PacketHead, Program, SNAPLEN_MAX, SocketEvent,
+    CgroupEvent, EventHead, ExecEvent, ExitEvent, ForkEvent, MappingEvent, PacketHead, Program, SNAPLEN_MAX,
+    SocketEvent,
 };
 
 /// Makes tests fail where they would skip.
@@ -63,10 +64,36 @@ impl Packet {
 #[derive(Debug)]
 pub enum Event {
     Fork(ForkEvent),
-    Exec { event: ExecEvent, path: Vec<u8>, arguments: Vec<u8> },
+    Exec(Exec),
     Exit(ExitEvent),
     Socket(SocketEvent),
     Cgroup { event: CgroupEvent, path: Vec<u8> },
+    Mapping { event: MappingEvent, path: Vec<u8> },
+}
+
+impl Event {
+    /// What all events have.
+    pub fn head(&self) -> &EventHead {
+        match self {
+            Self::Fork(event) => &event.head,
+            Self::Exec(exec) => &exec.event.head,
+            Self::Exit(event) => &event.head,
+            Self::Socket(event) => &event.head,
+            Self::Mapping { event, .. } => &event.head,
+            Self::Cgroup { event, .. } => &event.head,
+        }
+    }
+}
+
+/// An exec record; the paths as they are in it, from the leaf up.
+#[derive(Clone, Debug)]
+pub struct Exec {
+    pub event: ExecEvent,
+    pub filename: Vec<u8>,
+    pub path: Vec<u8>,
+    pub stream_paths: [Vec<u8>; 3],
+    pub arguments: Vec<u8>,
+    pub environment: Vec<u8>,
 }
 
 /// What a session brought.
@@ -169,7 +196,7 @@ impl Session {
             rows.map(|row| row.counters.stored).sum()
         };
         assert_eq!(stored(Program::PacketIngress, Program::PacketEgress), drainer.packets.len() as u64);
-        assert_eq!(stored(Program::SocketCreate, Program::ProcessExit), drainer.events.len() as u64);
+        assert_eq!(stored(Program::SocketCreate, Program::SyscallExit), drainer.events.len() as u64);
         Recorded { packets: drainer.packets, events: drainer.events, counters }
     }
 }
@@ -190,9 +217,15 @@ impl Drainer {
         let drained = self.event_ring.drain(u64::MAX, |event| {
             self.events.push(match event {
                 EventRecord::Fork(event) => Event::Fork(*event),
-                EventRecord::Exec { event, path, arguments } => {
-                    Event::Exec { event: *event, path: path.into(), arguments: arguments.into() }
-                }
+                EventRecord::Exec(record) => Event::Exec(Exec {
+                    event: *record.event,
+                    filename: record.filename.into(),
+                    path: record.path.into(),
+                    stream_paths: record.stream_paths.map(Vec::from),
+                    arguments: record.arguments.into(),
+                    environment: record.environment.into(),
+                }),
+                EventRecord::Mapping { event, path } => Event::Mapping { event: *event, path: path.into() },
                 EventRecord::Exit(event) => Event::Exit(*event),
                 EventRecord::Socket(event) => Event::Socket(*event),
                 EventRecord::Cgroup { event, path } => Event::Cgroup { event: *event, path: path.to_vec() },

@@ -9,9 +9,10 @@
 //! kcap-traffic sink ADDRESS                        prints "listening PORT", reads datagrams until it is killed
 //! kcap-traffic flood ADDRESS:PORT DATAGRAMS BYTES  sends without waiting
 //! kcap-traffic ledger ADDRESS:PORT RATE BYTES FILE sends so many datagrams a second until SIGTERM, and keeps a ledger
+//! kcap-traffic crowd PROCESSES                     forks so many, prints "ready", and ends with them at SIGTERM
 //! ```
 //!
-//! All but the last and the sink print one line of JSON at its end, a [`Summary`]. Every TCP connection carries `BYTES` bytes each way.
+//! All but the last two and the sink print one line of JSON at its end, a [`Summary`]. Every TCP connection carries `BYTES` bytes each way.
 //! Both sides are closed in the order that leaves full sockets in charge until the last packet: the client half-closes,
 //! the server answers and closes, the client reads the end and closes.
 
@@ -24,7 +25,7 @@ use kcap_tests::traffic::{DATAGRAM_LEN_MAX, SERVER_PORTS, Summary, pattern};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{ForkResult, fork};
+use nix::unistd::{ForkResult, fork, pause};
 
 /// A peer that says nothing for so long is gone.
 const PEER_TIME_MAX: Duration = Duration::from_secs(60);
@@ -47,10 +48,11 @@ fn main() -> Result<()> {
         ["ledger", address, rate, bytes, file] => {
             return kcap_tests::ledger::keep(address.parse()?, rate.parse()?, bytes.parse()?, file.as_ref());
         }
+        ["crowd", count] => return crowd(count.parse()?),
         ["flood", address, count, bytes] => flood(address.parse()?, count.parse()?, bytes.parse()?)?,
         _ => bail!(
             "usage: serve tcp|tcp-fork|udp ADDRESS COUNT, or connect tcp|udp ADDRESS:PORT COUNT BYTES,\
-                  \nor sink ADDRESS, or flood ADDRESS:PORT COUNT BYTES, or ledger ADDRESS:PORT RATE BYTES FILE"
+                  \nor crowd PROCESSES, or sink ADDRESS, or flood ADDRESS:PORT COUNT BYTES, or ledger ADDRESS:PORT RATE BYTES FILE"
         ),
     };
     print_line(&serde_json::to_string(&summary)?)
@@ -175,6 +177,20 @@ fn sink(address: &str) -> Result<()> {
     loop {
         socket.recv(&mut buffer)?;
     }
+}
+
+/// Processes that do nothing.
+fn crowd(count: usize) -> Result<()> {
+    for _ in 0..count {
+        // SAFETY: this process has one thread.
+        if let ForkResult::Child = unsafe { fork() }.context("cannot make so many processes")? {
+            end_with_parent()?;
+            pause();
+        }
+    }
+    print_line("ready")?;
+    pause();
+    Ok(())
 }
 
 fn flood(server: SocketAddr, datagrams: usize, bytes: usize) -> Result<Summary> {
