@@ -58,7 +58,7 @@ pub(crate) enum ToSink {
     /// What is older than the recorder.
     Enumerated(Vec<Event>),
     /// What was found out in user space, and is recorded beside what the kernel tells.
-    Told(Event),
+    Told(Box<Event>),
     /// Packets that waited for a verdict, and aren't wanted.
     Unwanted(Tally),
     /// Records of a ring that made no sense.

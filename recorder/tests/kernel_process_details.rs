@@ -236,7 +236,7 @@ fn what_the_recorder_does_itself_is_left_out() {
 
 fn execs(recorded: &Recorded) -> impl Iterator<Item = &Exec> {
     recorded.events.iter().filter_map(|event| match event {
-        Event::Exec(exec) => Some(exec),
+        Event::Exec(exec) => Some(&**exec),
         _ => None,
     })
 }

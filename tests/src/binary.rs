@@ -21,6 +21,11 @@ pub fn kcap_traffic() -> PathBuf {
     binary("kcap-traffic")
 }
 
+/// The maker of sockets of this package, `kcap-sockets`.
+pub fn kcap_sockets() -> PathBuf {
+    binary("kcap-sockets")
+}
+
 /// The folder that cargo leaves binaries in, e.g. `target/debug`: a test runs in `deps` below it, a binary in it.
 pub fn build_folder() -> PathBuf {
     let own = env::current_exe().expect("the path of this program");

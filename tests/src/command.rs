@@ -61,9 +61,15 @@ impl Running {
     /// Starts a command, with no standard input.
     #[track_caller]
     pub fn start(command: &mut Command) -> Self {
+        Self::start_with_input(command, Stdio::null())
+    }
+
+    /// Starts a command that reads this.
+    #[track_caller]
+    pub fn start_with_input(command: &mut Command, input: Stdio) -> Self {
         let name = format!("{command:?}");
         let mut child = command
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

@@ -15,6 +15,7 @@ pub mod kcap;
 pub mod kernel;
 pub mod ledger;
 pub mod namespace;
+pub mod owners;
 pub mod packets;
 pub mod pcap;
 pub mod recorder;

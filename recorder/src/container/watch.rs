@@ -188,6 +188,6 @@ impl Watch {
         let event = Some(event::Event::Container(container));
         let event = Event { time_ns: clock::boot_ns(), event, ..Event::default() };
         // The sink outlives all that send to it.
-        let _ = self.to_sink.send(ToSink::Told(event));
+        let _ = self.to_sink.send(ToSink::Told(Box::new(event)));
     }
 }

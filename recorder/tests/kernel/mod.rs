@@ -64,7 +64,7 @@ impl Packet {
 #[derive(Debug)]
 pub enum Event {
     Fork(ForkEvent),
-    Exec(Exec),
+    Exec(Box<Exec>),
     Exit(ExitEvent),
     Socket(SocketEvent),
     Cgroup { event: CgroupEvent, path: Vec<u8> },
@@ -217,14 +217,14 @@ impl Drainer {
         let drained = self.event_ring.drain(u64::MAX, |event| {
             self.events.push(match event {
                 EventRecord::Fork(event) => Event::Fork(*event),
-                EventRecord::Exec(record) => Event::Exec(Exec {
+                EventRecord::Exec(record) => Event::Exec(Box::new(Exec {
                     event: *record.event,
                     filename: record.filename.into(),
                     path: record.path.into(),
                     stream_paths: record.stream_paths.map(Vec::from),
                     arguments: record.arguments.into(),
                     environment: record.environment.into(),
-                }),
+                })),
                 EventRecord::Mapping { event, path } => Event::Mapping { event: *event, path: path.into() },
                 EventRecord::Exit(event) => Event::Exit(*event),
                 EventRecord::Socket(event) => Event::Socket(*event),
