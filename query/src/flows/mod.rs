@@ -18,7 +18,7 @@ use crate::source::Library;
 use crate::table::FlowIds;
 use crate::table::packets::{Needs, OrderedPackets, PacketBlock};
 
-pub use ends::{EndFacts, FlowEnds};
+pub use ends::FlowEnds;
 pub use feed::Feeder;
 
 /// Rows that are taken at once.

@@ -29,15 +29,21 @@ pub(super) fn add(builder: &mut OwnerIndexBuilder, event: proto::Event) {
             });
         }
         Some(Kind::Socket(socket)) => add_socket(builder, time_ns, socket),
-        Some(
-            Kind::Interface(_)
-            | Kind::Governor(_)
-            | Kind::Cgroup(_)
-            | Kind::CgroupAttach(_)
-            | Kind::Container(_)
-            | Kind::Mapping(_),
-        )
-        | None => {}
+        Some(Kind::CgroupAttach(attach)) => {
+            let Some(process) = reference(attach.process.as_ref()) else { return };
+            builder.process(ProcessFact {
+                time_ns,
+                kind: ProcessFactKind::CgroupAttach,
+                process,
+                description: Description {
+                    cgroup_id: attach.cgroup_id,
+                    cgroup_path: attach.cgroup_path,
+                    ..Description::default()
+                },
+                ..ProcessFact::default()
+            });
+        }
+        _ => {}
     }
 }
 

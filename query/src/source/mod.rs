@@ -1,7 +1,8 @@
 //! Where rows come from: the recordings under the paths that a person names.
 
-mod container;
+mod containers;
 mod damage;
+mod end_facts;
 mod facts;
 mod found;
 mod lake;
@@ -13,6 +14,8 @@ mod process_id;
 mod recording;
 mod told;
 
+pub use containers::Containers;
+pub use end_facts::{EndFacts, container_name, pod_name, pod_namespace};
 pub use found::STANDARD_INPUT;
 pub use lake::Lake;
 pub use library::Library;

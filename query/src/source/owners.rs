@@ -1,11 +1,12 @@
 //! Who owned which socket, for one segment.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 
 use kcap_dissect::attribute::{Attribution, Description, Owner, OwnerIndex, OwnerIndexBuilder, PacketFacts};
-use kcap_format::{BlockEntry, BlockType};
+use kcap_format::{BlockEntry, BlockType, proto};
 
-use super::container::container_id;
+use super::containers::Containers;
+use super::end_facts::EndFacts;
 use super::facts;
 use super::process_id::{ProcessIdentity, process_id_text};
 use super::recording::Recording;
@@ -27,19 +28,19 @@ pub struct SegmentOwners {
 /// A process as tables show it.
 #[derive(Debug)]
 struct ProcessTexts {
-    proc_id: String,
+    proc_id: Arc<str>,
     pid: u32,
     parent_pid: Option<u32>,
     /// When it began, since boot; `None` when not known.
     start_time_ns: Option<u64>,
     /// Names with the times since boot from which on they hold.
-    names: Vec<(u64, String)>,
+    names: Vec<(u64, Arc<str>)>,
     /// Command lines, likewise.
-    command_lines: Vec<(u64, String)>,
+    command_lines: Vec<(u64, Arc<str>)>,
     /// Files that it ran, likewise.
-    executables: Vec<(u64, String)>,
-    /// Containers that it was in, likewise; empty text for none.
-    containers: Vec<(u64, String)>,
+    executables: Vec<(u64, Arc<str>)>,
+    /// Containers that it was in, likewise.
+    containers: Vec<(u64, Option<Arc<proto::Container>>)>,
 }
 
 /// An end of a packet.
@@ -59,8 +60,13 @@ impl SegmentOwners {
         if handle.import().is_some() {
             return Ok(Self { index: builder.build(), processes: Vec::new() });
         }
+        let mut containers = Containers::default();
+        let mut add = |event: proto::Event| {
+            containers.learn(&event);
+            facts::add(&mut builder, event);
+        };
         for events in handle.events()? {
-            events?.into_iter().for_each(|event| facts::add(&mut builder, event));
+            events?.into_iter().for_each(&mut add);
         }
         let last_ns = handle.blocks(BlockType::PACKETS)?.map(|block| block.last_time_ns).max().unwrap_or(0);
         if let Some(next) =
@@ -68,16 +74,21 @@ impl SegmentOwners {
         {
             let soon = |block: &&BlockEntry| block.first_time_ns <= last_ns.saturating_add(LOOK_AHEAD_NS);
             for block in next.blocks(BlockType::EVENTS)?.take_while(soon) {
-                next.block_events(block)?.into_iter().for_each(|event| facts::add(&mut builder, event));
+                next.block_events(block)?.into_iter().for_each(&mut add);
             }
         }
         let index = builder.build();
-        let cgroup_paths = cgroup_paths(&index);
+        // The kernel tells ids of cgroups; paths were read for processes older than the recorder.
+        let lives = index.processes().lives().iter().flat_map(|life| life.descriptions());
+        lives.for_each(|(_, description)| {
+            containers.learn_path(description.cgroup_id, &description.cgroup_path);
+        });
         let processes = index.processes().lives().iter().map(|life| ProcessTexts {
             proc_id: process_id_text(
                 handle.boot_id(),
                 ProcessIdentity::new(life.process.pid, life.process.start_time_ns),
-            ),
+            )
+            .into(),
             pid: life.process.pid,
             parent_pid: life.parent.map(|parent| parent.pid),
             start_time_ns: Some(life.process.start_time_ns),
@@ -88,7 +99,7 @@ impl SegmentOwners {
             executables: changes(life.descriptions(), |description| {
                 String::from_utf8_lossy(&description.executable).into_owned()
             }),
-            containers: containers(life.descriptions(), &cgroup_paths),
+            containers: containers_of(life.descriptions(), &containers),
         });
         let processes = processes.collect();
         Ok(Self { index, processes })
@@ -107,10 +118,10 @@ impl SegmentOwners {
                 })
             }));
         }
-        let text = |text: &str| if text.is_empty() { Vec::new() } else { vec![(0, text.to_owned())] };
+        let text = |text: &str| if text.is_empty() { Vec::new() } else { vec![(0, text.into())] };
         let processes = numbers.processes.iter().map(|process| ProcessTexts {
             // When it began, which makes a process one of its own, is in no comment.
-            proc_id: String::new(),
+            proc_id: Arc::default(),
             pid: process.pid,
             parent_pid: None,
             start_time_ns: None,
@@ -144,7 +155,7 @@ impl SegmentOwners {
     /// `proc_id` of an end.
     #[must_use]
     pub fn proc_id(&self, end: &End) -> Option<&str> {
-        self.process(end).map(|process| process.proc_id.as_str()).filter(|id| !id.is_empty())
+        self.process(end).map(|process| &*process.proc_id).filter(|id| !id.is_empty())
     }
 
     /// Process id of an end.
@@ -168,25 +179,35 @@ impl SegmentOwners {
     /// Name that the process of an end had at a time since boot.
     #[must_use]
     pub fn process_name(&self, end: &End, time_ns: u64) -> Option<&str> {
-        at(&self.process(end)?.names, time_ns)
+        at(&self.process(end)?.names, time_ns).map(|name| &**name)
     }
 
     /// Command line that the process of an end had at a time since boot.
     #[must_use]
     pub fn command_line(&self, end: &End, time_ns: u64) -> Option<&str> {
-        at(&self.process(end)?.command_lines, time_ns)
+        at(&self.process(end)?.command_lines, time_ns).map(|line| &**line)
     }
 
-    /// File that the process of an end ran at a time since boot.
+    /// The container that the process of an end was in at a time since boot.
     #[must_use]
-    pub fn executable(&self, end: &End, time_ns: u64) -> Option<&str> {
-        at(&self.process(end)?.executables, time_ns)
+    pub fn container(&self, end: &End, time_ns: u64) -> Option<&proto::Container> {
+        at(&self.process(end)?.containers, time_ns)?.as_deref()
     }
 
-    /// Id of the container that the process of an end was in at a time since boot, by the path of its cgroup.
+    /// All of an end at a time since boot.
     #[must_use]
-    pub fn container_id(&self, end: &End, time_ns: u64) -> Option<&str> {
-        at(&self.process(end)?.containers, time_ns).filter(|id| !id.is_empty())
+    pub fn facts_of(&self, end: &End, time_ns: u64) -> EndFacts {
+        let attribution = Some(end.attribution);
+        let Some(process) = self.process(end) else { return EndFacts { attribution, ..EndFacts::default() } };
+        EndFacts {
+            proc_id: Some(Arc::clone(&process.proc_id)),
+            pid: Some(process.pid),
+            process_name: at(&process.names, time_ns).cloned(),
+            executable: at(&process.executables, time_ns).cloned(),
+            command_line: at(&process.command_lines, time_ns).cloned(),
+            container: at(&process.containers, time_ns).cloned().flatten(),
+            attribution,
+        }
     }
 
     fn process(&self, end: &End) -> Option<&ProcessTexts> {
@@ -209,47 +230,37 @@ impl End {
 }
 
 /// One text of each description, without those that say what the one before said, and without empty ones.
-fn changes(descriptions: &[(u64, Description)], text: impl Fn(&Description) -> String) -> Vec<(u64, String)> {
-    let mut texts: Vec<(u64, String)> =
-        descriptions.iter().map(|(from, description)| (*from, text(description))).collect();
+fn changes(
+    descriptions: &[(u64, Description)],
+    text: impl Fn(&Description) -> String,
+) -> Vec<(u64, Arc<str>)> {
+    let mut texts: Vec<(u64, Arc<str>)> =
+        descriptions.iter().map(|(from, description)| (*from, text(description).into())).collect();
     texts.retain(|(_, text)| !text.is_empty());
     texts.dedup_by(|later, earlier| later.1 == earlier.1);
     texts
 }
 
-/// Paths of cgroups by their ids: the kernel tells ids only, paths were read for processes older than the recorder.
-fn cgroup_paths(index: &OwnerIndex) -> HashMap<u64, Vec<u8>> {
-    let lives = index.processes().lives().iter().flat_map(|life| life.descriptions().iter());
-    lives
-        .filter(|(_, description)| description.cgroup_id != 0 && !description.cgroup_path.is_empty())
-        .map(|(_, description)| (description.cgroup_id, description.cgroup_path.clone()))
-        .collect()
-}
-
 /// The containers of a process with the times from which on it was in them.
-fn containers(
+fn containers_of(
     descriptions: &[(u64, Description)],
-    cgroup_paths: &HashMap<u64, Vec<u8>>,
-) -> Vec<(u64, String)> {
-    let path = |description: &Description| {
-        let own = Some(&description.cgroup_path).filter(|path| !path.is_empty()).cloned();
-        own.or_else(|| cgroup_paths.get(&description.cgroup_id).cloned())
-    };
-    let mut containers: Vec<(u64, String)> = descriptions
+    containers: &Containers,
+) -> Vec<(u64, Option<Arc<proto::Container>>)> {
+    let mut found: Vec<_> = descriptions
         .iter()
-        .filter_map(|(from, description)| {
-            let path = String::from_utf8_lossy(&path(description)?).into_owned();
-            Some((*from, container_id(&path).unwrap_or_default().to_owned()))
+        .filter(|(_, description)| description.cgroup_id != 0 || !description.cgroup_path.is_empty())
+        .map(|(from, description)| {
+            (*from, containers.of_cgroup(description.cgroup_id, &description.cgroup_path))
         })
         .collect();
-    containers.dedup_by(|later, earlier| later.1 == earlier.1);
-    containers
+    found.dedup_by(|later, earlier| later.1 == earlier.1);
+    found
 }
 
-/// The text in force at a time; before the first, that one.
-fn at(texts: &[(u64, String)], time_ns: u64) -> Option<&str> {
-    let after = texts.partition_point(|(from, _)| *from <= time_ns);
-    texts.get(after.saturating_sub(1)).map(|(_, text)| text.as_str())
+/// What is in force at a time; before the first, that one.
+fn at<T>(changes: &[(u64, T)], time_ns: u64) -> Option<&T> {
+    let after = changes.partition_point(|(from, _)| *from <= time_ns);
+    changes.get(after.saturating_sub(1)).map(|(_, value)| value)
 }
 
 fn command_line(description: &Description) -> String {

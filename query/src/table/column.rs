@@ -3,12 +3,13 @@
 //! One list is the schema, the documentation (`spec/tables.md`) and the code that fills batches, so that they cannot
 //! disagree; a projection is a choice from the list.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, ArrowPrimitiveType, BinaryViewBuilder, BooleanArray, DictionaryArray, FixedSizeBinaryBuilder,
-    Int8Array, ListBuilder, PrimitiveArray, StringArray, StringBuilder, StringDictionaryBuilder,
-    TimestampNanosecondArray,
+    Int8Array, ListBuilder, MapBuilder, MapFieldNames, PrimitiveArray, StringArray, StringBuilder,
+    StringDictionaryBuilder, TimestampNanosecondArray,
 };
 use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef, TimeUnit};
 
@@ -196,6 +197,40 @@ impl<S: ?Sized + 'static> Column<S> {
         let data_type = DataType::new_list(DataType::Utf8, true);
         Self { field: Field::new(name, data_type, true), description, build: Box::new(build) }
     }
+
+    /// Texts by name.
+    pub(crate) fn text_map(
+        name: &str,
+        description: &'static str,
+        value: impl for<'a> Fn(&'a S, usize) -> Option<&'a BTreeMap<String, String>> + Send + Sync + 'static,
+    ) -> Self {
+        let build = move |source: &S, rows: &[u32]| {
+            let mut builder =
+                MapBuilder::new(Some(map_field_names()), StringBuilder::new(), StringBuilder::new());
+            for row in rows {
+                let texts = value(source, *row as usize);
+                for (key, text) in texts.into_iter().flatten() {
+                    builder.keys().append_value(key);
+                    builder.values().append_value(text);
+                }
+                builder.append(texts.is_some()).expect("as many keys as values");
+            }
+            Arc::new(builder.finish()) as ArrayRef
+        };
+        let names = map_field_names();
+        let entries = Field::new_struct(
+            names.entry,
+            vec![Field::new(names.key, DataType::Utf8, false), Field::new(names.value, DataType::Utf8, true)],
+            false,
+        );
+        let data_type = DataType::Map(Arc::new(entries), false);
+        Self { field: Field::new(name, data_type, true), description, build: Box::new(build) }
+    }
+}
+
+/// As Parquet calls the parts of a map.
+fn map_field_names() -> MapFieldNames {
+    MapFieldNames { entry: "key_value".to_owned(), key: "key".to_owned(), value: "value".to_owned() }
 }
 
 /// The type of every time: nanoseconds in UTC.

@@ -5,17 +5,27 @@ use kcap_dissect::FlowKey;
 use kcap_dissect::flow::{COMMUNITY_ID_SEED, Flow, Side, community_id};
 
 use super::column::Column;
-use crate::flows::{EndFacts, FlowEnds};
+use crate::flows::FlowEnds;
+use crate::source::EndFacts;
 
 /// What the columns begin with that need the owners of both ends.
-pub(super) const OWNER_COLUMNS: [&str; 6] = [
+pub(super) const OWNER_COLUMNS: [&str; 10] = [
     "client_proc_id",
     "client_pid",
     "client_process_name",
+    "client_container",
+    "client_pod",
     "server_proc_id",
     "server_pid",
     "server_process_name",
+    "server_container",
+    "server_pod",
 ];
+
+/// Whether a column needs the owners of both ends.
+pub(super) fn needs_owners(name: &str) -> bool {
+    OWNER_COLUMNS.iter().any(|beginning| name.starts_with(beginning))
+}
 
 /// Names of IP protocols, by their numbers; those without a name of their own are `other`.
 const IP_PROTOCOLS: [(&str, u8); 10] = [
@@ -107,9 +117,17 @@ pub(super) fn columns<R: 'static>(of: fn(&R) -> &Conversation) -> Vec<Column<[R]
         Column::repeated_text("client_proc_id", "Process of the side that began; null when it is on another host, or not known", move |rows: &[R], row| of(&rows[row]).end(Client)?.proc_id.as_deref()),
         Column::number::<UInt32Type>("client_pid", "Its process id", move |rows: &[R], row| of(&rows[row]).end(Client)?.pid),
         Column::repeated_text("client_process_name", "Its name then", move |rows: &[R], row| of(&rows[row]).end(Client)?.process_name.as_deref()),
+        Column::repeated_text("client_container_id", "Container that it was in", move |rows: &[R], row| of(&rows[row]).end(Client)?.container_id()),
+        Column::repeated_text("client_container_name", "Name of the container; null when no runtime told it", move |rows: &[R], row| of(&rows[row]).end(Client)?.container_name()),
+        Column::repeated_text("client_pod_name", "Name of its pod", move |rows: &[R], row| of(&rows[row]).end(Client)?.pod_name()),
+        Column::repeated_text("client_pod_namespace", "Namespace of its pod", move |rows: &[R], row| of(&rows[row]).end(Client)?.pod_namespace()),
         Column::repeated_text("server_proc_id", "Process of the other side; null when it is on another host, or not known", move |rows: &[R], row| of(&rows[row]).end(Server)?.proc_id.as_deref()),
         Column::number::<UInt32Type>("server_pid", "Its process id", move |rows: &[R], row| of(&rows[row]).end(Server)?.pid),
         Column::repeated_text("server_process_name", "Its name then", move |rows: &[R], row| of(&rows[row]).end(Server)?.process_name.as_deref()),
+        Column::repeated_text("server_container_id", "Container that it was in", move |rows: &[R], row| of(&rows[row]).end(Server)?.container_id()),
+        Column::repeated_text("server_container_name", "Name of the container; null when no runtime told it", move |rows: &[R], row| of(&rows[row]).end(Server)?.container_name()),
+        Column::repeated_text("server_pod_name", "Name of its pod", move |rows: &[R], row| of(&rows[row]).end(Server)?.pod_name()),
+        Column::repeated_text("server_pod_namespace", "Namespace of its pod", move |rows: &[R], row| of(&rows[row]).end(Server)?.pod_namespace()),
         Column::repeated_text("capture_id", "The recording (UUID)", move |rows: &[R], row| Some(of(&rows[row]).capture_id.as_str())).required(),
     ]
 }

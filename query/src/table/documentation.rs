@@ -8,8 +8,8 @@ use super::column::Column;
 use super::facts::Facts;
 use super::types::{ADDRESS_TYPE, MAC_TYPE};
 use super::{
-    captures, decode_errors, flow_reports, flows, gaps, interfaces, losses, packets, process_events,
-    processes, recorder_steps, segments, sockets, streams, transactions,
+    captures, containers, decode_errors, flow_reports, flows, gaps, interfaces, losses, packets,
+    process_events, processes, recorder_steps, segments, sockets, streams, transactions,
 };
 
 /// A table as a person reads about it.
@@ -36,6 +36,7 @@ pub fn documentation() -> Vec<TableDocumentation> {
         of::<processes::Processes>(),
         of::<process_events::ProcessEvents>(),
         of::<sockets::Sockets>(),
+        of::<containers::Containers>(),
         of::<losses::Losses>(),
         of::<recorder_steps::RecorderSteps>(),
         of::<segments::Segments>(),

@@ -2,6 +2,7 @@
 
 mod captures;
 pub(crate) mod column;
+mod containers;
 mod conversation;
 mod decode_errors;
 mod documentation;
@@ -49,6 +50,7 @@ pub fn providers(
         facts::provider::<processes::Processes>(library),
         facts::provider::<process_events::ProcessEvents>(library),
         facts::provider::<sockets::Sockets>(library),
+        facts::provider::<containers::Containers>(library),
         facts::provider::<losses::Losses>(library),
         facts::provider::<recorder_steps::RecorderSteps>(library),
         facts::provider::<segments::Segments>(library),

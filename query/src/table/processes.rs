@@ -10,7 +10,9 @@ use super::column::Column;
 use super::facts::{Facts, RowSink};
 use super::text::kernel_text;
 use crate::error::Result;
-use crate::source::{Library, ProcessIdentity, Recording, process_id_text};
+use crate::source::{
+    Containers, Library, ProcessIdentity, Recording, container_name, pod_name, pod_namespace, process_id_text,
+};
 
 /// The table.
 #[derive(Debug)]
@@ -35,6 +37,7 @@ pub(super) struct ProcessRow {
     credentials: Option<proto::Credentials>,
     cgroup_id: Option<u64>,
     cgroup_path: Option<String>,
+    container: Option<Arc<proto::Container>>,
     started: i64,
     exited: Option<i64>,
     exit_code: Option<u32>,
@@ -61,7 +64,11 @@ impl Facts for Processes {
             Column::number::<UInt32Type>("uid", "User id in the initial user namespace", |rows: &[ProcessRow], row| Some(rows[row].credentials?.uid)),
             Column::number::<UInt32Type>("gid", "Group id in the initial user namespace", |rows: &[ProcessRow], row| Some(rows[row].credentials?.gid)),
             Column::number::<UInt64Type>("cgroup_id", "Id of the cgroup v2 (inode of its folder)", |rows: &[ProcessRow], row| rows[row].cgroup_id),
-            Column::text("cgroup_path", "Path of the cgroup below the cgroup2 root; null when no process of it was there when the recording began", |rows: &[ProcessRow], row| rows[row].cgroup_path.as_deref()),
+            Column::text("cgroup_path", "Path of the cgroup below the cgroup2 root; null when nothing told it", |rows: &[ProcessRow], row| rows[row].cgroup_path.as_deref()),
+            Column::text("container_id", "Container that it was in last", |rows: &[ProcessRow], row| Some(rows[row].container.as_ref()?.id.as_str())),
+            Column::text("container_name", "Name of the container; null when no runtime told it", |rows: &[ProcessRow], row| container_name(rows[row].container.as_ref()?)),
+            Column::text("pod_name", "Name of its pod", |rows: &[ProcessRow], row| pod_name(rows[row].container.as_ref()?)),
+            Column::text("pod_namespace", "Namespace of its pod", |rows: &[ProcessRow], row| pod_namespace(rows[row].container.as_ref()?)),
             Column::timestamp("start_ts", "When it was cloned; to 10 ms for processes older than the recorder", |rows: &[ProcessRow], row| Some(rows[row].started)).required(),
             Column::timestamp("exit_ts", "When its last thread ended; null while it lives", |rows: &[ProcessRow], row| rows[row].exited),
             Column::number::<Int32Type>("exit_code", "Status it exited with; null while it lives or when a signal killed it", |rows: &[ProcessRow], row| rows[row].exit_code.filter(|code| code & 0x7f == 0).map(|code| (code >> 8 & 0xff) as i32)),
@@ -84,11 +91,20 @@ impl Facts for Processes {
 /// All processes of a recording, the oldest first.
 fn collect(recording: &Recording, sink: &mut RowSink<ProcessRow>) -> Result<Vec<ProcessRow>> {
     let mut processes: HashMap<ProcessIdentity, ProcessRow> = HashMap::new();
-    let mut cgroup_paths: HashMap<u64, String> = HashMap::new();
+    let mut containers = Containers::default();
     for handle in &recording.segments {
         let clock = handle.clock()?;
         for events in handle.events()? {
             for event in events? {
+                containers.learn(&event);
+                if let Some(Kind::CgroupAttach(attach)) = &event.event {
+                    let moved = ProcessIdentity::from_proto(attach.process.as_ref());
+                    if let Some(row) = moved.and_then(|identity| processes.get_mut(&identity)) {
+                        row.cgroup_id = Some(attach.cgroup_id);
+                        row.cgroup_path = kernel_text(&attach.cgroup_path);
+                    }
+                    continue;
+                }
                 let Some(step) = Step::of(&event) else { continue };
                 let time = clock.realtime_ns(event.time_ns);
                 let inherited = step.inherited(&processes);
@@ -109,16 +125,18 @@ fn collect(recording: &Recording, sink: &mut RowSink<ProcessRow>) -> Result<Vec<
                 row.learn(&step, time);
                 row.inherit(inherited);
                 if let (Some(id), Some(path)) = (row.cgroup_id, &row.cgroup_path) {
-                    cgroup_paths.entry(id).or_insert_with(|| path.clone());
+                    containers.learn_path(id, path.as_bytes());
                 }
                 row.parent_proc_id = row.parent.map(|parent| process_id_text(handle.boot_id(), parent));
             }
         }
     }
     let mut rows: Vec<ProcessRow> = processes.into_values().collect();
-    // The kernel tells ids of cgroups only; their paths were read for processes older than the recorder.
-    for row in rows.iter_mut().filter(|row| row.cgroup_path.is_none()) {
-        row.cgroup_path = row.cgroup_id.and_then(|id| cgroup_paths.get(&id).cloned());
+    // Processes tell ids of cgroups; paths come from what else was told of the cgroup.
+    for row in &mut rows {
+        let id = row.cgroup_id.unwrap_or_default();
+        row.cgroup_path = row.cgroup_path.take().or(containers.path(id).and_then(kernel_text));
+        row.container = containers.of_cgroup(id, row.cgroup_path.as_deref().unwrap_or_default().as_bytes());
     }
     rows.sort_by_key(|row| (row.started, row.pid));
     Ok(rows)
@@ -189,7 +207,10 @@ impl ProcessRow {
                 self.command_line = Some(self.arguments.join(" "));
             }
             self.credentials = process.credentials.or(self.credentials);
-            self.cgroup_id = Some(process.cgroup_id).filter(|id| *id != 0).or(self.cgroup_id);
+            if process.cgroup_id != 0 && Some(process.cgroup_id) != self.cgroup_id {
+                self.cgroup_id = Some(process.cgroup_id);
+                self.cgroup_path = None;
+            }
             self.cgroup_path = kernel_text(&process.cgroup_path).or(self.cgroup_path.take());
         }
         if let Some(exit) = step.exit {

@@ -9,9 +9,9 @@ use kcap_dissect::flow::{
 use kcap_dissect::protocol::{self, Chunk, Conversation, Endpoint, Moment, Protocols, Sender, Transaction};
 use kcap_dissect::stream::{EndReason, Gap, PacketRef, StreamData};
 
-use super::owner::EndFacts;
 use super::{FlowReportRecord, Found, TransactionRecord};
 use crate::flows::PacketConsumer;
+use crate::source::EndFacts;
 use crate::table::packets::PacketBlock;
 
 /// What is known of a flow beside its packets.
@@ -67,7 +67,7 @@ impl Collector {
             if let Some(end) = end
                 && state.facts.ends[side.index()].is_worse_than(end)
             {
-                Arc::make_mut(&mut state.facts).ends[side.index()] = EndFacts::of(block, *row, end);
+                Arc::make_mut(&mut state.facts).ends[side.index()] = block.end_facts(*row, end);
             }
         }
     }

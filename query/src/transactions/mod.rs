@@ -4,7 +4,6 @@
 //! [`kcap_dissect::protocol`] finds transactions in these.
 
 mod consumer;
-mod owner;
 
 use std::sync::Arc;
 
@@ -19,7 +18,6 @@ use crate::table::packets::{Needs, OrderedPackets};
 use consumer::Collector;
 
 pub use consumer::FlowFacts;
-pub use owner::EndFacts;
 
 /// Rows that are taken at once.
 const RUN_ROWS_MAX: usize = 4096;

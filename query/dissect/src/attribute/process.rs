@@ -27,6 +27,8 @@ pub enum ProcessFactKind {
     Fork,
     /// It executed a file.
     Exec,
+    /// It was moved to another cgroup.
+    CgroupAttach,
     /// It ended.
     Exit,
     /// An event about something else named it.
@@ -63,7 +65,7 @@ pub struct ProcessFact {
     pub process: ProcessRef,
     /// Who cloned it, or its parent.
     pub parent: Option<ProcessRef>,
-    /// What it looks like; for an exit only the name is read.
+    /// What it looks like; for an exit only the name is read, for a move only the cgroup.
     pub description: Description,
     /// As wait(2) reports it; for an exit.
     pub exit_code: Option<u32>,
@@ -187,6 +189,12 @@ impl ProcessTable {
             if life.descriptions.is_empty() && !description.name.is_empty() {
                 life.describe(time_ns, Description { name: description.name, ..Description::default() });
             }
+            return;
+        }
+        if kind == ProcessFactKind::CgroupAttach {
+            let last = life.last_description().cloned().unwrap_or_default();
+            let Description { cgroup_id, cgroup_path, .. } = description;
+            life.describe(time_ns, Description { cgroup_id, cgroup_path, ..last });
             return;
         }
         if description.cgroup_path.is_empty()

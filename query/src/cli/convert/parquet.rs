@@ -38,7 +38,7 @@ pub(super) struct Settings<'a> {
 /// Column with the time of transactions.
 const TIME: &str = "ts";
 /// Tables that are sorted before they are written, and the column of their time; what takes longest is first.
-const SORTED_TABLES: [(&str, &str); 13] = [
+const SORTED_TABLES: [(&str, &str); 14] = [
     ("streams", "packet_ts"),
     ("flows", "ts"),
     ("flow_reports", "report_ts"),
@@ -47,6 +47,7 @@ const SORTED_TABLES: [(&str, &str); 13] = [
     ("processes", "first_seen_ts"),
     ("process_events", "ts"),
     ("sockets", "first_seen_ts"),
+    ("containers", "first_seen_ts"),
     ("losses", "begin_ts"),
     ("recorder_steps", "ts"),
     ("segments", "first_ts"),

@@ -197,16 +197,15 @@ impl FlowConsumer for Collector {
 
 fn process(block: &PacketBlock, row: usize, end: &End) -> Option<PayloadProcess> {
     let owners = block.owners()?;
-    let time_ns = block.batch.time_ns[row];
-    let pid = Some(owners.pid(end)?);
-    let started_ns = owners.start_time_ns(end).and_then(|start_ns| block.realtime_of(start_ns));
+    let facts = block.end_facts(row, end);
+    let owned = |text: Option<&str>| text.map(str::to_owned);
     Some(PayloadProcess {
-        pid,
+        pid: Some(facts.pid?),
         parent_pid: owners.parent_pid(end),
-        name: owners.process_name(end, time_ns).map(str::to_owned),
-        command_line: owners.command_line(end, time_ns).map(str::to_owned),
-        executable: owners.executable(end, time_ns).map(str::to_owned),
-        started_ns,
-        container_id: owners.container_id(end, time_ns).map(str::to_owned),
+        name: owned(facts.process_name.as_deref()),
+        command_line: owned(facts.command_line.as_deref()),
+        executable: owned(facts.executable.as_deref()),
+        started_ns: owners.start_time_ns(end).and_then(|start_ns| block.realtime_of(start_ns)),
+        container_id: owned(facts.container_id()),
     })
 }

@@ -2,9 +2,11 @@
 
 use kcap_dissect::decode::ip_protocol;
 use kcap_dissect::protocol::{CommonOptions, Fields, Sender, Value};
+use kcap_format::proto;
 
 use super::{end_fields, network_type, transport_name};
-use crate::transactions::{EndFacts, TransactionRecord};
+use crate::source::EndFacts;
+use crate::transactions::TransactionRecord;
 
 /// The document of a transaction. Fields that the protocol sets replace those that all have; its `related.*` are added.
 pub(super) fn of(record: &TransactionRecord, options: &CommonOptions) -> Fields {
@@ -111,7 +113,27 @@ fn set_processes(record: &TransactionRecord, document: &mut Fields) {
         .find(|facts| facts.pid.is_some());
     if let Some(facts) = known {
         document.set("process", process_fields(facts));
-        document.set_some("container.id", facts.container_id.as_deref());
+        if let Some(container) = facts.container.as_deref() {
+            set_container(container, document);
+        }
+    }
+}
+
+/// ECS has no fields for pods: `kubernetes` is what Beats use.
+fn set_container(container: &proto::Container, document: &mut Fields) {
+    let mut set = |name: &str, text: &str| {
+        if !text.is_empty() {
+            document.set(name, text);
+        }
+    };
+    set("container.id", &container.id);
+    set("container.name", &container.name);
+    set("container.runtime", &container.runtime);
+    set("container.image.name", &container.image);
+    if let Some(pod) = &container.pod {
+        set("kubernetes.pod.name", &pod.name);
+        set("kubernetes.pod.uid", &pod.id);
+        set("kubernetes.namespace", &pod.namespace);
     }
 }
 

@@ -9,7 +9,7 @@ use kcap_format::{BlockEntry, PacketBatch, PacketColumns, PacketId};
 
 use super::needs::Needs;
 use crate::error::Result;
-use crate::source::{End, Library, SegmentHandle, SegmentOwners, uuid_text};
+use crate::source::{End, EndFacts, Library, SegmentHandle, SegmentOwners, uuid_text};
 
 /// Packets of one block, as far as their columns were needed.
 #[derive(Debug)]
@@ -255,6 +255,12 @@ impl PacketBlock {
     #[must_use]
     pub fn owners(&self) -> Option<&SegmentOwners> {
         self.owners.as_deref()
+    }
+
+    /// All of an end of a row's packet.
+    #[must_use]
+    pub fn end_facts(&self, row: usize, end: &End) -> EndFacts {
+        self.owners().map(|owners| owners.facts_of(end, self.batch.time_ns[row])).unwrap_or_default()
     }
 
     /// The end at the hook.

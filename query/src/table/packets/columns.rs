@@ -6,11 +6,11 @@ use kcap_dissect::attribute::Attribution;
 use kcap_dissect::decode::{
     ChecksumStatus, Ip, TunnelKind, decode_outer, ip_checksum_status, transport_checksum_status,
 };
-use kcap_format::PacketColumns;
+use kcap_format::{PacketColumns, proto};
 
 use super::block::PacketBlock;
 use super::needs::Needs;
-use crate::source::End;
+use crate::source::{End, container_name, pod_name, pod_namespace};
 use crate::table::column::Column;
 
 /// A column and what it takes to fill it.
@@ -119,13 +119,25 @@ pub(super) fn columns() -> Vec<PacketColumn> {
         owner(Column::repeated_text("proc_id", "Process at the hook: the sender of a leaving packet, the receiver of an arriving one", |block: &PacketBlock, row| proc_id(block, block.local_end(row)))),
         owner(Column::number::<UInt32Type>("pid", "Its process id in the initial pid namespace", |block: &PacketBlock, row| pid(block, block.local_end(row)))),
         owner(Column::repeated_text("process_name", "Its name then", |block: &PacketBlock, row| process_name(block, row, block.local_end(row)))),
+        owner(Column::repeated_text("container_id", "Container that it was in", |block: &PacketBlock, row| Some(container(block, row, block.local_end(row))?.id.as_str()))),
+        owner(Column::repeated_text("container_name", "Name of the container; null when no runtime told it", |block: &PacketBlock, row| container_name(container(block, row, block.local_end(row))?))),
+        owner(Column::repeated_text("pod_name", "Name of its pod", |block: &PacketBlock, row| pod_name(container(block, row, block.local_end(row))?))),
+        owner(Column::repeated_text("pod_namespace", "Namespace of its pod", |block: &PacketBlock, row| pod_namespace(container(block, row, block.local_end(row))?))),
         owner(Column::enumeration("attribution", &ATTRIBUTIONS, "How the process is known: cookie (it used or made the socket), socket_storage (it had the listener), proc_scan (it had the socket open before the recording), tuple (by addresses and ports), kernel (the kernel made the packet); or why it is not: no_socket, unknown_socket, no_owner", |block: &PacketBlock, row| Some(block.local_end(row)?.attribution as usize)).required()),
         ends(Column::repeated_text("src_proc_id", "Process that sent it; null when it is on another host", |block: &PacketBlock, row| proc_id(block, block.source_end(row)))),
         ends(Column::number::<UInt32Type>("src_pid", "Its process id", |block: &PacketBlock, row| pid(block, block.source_end(row)))),
         ends(Column::repeated_text("src_process_name", "Its name then", |block: &PacketBlock, row| process_name(block, row, block.source_end(row)))),
+        ends(Column::repeated_text("src_container_id", "Container that it was in", |block: &PacketBlock, row| Some(container(block, row, block.source_end(row))?.id.as_str()))),
+        ends(Column::repeated_text("src_container_name", "Name of the container; null when no runtime told it", |block: &PacketBlock, row| container_name(container(block, row, block.source_end(row))?))),
+        ends(Column::repeated_text("src_pod_name", "Name of its pod", |block: &PacketBlock, row| pod_name(container(block, row, block.source_end(row))?))),
+        ends(Column::repeated_text("src_pod_namespace", "Namespace of its pod", |block: &PacketBlock, row| pod_namespace(container(block, row, block.source_end(row))?))),
         ends(Column::repeated_text("dst_proc_id", "Process that received it; null when it is on another host", |block: &PacketBlock, row| proc_id(block, block.destination_end(row)))),
         ends(Column::number::<UInt32Type>("dst_pid", "Its process id", |block: &PacketBlock, row| pid(block, block.destination_end(row)))),
         ends(Column::repeated_text("dst_process_name", "Its name then", |block: &PacketBlock, row| process_name(block, row, block.destination_end(row)))),
+        ends(Column::repeated_text("dst_container_id", "Container that it was in", |block: &PacketBlock, row| Some(container(block, row, block.destination_end(row))?.id.as_str()))),
+        ends(Column::repeated_text("dst_container_name", "Name of the container; null when no runtime told it", |block: &PacketBlock, row| container_name(container(block, row, block.destination_end(row))?))),
+        ends(Column::repeated_text("dst_pod_name", "Name of its pod", |block: &PacketBlock, row| pod_name(container(block, row, block.destination_end(row))?))),
+        ends(Column::repeated_text("dst_pod_namespace", "Namespace of its pod", |block: &PacketBlock, row| pod_namespace(container(block, row, block.destination_end(row))?))),
         PacketColumn {
             column: Column::number::<UInt64Type>("duplicate_of", "packet_id of the leaving copy, when this is the arriving copy of the same packet; such rows are there only when kcap.duplicates is set", |block: &PacketBlock, row| block.duplicate_of.get(row).copied().filter(|id| *id != 0)),
             needs: Needs::matching(),
@@ -167,4 +179,8 @@ fn pid(block: &PacketBlock, end: Option<&End>) -> Option<u32> {
 
 fn process_name<'a>(block: &'a PacketBlock, row: usize, end: Option<&End>) -> Option<&'a str> {
     block.owners()?.process_name(end?, block.batch.time_ns[row])
+}
+
+fn container<'a>(block: &'a PacketBlock, row: usize, end: Option<&End>) -> Option<&'a proto::Container> {
+    block.owners()?.container(end?, block.batch.time_ns[row])
 }

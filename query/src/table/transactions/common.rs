@@ -3,8 +3,9 @@
 use arrow::datatypes::{Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type};
 use kcap_dissect::protocol::Message;
 
+use crate::source::EndFacts;
 use crate::table::column::Column;
-use crate::transactions::{EndFacts, TransactionRecord};
+use crate::transactions::TransactionRecord;
 
 type Rows = [TransactionRecord];
 
@@ -41,11 +42,17 @@ pub(super) fn columns(with_protocol: bool) -> Vec<Column<Rows>> {
         Column::repeated_text("client_proc_id", "Process that asks; null when it is on another host, or not known", |rows: &Rows, row| client(&rows[row]).proc_id.as_deref()),
         Column::number::<UInt32Type>("client_pid", "Its process id", |rows: &Rows, row| client(&rows[row]).pid),
         Column::repeated_text("client_process_name", "Its name then", |rows: &Rows, row| client(&rows[row]).process_name.as_deref()),
-        Column::repeated_text("client_container_id", "Container that it was in, by its cgroup", |rows: &Rows, row| client(&rows[row]).container_id.as_deref()),
+        Column::repeated_text("client_container_id", "Container that it was in", |rows: &Rows, row| client(&rows[row]).container_id()),
+        Column::repeated_text("client_container_name", "Name of the container; null when no runtime told it", |rows: &Rows, row| client(&rows[row]).container_name()),
+        Column::repeated_text("client_pod_name", "Name of its pod", |rows: &Rows, row| client(&rows[row]).pod_name()),
+        Column::repeated_text("client_pod_namespace", "Namespace of its pod", |rows: &Rows, row| client(&rows[row]).pod_namespace()),
         Column::repeated_text("server_proc_id", "Process that answers; null when it is on another host, or not known", |rows: &Rows, row| server(&rows[row]).proc_id.as_deref()),
         Column::number::<UInt32Type>("server_pid", "Its process id", |rows: &Rows, row| server(&rows[row]).pid),
         Column::repeated_text("server_process_name", "Its name then", |rows: &Rows, row| server(&rows[row]).process_name.as_deref()),
-        Column::repeated_text("server_container_id", "Container that it was in, by its cgroup", |rows: &Rows, row| server(&rows[row]).container_id.as_deref()),
+        Column::repeated_text("server_container_id", "Container that it was in", |rows: &Rows, row| server(&rows[row]).container_id()),
+        Column::repeated_text("server_container_name", "Name of the container; null when no runtime told it", |rows: &Rows, row| server(&rows[row]).container_name()),
+        Column::repeated_text("server_pod_name", "Name of its pod", |rows: &Rows, row| server(&rows[row]).pod_name()),
+        Column::repeated_text("server_pod_namespace", "Namespace of its pod", |rows: &Rows, row| server(&rows[row]).pod_namespace()),
         Column::repeated_text("capture_id", "The recording (UUID)", |rows: &Rows, row| Some(&rows[row].facts.capture_id)).required(),
     ];
     if with_protocol {

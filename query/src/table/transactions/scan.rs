@@ -18,23 +18,13 @@ use tokio::sync::mpsc::Sender;
 use super::{Layout, TableColumn};
 use crate::error::{Error, Result};
 use crate::source::Library;
+use crate::table::conversation::needs_owners;
 use crate::transactions::{Found, TransactionOptions, TransactionRecord, each};
 
 /// Batches that may wait for a slow reader.
 pub(super) const BATCHES_WAITING_MAX: usize = 2;
 /// Transactions of a batch: they may be large.
 pub(super) const BATCH_ROWS_MAX: usize = 1024;
-/// What the columns begin with that need the owners of both ends.
-const OWNER_COLUMNS: [&str; 8] = [
-    "client_proc_id",
-    "client_pid",
-    "client_process_name",
-    "client_container_id",
-    "server_proc_id",
-    "server_pid",
-    "server_process_name",
-    "server_container_id",
-];
 
 /// The scan.
 pub(super) struct TransactionScan {
@@ -128,7 +118,7 @@ impl ExecutionPlan for TransactionScan {
         };
         let options = TransactionOptions {
             protocols: self.protocols.clone(),
-            owners: self.names().iter().any(|name| OWNER_COLUMNS.contains(&name.as_str())),
+            owners: self.names().iter().any(|name| needs_owners(name)),
             ..TransactionOptions::default()
         };
         let library = Arc::clone(&self.library);
