@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use kcap_dissect::attribute::{Attribution, Description, Owner, OwnerIndex, OwnerIndexBuilder, PacketFacts};
+use kcap_dissect::attribute::{
+    Attribution, Description, Owner, OwnerIndex, OwnerIndexBuilder, PacketFacts, ProcessLife,
+};
 use kcap_format::{BlockEntry, BlockType, proto};
 
 use super::containers::Containers;
@@ -79,7 +81,7 @@ impl SegmentOwners {
         }
         let index = builder.build();
         // The kernel tells ids of cgroups; paths were read for processes older than the recorder.
-        let lives = index.processes().lives().iter().flat_map(|life| life.descriptions());
+        let lives = index.processes().lives().iter().flat_map(ProcessLife::descriptions);
         lives.for_each(|(_, description)| {
             containers.learn_path(description.cgroup_id, &description.cgroup_path);
         });
