@@ -7,6 +7,7 @@
 mod condition;
 mod event;
 mod file;
+mod filter;
 mod loss;
 mod mapping;
 mod packet;
@@ -16,6 +17,7 @@ mod settings;
 pub use condition::*;
 pub use event::*;
 pub use file::*;
+pub use filter::*;
 pub use loss::*;
 pub use mapping::*;
 pub use packet::*;
@@ -39,5 +41,5 @@ const _: () = {
     assert!(size_of::<Verdict>() == 8);
     assert!(size_of::<FileKey>() == 16);
     assert!(size_of::<Counters>() == 56);
-    assert!(size_of::<Settings>() == 4 * 105);
+    assert!(size_of::<Settings>() == 4 * 106);
 };

@@ -40,6 +40,8 @@ pub struct Settings {
     pub find_vma: u32,
     /// Numbers of system calls, and where `pt_regs` keeps their arguments.
     pub syscalls: Syscalls,
+    /// 1: packets are only recorded when the function for `--filter` says so.
+    pub filter_packets: u32,
     /// Where the fields are.
     pub offsets: Offsets,
 }

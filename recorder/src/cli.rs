@@ -16,6 +16,7 @@ use crate::capture_switch::CaptureMode;
 use crate::condition::{Condition, RuleSet};
 use crate::container::SocketChoice;
 use crate::enrich::Environment;
+use crate::filter::PacketFilter;
 use crate::units::{parse_duration, parse_size};
 use crate::{probe, run};
 
@@ -30,7 +31,8 @@ const COMPRESSION_LEVELS: std::ops::RangeInclusive<i32> = -7..=19;
 #[command(after_help = "Examples:
   kcap-record doctor                        see what this kernel allows
   kcap-record run -o capture                record until Ctrl-C
-  kcap-record run -o capture --duration 10s --snaplen headers")]
+  kcap-record run -o capture --duration 10s --snaplen headers
+  kcap-record run -o capture --filter 'tcp port 443'")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -102,6 +104,11 @@ pub(crate) struct RunArgs {
     /// makes packets of up to 262144 bytes
     #[arg(long, value_name = "BYTES", default_value = "65535", value_parser = parse_snaplen)]
     pub(crate) snaplen: Snaplen,
+    /// Record only packets that match, in the language of tcpdump (pcap-filter(7)), for example 'tcp port 443 and not
+    /// host 10.0.0.1'. It runs in the kernel, and what doesn't match is counted as filtered. Sockets and processes are
+    /// recorded all the same
+    #[arg(long, value_name = "EXPRESSION", value_parser = PacketFilter::parse)]
+    pub(crate) filter: Option<PacketFilter>,
     /// Begin a new segment when one has this size
     #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = parse_segment_size)]
     pub(crate) segment_size: u64,
@@ -439,6 +446,8 @@ mod tests {
             "-o out --encrypt-to",
             "-o out --encrypt-to age1nobody",
             "-o out --fsync never --sync-interval 2s",
+            "-o out --filter tcp[",
+            "-o out --filter vlan",
         ] {
             assert_eq!(args(bad).err().map(|error| error.exit_code()), Some(2), "{bad}");
         }

@@ -20,6 +20,7 @@ mod compress;
 mod condition;
 mod drain;
 mod enrich;
+mod filter;
 mod folder;
 mod governor;
 mod host;

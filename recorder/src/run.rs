@@ -334,6 +334,7 @@ fn load_options(args: &RunArgs, rules: &RuleSet) -> LoadOptions {
         snaplen,
         headers_only,
         elide_local_copies: !args.keep_local_copies,
+        filter: args.filter.as_ref().map(|filter| filter.parsed.clone()),
         packet_ring_bytes: args.packet_buffer,
         event_ring_bytes: args.event_buffer,
         rules: rules.for_kernel(),
@@ -403,6 +404,7 @@ fn options(args: &RunArgs) -> BTreeMap<String, String> {
         ("fsync", args.fsync.to_string()),
         ("keep-local-copies", args.keep_local_copies.to_string()),
     ]);
+    options.extend(args.filter.as_ref().map(|filter| ("filter", filter.expression.clone())));
     options.extend(args.duration.map(|duration| ("duration", seconds(duration))));
     if let SyncPolicy::Interval(interval) = limits.sync {
         options.insert("sync-interval", seconds(interval));

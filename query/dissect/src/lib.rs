@@ -17,7 +17,8 @@ mod bytes;
 pub mod decode;
 mod direction;
 pub mod duplicate;
-pub mod filter;
+#[cfg(test)]
+mod filter_tests;
 pub mod flow;
 mod flow_id;
 pub mod protocol;
@@ -26,6 +27,7 @@ pub mod stream;
 pub use decode::{Decoded, decode, decode_outer, decode_parts};
 pub use direction::Direction;
 pub use flow_id::{FlowKey, flow_id};
+pub use kcap_filter as filter;
 
 /// The README's example is compiled and run with the tests.
 #[cfg(doctest)]

@@ -9,6 +9,7 @@ mod count;
 mod elide;
 mod exec;
 mod file;
+mod filter;
 mod headers;
 mod mapping;
 mod namespace;

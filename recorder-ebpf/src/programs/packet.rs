@@ -19,6 +19,7 @@ use super::{
     condition::{self, verdict_of_packet},
     count::{Fate, counted},
     elide::Fingerprint,
+    filter::filtered,
     headers::measure,
     settings::setting,
     switch::capture_switch,
@@ -53,6 +54,11 @@ fn record<const DIRECTION: u8>(packet: *mut __sk_buff, program: Program) -> Fate
     let must_hold = setting!(rules.all) & RULE_RECORD;
     if must_hold & !verdict.maybe != 0 {
         return Fate::Filtered;
+    }
+    if setting!(filter_packets) != 0
+        && let Some(fate) = filtered(packet, wire_len)
+    {
+        return fate;
     }
     let switch = capture_switch();
     let mode = switch & CAPTURE_MODE_MASK;

@@ -91,6 +91,22 @@ pub enum Error {
         /// Why it failed.
         source: io::Error,
     },
+    /// A filter can't run in the kernel.
+    #[error("{source}")]
+    Filter {
+        /// Why not.
+        source: kcap_filter::CompileError,
+    },
+    /// The object with the programs isn't what this build expects.
+    #[error(
+        "the embedded kernel programs have no function {function} of {len_min} bytes or more: build kcap-record again"
+    )]
+    Object {
+        /// The function.
+        function: &'static str,
+        /// Bytes that it must have.
+        len_min: usize,
+    },
     /// An option has a value that the kernel can't take.
     #[error("{option}: {value} is not {wanted}")]
     Option {

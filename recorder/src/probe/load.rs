@@ -13,14 +13,16 @@ use aya::{
     programs::{CgroupAttachMode, CgroupSkbAttachType, Program as AyaProgram, ProgramError, ProgramType},
     sys::{BpfHelper, is_helper_supported},
 };
+use kcap_filter::Filter;
 use kcap_recorder_ebpf::{
-    ARGUMENTS_LEN_MAX, CGROUP_COUNT_MAX, ENVIRONMENT_LEN_MAX, Program, Rules, SNAPLEN_MAX, Settings,
+    ARGUMENTS_LEN_MAX, CGROUP_COUNT_MAX, ENVIRONMENT_LEN_MAX, FILTER_FUNCTION, Program, Rules, SNAPLEN_MAX, Settings,
     TASK_COUNT_MAX, UNDECIDED_COUNT_MAX,
 };
 
 use super::{
     Btf, Error,
     hooks::{HOOKS, Hook, Need, Place},
+    object::Object,
     offsets, syscalls, system,
 };
 use crate::{
@@ -32,7 +34,7 @@ use crate::{
 };
 
 /// The programs, as build.rs made them.
-static PROGRAMS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/programs.o"));
+pub(super) static PROGRAMS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/programs.o"));
 
 /// Smallest and largest ring: below, a single record might not fit; above, the kernel refuses.
 const RING_LEN_MIN: u32 = 1 << 18;
@@ -59,6 +61,8 @@ pub struct LoadOptions {
     pub headers_only: bool,
     /// Store the arriving copy of a loopback packet as headers when its leaving copy was stored whole.
     pub elide_local_copies: bool,
+    /// Record only packets that this lets through. It is of link type [`kcap_filter::link_type::RAW`].
+    pub filter: Option<Filter>,
     /// Bytes of the packet ring, a power of two.
     pub packet_ring_bytes: u32,
     /// Bytes of the event ring, a power of two.
@@ -81,6 +85,7 @@ impl Default for LoadOptions {
             snaplen: SNAPLEN_MAX,
             headers_only: false,
             elide_local_copies: true,
+            filter: None,
             packet_ring_bytes: 64 << 20,
             event_ring_bytes: 16 << 20,
             rules: Rules::default(),
@@ -194,6 +199,7 @@ impl Kernel {
             snaplen: options.snaplen,
             headers_only: u32::from(options.headers_only),
             elide_local_copies: u32::from(options.elide_local_copies),
+            filter_packets: u32::from(options.filter.is_some()),
             packet_wakeup_len: options.packet_ring_bytes / WAKEUP_FRACTION,
             short_packet_wakeup_len: short_ring_bytes(options) / WAKEUP_FRACTION,
             event_wakeup_len: options.event_ring_bytes / WAKEUP_FRACTION,
@@ -208,6 +214,11 @@ impl Kernel {
         let processors =
             aya::util::nr_cpus().map_err(|(path, source)| Error::File { path: path.into(), source })?;
         let processors = u32::try_from(processors).unwrap_or(u32::MAX);
+        let mut object = Object::new(PROGRAMS);
+        if let Some(filter) = &options.filter {
+            let code = filter.compile().map_err(|source| Error::Filter { source })?;
+            object.replace_function(FILTER_FUNCTION, &code)?;
+        }
         EbpfLoader::new()
             .override_global("SETTINGS", bytemuck::bytes_of(&settings), true)
             .map_max_entries("PACKETS", options.packet_ring_bytes)
@@ -217,7 +228,7 @@ impl Kernel {
             .map_max_entries("UNDECIDED", conditions(UNDECIDED_COUNT_MAX))
             .map_max_entries("EVENTS", options.event_ring_bytes)
             .map_max_entries("SCRATCH", processors)
-            .load(PROGRAMS)
+            .load(object.bytes())
             .map_err(refused)
     }
 }

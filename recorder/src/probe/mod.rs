@@ -8,6 +8,7 @@ mod doctor;
 mod error;
 mod hooks;
 mod load;
+mod object;
 mod offsets;
 mod syscalls;
 mod system;

@@ -1,7 +1,7 @@
 //! Words, numbers, addresses and signs of an expression.
 
-use super::FilterError;
-use super::program::EXPRESSION_LEN_MAX;
+use crate::FilterError;
+use crate::program::EXPRESSION_LEN_MAX;
 
 /// A part of an expression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,12 +68,12 @@ fn word_len(text: &str, in_brackets: bool) -> usize {
     let candidate = &text[..address];
     if in_brackets {
         // Only names of values have dashes there.
-        return if super::names::constant(candidate).is_some() { address } else { word };
+        return if crate::names::constant(candidate).is_some() { address } else { word };
     }
     let is_joined = candidate.contains("::")
         || candidate.bytes().filter(|byte| *byte == b':').count() >= 2
         || candidate.split('-').count() == 6 && candidate.split('-').all(|part| part.len() <= 2)
-        || super::names::constant(candidate).is_some()
+        || crate::names::constant(candidate).is_some()
         || candidate
             .split_once('-')
             .is_some_and(|(first, last)| !candidate.contains(':') && is_port(first) && is_port(last));
@@ -82,5 +82,5 @@ fn word_len(text: &str, in_brackets: bool) -> usize {
 
 fn is_port(text: &str) -> bool {
     !text.is_empty()
-        && (text.bytes().all(|byte| byte.is_ascii_digit()) || super::names::service(text).is_some())
+        && (text.bytes().all(|byte| byte.is_ascii_digit()) || crate::names::service(text).is_some())
 }

@@ -1,8 +1,8 @@
-//! The language of tcpdump's filters (pcap-filter(7)), evaluated on the bytes of packets.
+//! The language of tcpdump's filters (pcap-filter(7)), evaluated on the bytes of packets, or compiled to a program that
+//! the kernel runs on them ([`Filter::compile`]).
 //!
 //! ```
-//! use kcap_dissect::decode::link_type;
-//! use kcap_dissect::filter::{Filter, Packet};
+//! use kcap_filter::{Filter, Packet, link_type};
 //!
 //! let filter = Filter::parse("udp port 53 and host 127.0.0.1", link_type::RAW)?;
 //! let bytes = [
@@ -13,7 +13,7 @@
 //! assert!(filter.matches(&Packet { header: &bytes, payload: &[], wire_len: 29 }));
 //! let error = Filter::parse("tcp porr 80", link_type::RAW).unwrap_err();
 //! assert_eq!(error.position, 4);
-//! # Ok::<(), kcap_dissect::filter::FilterError>(())
+//! # Ok::<(), kcap_filter::FilterError>(())
 //! ```
 //!
 //! Verdicts are those of libpcap's compiler, its oddities included: `and` and `or` have equal precedence; a packet that
@@ -26,16 +26,20 @@
 //! named values with arithmetic; `and`, `or`, `not`, parentheses. Hosts are addresses, not names: a recording must
 //! not be asked differently depending on who resolves.
 
+#![forbid(unsafe_code)]
+
+mod assembler;
+mod compile;
 mod evaluate;
 mod lexer;
+pub mod link_type;
 mod names;
 mod parser;
 mod primitive;
 mod program;
 
-#[cfg(test)]
-mod tests;
-
+pub use assembler::{INSTRUCTIONS_MAX, Instruction};
+pub use compile::{CompileError, VERDICT_FAILED, VERDICT_MATCH, VERDICT_OTHER};
 pub use evaluate::Packet;
 pub use program::{EXPRESSION_LEN_MAX, NESTING_MAX};
 
@@ -45,6 +49,7 @@ use program::Node;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Filter {
     root: Node,
+    link_type: u16,
     looks_behind_headers: bool,
 }
 
@@ -58,6 +63,17 @@ pub struct FilterError {
     pub position: usize,
 }
 
+impl FilterError {
+    /// The expression with a caret below the place of the error, in two lines that begin with two blanks each.
+    #[must_use]
+    pub fn pointer(&self, expression: &str) -> String {
+        let before = expression.get(..self.position).unwrap_or(expression);
+        // What a terminal shows of control characters is not one column wide.
+        let shown = |text: &str| text.replace(char::is_control, " ");
+        format!("  {}\n  {}^", shown(expression), " ".repeat(shown(before).chars().count()))
+    }
+}
+
 impl Filter {
     /// Understands an expression. An empty one matches every packet.
     ///
@@ -65,13 +81,24 @@ impl Filter {
     /// With the position of what was not understood.
     pub fn parse(expression: &str, link_type: u16) -> Result<Self, FilterError> {
         let (root, looks_behind_headers) = parser::parse(expression, link_type)?;
-        Ok(Self { root, looks_behind_headers })
+        Ok(Self { root, link_type, looks_behind_headers })
     }
 
     /// True when a packet matches.
     #[must_use]
     pub fn matches(&self, packet: &Packet<'_>) -> bool {
         evaluate::matches(&self.root, packet)
+    }
+
+    /// The filter as a function for the kernel: a BPF subprogram whose arguments are the context (`struct __sk_buff *`) and
+    /// the packet's length, and whose result is [`VERDICT_MATCH`], [`VERDICT_OTHER`] or [`VERDICT_FAILED`]. It loads the
+    /// packet's bytes with `bpf_skb_load_bytes` and touches nothing else.
+    ///
+    /// # Errors
+    /// When the link type is none of [`link_type::RAW`] and [`link_type::ETHERNET`], or when the function would be longer
+    /// than [`INSTRUCTIONS_MAX`].
+    pub fn compile(&self) -> Result<Vec<Instruction>, CompileError> {
+        compile::compile(&self.root, self.link_type)
     }
 
     /// True when bytes behind the transport header may be looked at, so that the payload is needed to tell.

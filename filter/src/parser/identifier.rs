@@ -3,7 +3,7 @@
 use std::net::Ipv6Addr;
 
 use super::parse_number;
-use crate::filter::names;
+use crate::names;
 
 /// An address of some kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,8 +1,8 @@
 //! Filters against packets made here.
 
-use super::*;
 use crate::decode::link_type;
 use crate::decode::samples::{CLIENT_V4, SERVER_V4, corpus, ethernet, ipv4, ipv6, tcp, udp};
+use crate::filter::{Filter, Packet};
 
 fn matches(expression: &str, frame: &[u8]) -> bool {
     let filter = Filter::parse(expression, link_type::ETHERNET)

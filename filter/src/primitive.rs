@@ -2,9 +2,9 @@
 
 use std::net::Ipv6Addr;
 
-use super::names::Versions;
-use super::program::{Node, Place};
-use crate::decode::link_type;
+use crate::link_type;
+use crate::names::Versions;
+use crate::program::{Node, Place};
 
 /// Which of the two ends a primitive is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! Asks a packet.
 
-use super::program::{Node, Operator, Place, Relation, Value};
+use crate::program::{Node, Operator, Place, Relation, Value};
 
 /// The bytes of a packet, which may be kept in two parts.
 #[derive(Clone, Copy, Debug)]

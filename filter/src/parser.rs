@@ -5,11 +5,11 @@ mod identifier;
 
 use std::net::Ipv6Addr;
 
-use super::FilterError;
-use super::lexer::{Token, tokens};
-use super::names::{self, Versions};
-use super::primitive::{Ends, Layout, byte_at};
-use super::program::{NESTING_MAX, Node};
+use crate::FilterError;
+use crate::lexer::{Token, tokens};
+use crate::names::{self, Versions};
+use crate::primitive::{Ends, Layout, byte_at};
+use crate::program::{NESTING_MAX, Node};
 use identifier::Identifier;
 
 /// Parses an expression for packets of a link type; also tells whether it may look behind transport headers.
@@ -213,7 +213,7 @@ impl<'a> Parser<'a> {
             (None | Some("ether"), "broadcast") => Ok(self.layout.mac(Ends::Destination, [0xff; 6])),
             (None | Some("ether"), _) => Ok(self.layout.ether_multicast()),
             (Some("ip"), "multicast") => Ok(self.layout.ether_type(0x0800).and(Node::Range {
-                at: super::program::Place::Fixed(network + 16),
+                at: crate::program::Place::Fixed(network + 16),
                 size: 1,
                 first: 224,
                 last: 255,

@@ -1,8 +1,8 @@
 //! Comparisons of numbers: `tcp[tcpflags] & tcp-syn != 0`.
 
 use super::{Parsed, Parser, parse_number};
-use crate::filter::names::{self, Versions};
-use crate::filter::program::{Node, Operator, Place, Relation, Value};
+use crate::names::{self, Versions};
+use crate::program::{Node, Operator, Place, Relation, Value};
 
 /// Operators by precedence, lowest first; those of a row go from left to right.
 const OPERATORS: [&[(&str, Operator)]; 4] = [
@@ -61,8 +61,11 @@ impl<'a> Parser<'a> {
         }
         let next = text_at(self.at + 1);
         let is_value = token == "len" || parse_number(token).is_some() || names::constant(token).is_some();
-        // A slash may belong to a network.
-        let is_slash = next == "/" && is_sign(text_at(self.at + 3));
+        // A slash behind a number may belong to a network.
+        let is_slash = next == "/"
+            && (parse_number(token).is_none()
+                || text_at(self.at + 2) == "("
+                || is_sign(text_at(self.at + 3)));
         next == "[" || (is_value && (is_slash || (next != "/" && is_sign(next))))
     }
 
@@ -96,13 +99,14 @@ impl<'a> Parser<'a> {
         })
     }
 
-    /// A sum, product, …. `guards` gets what must hold so that the bytes that are looked at are those of the protocol.
+    /// A sum, product, …. `guards` gets what must hold so that the bytes that are looked at are those of the protocol:
+    /// for libpcap, only that of the first operand.
     fn arithmetic(&mut self, row: usize, guards: &mut Vec<Node>) -> Parsed<Value> {
         let Some(operators) = OPERATORS.get(row) else { return self.product(guards) };
         let mut value = self.arithmetic(row + 1, guards)?;
         while let Some(operator) = self.operator(operators) {
             self.count_operator()?;
-            let other = self.arithmetic(row + 1, guards)?;
+            let other = self.arithmetic(row + 1, &mut Vec::new())?;
             value = Value::Arithmetic(Box::new(value), operator, Box::new(other));
         }
         Ok(value)
@@ -113,7 +117,7 @@ impl<'a> Parser<'a> {
         while let Some(operator) = self.operator(&FACTOR_OPERATORS) {
             self.count_operator()?;
             let position = self.position();
-            let other = self.term(guards)?;
+            let other = self.term(&mut Vec::new())?;
             if other == Value::Number(0) && matches!(operator, Operator::Divide | Operator::Remainder) {
                 return Err(self.error_at(position, "division by zero"));
             }

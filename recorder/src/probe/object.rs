@@ -1,0 +1,115 @@
+//! The embedded object file, changed before it is loaded: a function gets other instructions.
+//!
+//! Only what that needs of ELF is read: the table of symbols of a 64-bit little-endian object.
+
+use kcap_filter::Instruction;
+
+use super::Error;
+
+const INSTRUCTION_LEN: usize = 8;
+const SECTION_SYMBOLS: u32 = 2;
+const SYMBOL_LEN: usize = 24;
+const SYMBOL_FUNCTION: u8 = 2;
+
+/// An object file in memory, aligned as its parser wants it.
+pub(super) struct Object {
+    words: Vec<u64>,
+    len: usize,
+}
+
+impl Object {
+    pub(super) fn new(bytes: &[u8]) -> Self {
+        let mut words = vec![0_u64; bytes.len().div_ceil(size_of::<u64>())];
+        bytemuck::cast_slice_mut(&mut words)[..bytes.len()].copy_from_slice(bytes);
+        Self { words, len: bytes.len() }
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &bytemuck::cast_slice(&self.words)[..self.len]
+    }
+
+    /// Writes `code` over a function. Its length stays: instructions that do nothing come first.
+    pub(super) fn replace_function(&mut self, name: &'static str, code: &[Instruction]) -> Result<(), Error> {
+        let wrong = Error::Object { function: name, len_min: code.len() * INSTRUCTION_LEN };
+        let Some((begin, len)) = self.function(name) else { return Err(wrong) };
+        let Some(nothing_count) = (len / INSTRUCTION_LEN).checked_sub(code.len()) else { return Err(wrong) };
+        let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut self.words);
+        let Some(function) = bytes[..self.len].get_mut(begin..begin + len) else { return Err(wrong) };
+        let code = std::iter::repeat_n(&Instruction::NOTHING, nothing_count).chain(code);
+        for (place, instruction) in function.chunks_exact_mut(INSTRUCTION_LEN).zip(code) {
+            place.copy_from_slice(&instruction.to_le_bytes());
+        }
+        Ok(())
+    }
+
+    /// Where a function lies in the file, and its length.
+    fn function(&self, name: &str) -> Option<(usize, usize)> {
+        let (symbols, symbols_len, names) = self.sections().find_map(|section| {
+            let is_table = self.word(section + 4)? == SECTION_SYMBOLS;
+            let names = self.section(self.word(section + 40)? as usize)?;
+            is_table.then_some((self.long(section + 24)?, self.long(section + 32)?, self.long(names + 24)?))
+        })?;
+        (symbols..symbols.checked_add(symbols_len)?).step_by(SYMBOL_LEN).find_map(|symbol| {
+            let is_function = self.bytes().get(symbol + 4)? & 0xf == SYMBOL_FUNCTION;
+            let its_name = self.bytes().get(names + self.word(symbol)? as usize..)?;
+            if !is_function || its_name.split(|byte| *byte == 0).next()? != name.as_bytes() {
+                return None;
+            }
+            let section = self.section(usize::from(self.half(symbol + 6)?))?;
+            Some((self.long(section + 24)? + self.long(symbol + 8)?, self.long(symbol + 16)?))
+        })
+    }
+
+    /// Where the headers of the sections lie.
+    fn sections(&self) -> impl Iterator<Item = usize> + '_ {
+        (0..usize::from(self.half(60).unwrap_or(0))).filter_map(|index| self.section(index))
+    }
+
+    fn section(&self, index: usize) -> Option<usize> {
+        Some(self.long(40)? + index * usize::from(self.half(58)?))
+    }
+
+    fn half(&self, at: usize) -> Option<u16> {
+        Some(u16::from_le_bytes(*self.bytes().get(at..)?.first_chunk()?))
+    }
+
+    fn word(&self, at: usize) -> Option<u32> {
+        Some(u32::from_le_bytes(*self.bytes().get(at..)?.first_chunk()?))
+    }
+
+    fn long(&self, at: usize) -> Option<usize> {
+        usize::try_from(u64::from_le_bytes(*self.bytes().get(at..)?.first_chunk()?)).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kcap_recorder_ebpf::{FILTER_FUNCTION, FILTER_INSTRUCTIONS_MAX};
+
+    use super::*;
+    use crate::probe::load::PROGRAMS;
+
+    #[test]
+    fn the_filter_has_the_room_that_the_compiler_counts_on() {
+        const { assert!(FILTER_INSTRUCTIONS_MAX == kcap_filter::INSTRUCTIONS_MAX) };
+        let mut object = Object::new(PROGRAMS);
+        let (begin, len) = object.function(FILTER_FUNCTION).expect("the function");
+        assert!(len / INSTRUCTION_LEN >= FILTER_INSTRUCTIONS_MAX, "{len}");
+        let code = [Instruction { opcode: 0x95, ..Instruction::NOTHING }];
+        object.replace_function(FILTER_FUNCTION, &code).unwrap();
+        let end = begin + len;
+        assert_eq!(object.bytes()[end - 16..end], [5, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(
+            (&object.bytes()[..begin], &object.bytes()[end..]),
+            (&PROGRAMS[..begin], &PROGRAMS[end..])
+        );
+    }
+
+    #[test]
+    fn what_is_not_there_or_has_no_room_is_refused() {
+        let mut object = Object::new(PROGRAMS);
+        assert!(object.replace_function("no_such_function", &[]).is_err());
+        assert!(object.replace_function(FILTER_FUNCTION, &vec![Instruction::NOTHING; 100_000]).is_err());
+        assert!(Object::new(&[0; 7]).function(FILTER_FUNCTION).is_none());
+    }
+}
