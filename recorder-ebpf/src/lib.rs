@@ -41,5 +41,5 @@ const _: () = {
     assert!(size_of::<Verdict>() == 8);
     assert!(size_of::<FileKey>() == 16);
     assert!(size_of::<Counters>() == 56);
-    assert!(size_of::<Settings>() == 4 * 106);
+    assert!(size_of::<Settings>() == 4 * 108);
 };

@@ -12,6 +12,10 @@ pub struct Settings {
     pub snaplen: u32,
     /// 1: capture the headers of a packet and nothing of its payload.
     pub headers_only: u32,
+    /// Most payload bytes captured of a packet; `u32::MAX`: all that `snaplen` leaves.
+    pub payload_len: u32,
+    /// Most payload bytes captured of each direction of a flow, its first ones; `u32::MAX`: all.
+    pub payload_per_flow_len: u32,
     /// 1: store the arriving copy of a loopback packet as headers when its leaving copy was stored.
     pub elide_local_copies: u32,
     /// `ifindex` of `lo`, the same in every network namespace.

@@ -17,6 +17,7 @@ use crate::condition::{Condition, RuleSet};
 use crate::container::SocketChoice;
 use crate::enrich::Environment;
 use crate::filter::PacketFilter;
+use crate::payload::{self, Payload};
 use crate::units::{parse_duration, parse_size};
 use crate::{probe, run};
 
@@ -45,6 +46,14 @@ impl Cli {
             Command::Run(args) if args.sync_interval.is_some() && args.fsync != Fsync::Interval => {
                 let message =
                     format!("--sync-interval goes with --fsync interval, not with --fsync {}", args.fsync);
+                Err(Self::command().error(ErrorKind::ArgumentConflict, message))
+            }
+            Command::Run(args)
+                if args.snaplen == Snaplen::Headers
+                    && (args.payload_per_flow.is_some() || !args.payload.is_compatible_with_headers()) =>
+            {
+                let message =
+                    "--snaplen headers keeps no payload: leave it out, or --payload and --payload-per-flow";
                 Err(Self::command().error(ErrorKind::ArgumentConflict, message))
             }
             Command::Run(args) => args
@@ -104,6 +113,12 @@ pub(crate) struct RunArgs {
     /// makes packets of up to 262144 bytes
     #[arg(long, value_name = "BYTES", default_value = "65535", value_parser = parse_snaplen)]
     pub(crate) snaplen: Snaplen,
+    /// Payload to keep of each packet behind its headers: 'none', 'full' (what --snaplen leaves), or most bytes
+    #[arg(long, value_name = "BYTES", default_value = "full", value_parser = Payload::parse)]
+    pub(crate) payload: Payload,
+    /// Keep no more payload of each direction of a flow than this, its first bytes; headers of all that follows
+    #[arg(long, value_name = "SIZE", value_parser = payload::parse_flow_len)]
+    pub(crate) payload_per_flow: Option<u32>,
     /// Record only packets that match, in the language of tcpdump (pcap-filter(7)), for example 'tcp port 443 and not
     /// host 10.0.0.1'. It runs in the kernel, and what doesn't match is counted as filtered. Sockets and processes are
     /// recorded all the same
@@ -188,6 +203,15 @@ pub(crate) struct RunArgs {
     /// How to log to standard error
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) log_format: LogFormat,
+}
+
+impl RunArgs {
+    /// No payload is captured of any packet.
+    pub(crate) fn captures_headers_only(&self) -> bool {
+        self.snaplen == Snaplen::Headers
+            || self.payload == Payload::Bytes(0)
+            || self.payload_per_flow == Some(0)
+    }
 }
 
 /// How little is kept of packets under pressure.
@@ -446,6 +470,10 @@ mod tests {
             "-o out --encrypt-to",
             "-o out --encrypt-to age1nobody",
             "-o out --fsync never --sync-interval 2s",
+            "-o out --payload some",
+            "-o out --payload-per-flow 8GiB",
+            "-o out --snaplen headers --payload 10",
+            "-o out --snaplen headers --payload-per-flow 1KiB",
             "-o out --filter tcp[",
             "-o out --filter vlan",
         ] {

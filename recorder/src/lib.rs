@@ -25,6 +25,7 @@ mod folder;
 mod governor;
 mod host;
 mod lockdown;
+mod payload;
 mod pipeline;
 mod predecessor;
 mod priority;

@@ -261,7 +261,7 @@ fn start_threads(
         jobs: job_sender.clone(),
         sink: to_sink.clone(),
         governor,
-        capture: CaptureGovernor::new(args.degrade_to.mode(), args.snaplen == Snaplen::Headers),
+        capture: CaptureGovernor::new(args.degrade_to.mode(), args.captures_headers_only()),
         switch,
         stop: Arc::clone(stop),
     };
@@ -333,6 +333,8 @@ fn load_options(args: &RunArgs, rules: &RuleSet) -> LoadOptions {
     LoadOptions {
         snaplen,
         headers_only,
+        payload_len: args.payload.len_max(),
+        payload_per_flow_len: args.payload_per_flow,
         elide_local_copies: !args.keep_local_copies,
         filter: args.filter.as_ref().map(|filter| filter.parsed.clone()),
         packet_ring_bytes: args.packet_buffer,
@@ -387,6 +389,7 @@ fn options(args: &RunArgs) -> BTreeMap<String, String> {
     let seconds = |duration: Duration| format!("{}s", duration.as_secs_f64());
     let mut options = BTreeMap::from([
         ("snaplen", args.snaplen.to_string()),
+        ("payload", args.payload.to_string()),
         ("segment-size", limits.segment_len.to_string()),
         ("segment-time", seconds(limits.segment_time)),
         ("packet-buffer", args.packet_buffer.to_string()),
@@ -404,6 +407,7 @@ fn options(args: &RunArgs) -> BTreeMap<String, String> {
         ("fsync", args.fsync.to_string()),
         ("keep-local-copies", args.keep_local_copies.to_string()),
     ]);
+    options.extend(args.payload_per_flow.map(|len| ("payload-per-flow", len.to_string())));
     options.extend(args.filter.as_ref().map(|filter| ("filter", filter.expression.clone())));
     options.extend(args.duration.map(|duration| ("duration", seconds(duration))));
     if let SyncPolicy::Interval(interval) = limits.sync {

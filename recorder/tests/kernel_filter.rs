@@ -63,3 +63,21 @@ fn bytes_behind_the_headers_are_looked_at_where_they_lie() {
     lengths.sort_unstable();
     assert_eq!(lengths, [228, 228, 51_428, 51_428]);
 }
+
+/// The stack of the kernel is small: what takes most of it still loads, all options together.
+#[test]
+fn the_deepest_arithmetic_fits_beside_everything_else() {
+    let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let port = receiver.local_addr().unwrap().port();
+    let deep = (0..6).fold("ip[8]".to_owned(), |sum, _| format!("({sum} + {sum})"));
+    let options = LoadOptions {
+        payload_per_flow_len: Some(100),
+        elide_local_copies: true,
+        ..with_filter(&format!("udp dst port {port} and {deep} > 1"))
+    };
+    let Some(session) = Session::start(&options) else { return };
+    exchange(&receiver, &[60, 60]);
+    let recorded = session.finish();
+    let lengths: Vec<_> = recorded.packets.iter().map(|packet| packet.bytes.len()).collect();
+    assert_eq!(lengths, [88, 88, 68, 68], "100 bytes of each direction's payload");
+}

@@ -33,12 +33,36 @@ struct Slot {
     /// 0: nothing is remembered here.
     header_len: u32,
     /// What was to be captured then.
-    switch: u64,
+    switch: u32,
+    /// Bytes that were.
+    captured_len: u32,
     header: [u64; WORD_COUNT],
 }
 
+/// Whether at least `captured_len` bytes of an arriving packet were stored when it left. True only once. A function of its
+/// own, since the headers would take up the stack of those that call it.
+#[inline(never)]
+pub(super) fn was_stored(
+    packet: *mut __sk_buff,
+    wire_len: u32,
+    header_len: u32,
+    switch: u32,
+    captured_len: u32,
+) -> bool {
+    Fingerprint::of(packet, wire_len, header_len, switch)
+        .is_some_and(|fingerprint| fingerprint.was_stored(captured_len))
+}
+
+/// Remembers how many bytes of a leaving packet were stored, or forgets one like it when none were.
+#[inline(never)]
+pub(super) fn remember(packet: *mut __sk_buff, wire_len: u32, header_len: u32, switch: u32, stored_len: u32) {
+    if let Some(fingerprint) = Fingerprint::of(packet, wire_len, header_len, switch) {
+        fingerprint.remember(stored_len);
+    }
+}
+
 /// The headers of a packet as they are compared.
-pub(super) struct Fingerprint {
+struct Fingerprint {
     wire_len: u32,
     header_len: u32,
     switch: u32,
@@ -48,7 +72,7 @@ pub(super) struct Fingerprint {
 impl Fingerprint {
     /// `None`: not worth it, or not possible.
     #[inline(always)]
-    pub(super) fn of(packet: *mut __sk_buff, wire_len: u32, header_len: u32, switch: u32) -> Option<Self> {
+    fn of(packet: *mut __sk_buff, wire_len: u32, header_len: u32, switch: u32) -> Option<Self> {
         if !(HEADER_LEN_MIN..=HEADER_LEN_MAX).contains(&header_len) || wire_len < header_len + PAYLOAD_LEN_MIN
         {
             return None;
@@ -61,28 +85,27 @@ impl Fingerprint {
         if failed == 0 { Some(fingerprint) } else { None }
     }
 
-    /// Remembers that the leaving packet was stored whole, or forgets one like it when it was not.
     #[inline(always)]
-    pub(super) fn remember(&self, stored: bool) {
+    fn remember(&self, stored_len: u32) {
         self.with_slot(|slot| {
             slot.header_len = 0;
-            if stored {
+            if stored_len != 0 {
                 slot.wire_len = self.wire_len;
-                slot.switch = u64::from(self.switch);
+                slot.switch = self.switch;
+                slot.captured_len = stored_len;
                 slot.header.copy_from_slice(&self.header[..WORD_COUNT]);
                 slot.header_len = self.header_len;
             }
         });
     }
 
-    /// Whether the arriving packet was stored when it left. True only once.
     #[inline(always)]
-    pub(super) fn was_stored(&self) -> bool {
+    fn was_stored(&self, captured_len: u32) -> bool {
         let mut same = false;
         self.with_slot(|slot| {
             let mut difference = u64::from(slot.header_len ^ self.header_len)
                 | u64::from(slot.wire_len ^ self.wire_len)
-                | (slot.switch ^ u64::from(self.switch));
+                | u64::from(slot.switch ^ self.switch);
             for (theirs, ours) in slot.header.iter().zip(&self.header) {
                 difference |= theirs ^ ours;
             }
@@ -90,6 +113,7 @@ impl Fingerprint {
             if same {
                 slot.header_len = 0;
             }
+            same &= slot.captured_len >= captured_len;
         });
         same
     }

@@ -7,8 +7,22 @@ use aya_ebpf::{bindings::__sk_buff, helpers::bpf_skb_load_bytes};
 pub(super) struct Headers {
     /// Bytes of headers.
     pub(super) len: u32,
+    /// Bytes before the transport header; 0 when it wasn't reached.
+    pub(super) network_len: u32,
+    /// `IPPROTO_*` there.
+    pub(super) protocol: u8,
+    /// The transport header begins with two ports.
+    pub(super) has_ports: bool,
     /// The transport header was reached and understood, or there can't be one (a later fragment).
     pub(super) complete: bool,
+}
+
+impl Headers {
+    /// Headers that end before a transport header.
+    #[inline(always)]
+    fn network(len: u32, complete: bool) -> Self {
+        Self { len, network_len: 0, protocol: IPPROTO_NONE, has_ports: false, complete }
+    }
 }
 
 const IPPROTO_HOPOPTS: u8 = 0;
@@ -39,11 +53,11 @@ const SCTP_HEADER_LEN: u32 = 12;
 /// Follows the headers of the packet, which starts with its network header.
 #[inline(always)]
 pub(super) fn measure(packet: *mut __sk_buff) -> Headers {
-    let Some(first) = byte(packet, 0) else { return Headers { len: 0, complete: false } };
+    let Some(first) = byte(packet, 0) else { return Headers::network(0, false) };
     match first >> 4 {
         4 => measure_ipv4(packet, u32::from(first & 0xf) * 4),
         6 => measure_ipv6(packet),
-        _ => Headers { len: 0, complete: false },
+        _ => Headers::network(0, false),
     }
 }
 
@@ -53,10 +67,10 @@ fn measure_ipv4(packet: *mut __sk_buff, len: u32) -> Headers {
     let (Some(fragment_high), Some(fragment_low), Some(protocol)) =
         (byte(packet, 6), byte(packet, 7), byte(packet, 9))
     else {
-        return Headers { len: 0, complete: false };
+        return Headers::network(0, false);
     };
     if (fragment_high & 0x1f) | fragment_low != 0 {
-        return Headers { len, complete: true };
+        return Headers::network(len, true);
     }
     measure_transport(packet, protocol, len)
 }
@@ -64,20 +78,20 @@ fn measure_ipv4(packet: *mut __sk_buff, len: u32) -> Headers {
 /// RFC 8200 section 4.
 #[inline(always)]
 fn measure_ipv6(packet: *mut __sk_buff) -> Headers {
-    let Some(mut protocol) = byte(packet, 6) else { return Headers { len: 0, complete: false } };
+    let Some(mut protocol) = byte(packet, 6) else { return Headers::network(0, false) };
     let mut len = IPV6_HEADER_LEN;
     for _ in 0..EXTENSION_COUNT_MAX {
         let units = match protocol {
             IPPROTO_HOPOPTS | IPPROTO_ROUTING | IPPROTO_DSTOPTS | IPPROTO_FRAGMENT | IPPROTO_AH => {
                 let (Some(next), Some(units)) = (byte(packet, len), byte(packet, len + 1)) else {
-                    return Headers { len, complete: false };
+                    return Headers::network(len, false);
                 };
                 if protocol == IPPROTO_FRAGMENT {
                     let (Some(high), Some(low)) = (byte(packet, len + 2), byte(packet, len + 3)) else {
-                        return Headers { len, complete: false };
+                        return Headers::network(len, false);
                     };
                     if high | (low & 0xf8) != 0 {
-                        return Headers { len: len + 8, complete: true };
+                        return Headers::network(len + 8, true);
                     }
                 }
                 let units = match protocol {
@@ -93,10 +107,10 @@ fn measure_ipv6(packet: *mut __sk_buff) -> Headers {
         };
         len += units;
         if len > OFFSET_MAX - 64 {
-            return Headers { len: IPV6_HEADER_LEN, complete: false };
+            return Headers::network(IPV6_HEADER_LEN, false);
         }
     }
-    Headers { len, complete: false }
+    Headers::network(len, false)
 }
 
 #[inline(always)]
@@ -105,15 +119,16 @@ fn measure_transport(packet: *mut __sk_buff, protocol: u8, offset: u32) -> Heade
         IPPROTO_TCP => match byte(packet, offset + 12) {
             // RFC 9293 section 3.1: data offset, in words of four bytes
             Some(data_offset) => u32::from(data_offset >> 4) * 4,
-            None => return Headers { len: offset, complete: false },
+            None => return Headers::network(offset, false),
         },
         IPPROTO_UDP | IPPROTO_UDPLITE => UDP_HEADER_LEN,
         IPPROTO_ICMP | IPPROTO_ICMPV6 => ICMP_HEADER_LEN,
         IPPROTO_SCTP => SCTP_HEADER_LEN,
         IPPROTO_NONE => 0,
-        _ => return Headers { len: offset, complete: false },
+        _ => return Headers::network(offset, false),
     };
-    Headers { len: offset + header_len, complete: true }
+    let has_ports = matches!(protocol, IPPROTO_TCP | IPPROTO_UDP | IPPROTO_UDPLITE | IPPROTO_SCTP);
+    Headers { len: offset + header_len, network_len: offset, protocol, has_ports, complete: true }
 }
 
 /// One byte of the packet, from its linear part where headers nearly always are.

@@ -10,6 +10,7 @@ mod elide;
 mod exec;
 mod file;
 mod filter;
+mod flow;
 mod headers;
 mod mapping;
 mod namespace;

@@ -18,8 +18,9 @@ use super::{
     capture::store,
     condition::{self, verdict_of_packet},
     count::{Fate, counted},
-    elide::Fingerprint,
+    elide::{remember, was_stored},
     filter::filtered,
+    flow::FlowRoom,
     headers::measure,
     settings::setting,
     switch::capture_switch,
@@ -69,20 +70,27 @@ fn record<const DIRECTION: u8>(packet: *mut __sk_buff, program: Program) -> Fate
     headers.len = forgotten(headers.len, wire_len);
     let headers_only = (setting!(headers_only) != 0 || mode == CAPTURE_HEADERS) && headers.len != 0;
     let snaplen = setting!(snaplen);
-    let limit = if headers_only { headers.len.min(snaplen) } else { snaplen };
+    let flow = if headers_only { None } else { FlowRoom::of(packet, &headers) };
+    let payload_len = match &flow {
+        _ if headers_only => 0,
+        Some(flow) => flow.len.min(setting!(payload_len)),
+        None => setting!(payload_len),
+    };
+    // Where the headers aren't understood, nothing can be told apart.
+    let limit = if headers.len == 0 { snaplen } else { snaplen.min(headers.len.saturating_add(payload_len)) };
     let mut captured_len = wire_len.min(limit);
+    let kept_len = captured_len.saturating_sub(headers.len);
     let mut flags = if headers.complete { 0 } else { PACKET_FLAG_HEADERS_INCOMPLETE };
     if must_hold & !verdict.yes != 0 {
         flags |= PACKET_FLAG_UNDECIDED;
     }
 
     let local = setting!(elide_local_copies) != 0 && skb.ifindex == setting!(loopback_index);
-    let fingerprint = if local && captured_len > headers.len {
-        Fingerprint::of(packet, wire_len, headers.len, switch)
-    } else {
-        None
-    };
-    if DIRECTION == DIRECTION_INGRESS && fingerprint.as_ref().is_some_and(Fingerprint::was_stored) {
+    if DIRECTION == DIRECTION_INGRESS
+        && local
+        && captured_len > headers.len
+        && was_stored(packet, wire_len, headers.len, switch, captured_len)
+    {
         captured_len = headers.len;
         flags |= PACKET_FLAG_PAYLOAD_ELIDED;
     }
@@ -114,11 +122,17 @@ fn record<const DIRECTION: u8>(packet: *mut __sk_buff, program: Program) -> Fate
         reserved: 0,
     };
     let fate = store(packet, &head);
-    if DIRECTION == DIRECTION_EGRESS
-        && let Some(fingerprint) = fingerprint
+    if let Some(flow) = flow
+        && matches!(fate, Fate::Stored)
     {
+        flow.take(kept_len);
+    }
+    if DIRECTION == DIRECTION_EGRESS && local && !headers_only {
         // What user space may yet drop is not a copy to rely on.
-        fingerprint.remember(matches!(fate, Fate::Stored) && flags & PACKET_FLAG_UNDECIDED == 0);
+        let is_sure = flags & PACKET_FLAG_UNDECIDED == 0;
+        let is_stored = matches!(fate, Fate::Stored) && is_sure && captured_len > headers.len;
+        let stored_len = if is_stored { captured_len } else { 0 };
+        remember(packet, wire_len, headers.len, switch, stored_len);
     }
     fate
 }

@@ -15,8 +15,8 @@ use aya::{
 };
 use kcap_filter::Filter;
 use kcap_recorder_ebpf::{
-    ARGUMENTS_LEN_MAX, CGROUP_COUNT_MAX, ENVIRONMENT_LEN_MAX, FILTER_FUNCTION, Program, Rules, SNAPLEN_MAX, Settings,
-    TASK_COUNT_MAX, UNDECIDED_COUNT_MAX,
+    ARGUMENTS_LEN_MAX, CGROUP_COUNT_MAX, ENVIRONMENT_LEN_MAX, FILTER_FUNCTION, Program, Rules, SNAPLEN_MAX,
+    Settings, TASK_COUNT_MAX, UNDECIDED_COUNT_MAX,
 };
 
 use super::{
@@ -47,6 +47,8 @@ const SHORT_RING_FRACTION: u32 = 4;
 const SHORT_RING_LEN_MAX: u32 = 2 << 20;
 /// Entries of maps that nothing uses.
 const UNUSED_MAP_LEN: u32 = 64;
+/// Flows whose beginnings are told apart at once; the kernel keeps about 150 bytes for each.
+const FLOW_COUNT_MAX: u32 = 1 << 16;
 /// Lines with which the verifier ends its log, after the one that says what is wrong.
 const VERIFIER_STATISTICS: [&str; 3] = ["processed ", "stack depth ", "verification time "];
 /// How long runs that are under way when the programs are taken off may last.
@@ -59,6 +61,10 @@ pub struct LoadOptions {
     pub snaplen: u32,
     /// Capture headers up to the transport layer and no payload; `snaplen` then counts for packets without such.
     pub headers_only: bool,
+    /// Most payload bytes of a packet.
+    pub payload_len: Option<u32>,
+    /// Most payload bytes of each direction of a flow, its first ones; headers of what follows.
+    pub payload_per_flow_len: Option<u32>,
     /// Store the arriving copy of a loopback packet as headers when its leaving copy was stored whole.
     pub elide_local_copies: bool,
     /// Record only packets that this lets through. It is of link type [`kcap_filter::link_type::RAW`].
@@ -84,6 +90,8 @@ impl Default for LoadOptions {
         Self {
             snaplen: SNAPLEN_MAX,
             headers_only: false,
+            payload_len: None,
+            payload_per_flow_len: None,
             elide_local_copies: true,
             filter: None,
             packet_ring_bytes: 64 << 20,
@@ -198,6 +206,8 @@ impl Kernel {
         let settings = Settings {
             snaplen: options.snaplen,
             headers_only: u32::from(options.headers_only),
+            payload_len: options.payload_len.unwrap_or(u32::MAX),
+            payload_per_flow_len: options.payload_per_flow_len.unwrap_or(u32::MAX),
             elide_local_copies: u32::from(options.elide_local_copies),
             filter_packets: u32::from(options.filter.is_some()),
             packet_wakeup_len: options.packet_ring_bytes / WAKEUP_FRACTION,
@@ -221,6 +231,7 @@ impl Kernel {
         }
         EbpfLoader::new()
             .override_global("SETTINGS", bytemuck::bytes_of(&settings), true)
+            .map_max_entries("FLOWS", if options.payload_per_flow_len.is_some() { FLOW_COUNT_MAX } else { 1 })
             .map_max_entries("PACKETS", options.packet_ring_bytes)
             .map_max_entries("SHORT_PACKETS", short_ring_bytes(options))
             .map_max_entries("TASKS", conditions(TASK_COUNT_MAX))
