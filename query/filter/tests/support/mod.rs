@@ -24,7 +24,7 @@ pub struct Packet {
 /// The packets of this project's own captures, and of the collection that lies beside the checkout (or where
 /// `KCAP_CAPTURES` says) if it does.
 pub fn all_packets() -> Vec<Packet> {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let beside = workspace.join("../shared/captures");
     let collection = std::env::var_os("KCAP_CAPTURES").map_or(beside, PathBuf::from);
     let mut files = Vec::new();
