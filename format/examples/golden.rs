@@ -158,6 +158,13 @@ fn whole() -> Vec<(&'static str, Vec<u8>)> {
     add("index", 8, true, &|maker| (0..256).for_each(|_| maker.no_events()));
     add("later", 9, true, &later);
     add("dictionary", 14, true, &repeating);
+    add("tasks", 15, true, &|maker| {
+        let mut batch = traffic(&mut maker.random, 30, Traffic::Whole);
+        for (tasks, cookie) in batch.tasks.iter_mut().zip(&batch.socket_cookie) {
+            *tasks = [0, 1, 1 << 30 | 2][*cookie as usize % 3];
+        }
+        maker.packets(&batch, Effort::default());
+    });
     made
 }
 
@@ -380,6 +387,7 @@ fn traffic(random: &mut Random, count: usize, kind: Traffic) -> PacketBatch {
             gso_size: if is_large { 1_448 } else { 0 },
             gso_segments: if is_large { 42 } else { 0 },
             mark: if connection == 2 { 0xBEEF } else { 0 },
+            tasks: 0,
         };
         let stored = if kind == Traffic::HeadersOnly { &[][..] } else { &payload };
         batch.push(&leaving, &header, stored);

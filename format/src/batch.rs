@@ -159,6 +159,8 @@ pub struct PacketRow {
     pub gso_segments: u16,
     /// `skb->mark`.
     pub mark: u32,
+    /// Payload tasks that asked for it: bit `n` is that of `Recorder.payload_tasks[n]` of `spec/events.proto`.
+    pub tasks: u32,
 }
 
 /// Packets of one block in columns. A reader leaves the columns empty that it was not asked for.
@@ -180,6 +182,7 @@ pub struct PacketBatch {
     pub gso_size: Vec<u16>,
     pub gso_segments: Vec<u16>,
     pub mark: Vec<u32>,
+    pub tasks: Vec<u32>,
     /// Captured bytes from the link or network header to the end of the transport header.
     pub header: BytesColumn,
     /// Captured bytes after the headers.
@@ -211,6 +214,7 @@ impl PacketBatch {
         self.gso_size.push(row.gso_size);
         self.gso_segments.push(row.gso_segments);
         self.mark.push(row.mark);
+        self.tasks.push(row.tasks);
         self.header.push(header);
         self.payload.push(payload);
         self.payload_len.push(u32::try_from(payload.len()).expect("a packet is shorter than 4 GiB"));
@@ -252,6 +256,7 @@ impl PacketBatch {
         self.gso_size.clear();
         self.gso_segments.clear();
         self.mark.clear();
+        self.tasks.clear();
         self.header.clear();
         self.payload.clear();
         self.payload_len.clear();

@@ -61,7 +61,7 @@ fn each_column_can_be_read_alone_and_the_others_stay_empty() {
     alone! {
         TIME time_ns SOCKET_COOKIE socket_cookie NETNS_COOKIE netns_cookie INTERFACE_INDEX interface_index
         WIRE_LEN wire_len LINK_TYPE link_type DIRECTION direction FLAGS flags PROGRAM program CPU cpu
-        GSO_SIZE gso_size GSO_SEGMENTS gso_segments MARK mark PAYLOAD_LEN payload_len HEADER header
+        GSO_SIZE gso_size GSO_SEGMENTS gso_segments MARK mark TASKS tasks PAYLOAD_LEN payload_len HEADER header
     }
     let meta = segment.packets(block, Columns::META).unwrap();
     assert_eq!(

@@ -180,6 +180,7 @@ fn push(batch: &mut PacketBatch, head: &PacketHead, bytes: &[u8]) {
         gso_size: head.gso_size,
         gso_segments: head.gso_segments,
         mark: head.mark,
+        tasks: 0,
     };
     batch.push(&row, header, payload);
 }

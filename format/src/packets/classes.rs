@@ -11,6 +11,7 @@ struct Class {
     netns_cookie: u64,
     interface_index: u32,
     mark: u32,
+    tasks: u32,
     link_type: u16,
     flags: u16,
     direction: u8,
@@ -25,6 +26,7 @@ pub(super) struct Classes {
     pub(super) netns_cookie: Vec<u64>,
     pub(super) interface_index: Vec<u32>,
     pub(super) mark: Vec<u32>,
+    pub(super) tasks: Vec<u32>,
     pub(super) link_type: Vec<u16>,
     pub(super) flags: Vec<u16>,
     pub(super) direction: Vec<u8>,
@@ -49,6 +51,7 @@ impl Classes {
                 netns_cookie: batch.netns_cookie[row],
                 interface_index: batch.interface_index[row],
                 mark: batch.mark[row],
+                tasks: batch.tasks[row],
                 link_type: batch.link_type[row],
                 flags: batch.flags[row],
                 direction: batch.direction[row],
@@ -74,6 +77,7 @@ impl Classes {
             self.netns_cookie.push(class.netns_cookie);
             self.interface_index.push(class.interface_index);
             self.mark.push(class.mark);
+            self.tasks.push(class.tasks);
             self.link_type.push(class.link_type);
             self.flags.push(class.flags);
             self.direction.push(class.direction);
@@ -89,6 +93,7 @@ impl Classes {
         self.netns_cookie.clear();
         self.interface_index.clear();
         self.mark.clear();
+        self.tasks.clear();
         self.link_type.clear();
         self.flags.clear();
         self.direction.clear();

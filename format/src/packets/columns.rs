@@ -27,10 +27,11 @@ impl PacketColumns {
     pub const HEADER: Self = Self(1 << 14);
     /// Fills `payload_len` too.
     pub const PAYLOAD: Self = Self(1 << 15);
+    pub const TASKS: Self = Self(1 << 16);
     /// All columns of fixed size.
-    pub const META: Self = Self((1 << 14) - 1);
+    pub const META: Self = Self(((1 << 14) - 1) | Self::TASKS.0);
     /// Everything.
-    pub const ALL: Self = Self((1 << 16) - 1);
+    pub const ALL: Self = Self((1 << 17) - 1);
 
     /// True when all columns of `other` are in this set.
     #[must_use]

@@ -144,6 +144,9 @@ impl Decoder<'_, '_> {
         if wants(Columns::MARK) {
             self.by_class(section::MARK, &mut batch.mark)?;
         }
+        if wants(Columns::TASKS) {
+            self.by_class(section::TASKS, &mut batch.tasks)?;
+        }
         if wants(Columns::CPU) {
             self.by_row(section::CPU, &mut batch.cpu)?;
         }
@@ -327,7 +330,8 @@ const CLASS_COLUMNS: PacketColumns = PacketColumns::SOCKET_COOKIE
     .union(PacketColumns::DIRECTION)
     .union(PacketColumns::FLAGS)
     .union(PacketColumns::PROGRAM)
-    .union(PacketColumns::MARK);
+    .union(PacketColumns::MARK)
+    .union(PacketColumns::TASKS);
 
 fn integers_of<T: Integer>(
     directory: &Directory<'_>,

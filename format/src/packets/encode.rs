@@ -73,6 +73,7 @@ impl PacketEncoder {
         sink.integers(section::FLAGS, &classes.flags, raw);
         sink.integers(section::PROGRAM, &classes.program, raw);
         sink.integers(section::MARK, &classes.mark, raw);
+        sink.integers(section::TASKS, &classes.tasks, raw);
         sink.integers(section::CPU, &batch.cpu, raw);
         sink.integers(section::GSO_SIZE, &batch.gso_size, raw);
         sink.integers(section::GSO_SEGMENTS, &batch.gso_segments, raw);

@@ -46,6 +46,7 @@ pub(crate) mod section {
     pub(crate) const HEADER: u16 = 18;
     pub(crate) const PAYLOAD: u16 = 19;
     pub(crate) const DICTIONARY: u16 = 20;
+    pub(crate) const TASKS: u16 = 21;
 }
 
 /// How the values of a section are laid out before compression.

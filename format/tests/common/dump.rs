@@ -99,7 +99,7 @@ fn packets(batch: &PacketBatch) -> Value {
     let rows = |column: &kcap_format::BytesColumn| -> Vec<String> {
         (0..batch.len).map(|row| hex(column.get(row).unwrap_or_default())).collect()
     };
-    json!({
+    let mut value = json!({
         "time_ns": batch.time_ns,
         "socket_cookie": batch.socket_cookie,
         "netns_cookie": batch.netns_cookie,
@@ -116,7 +116,12 @@ fn packets(batch: &PacketBatch) -> Value {
         "payload_len": batch.payload_len,
         "header": rows(&batch.header),
         "payload": rows(&batch.payload),
-    })
+    });
+    // Readings that are older than the column don't have it.
+    if batch.tasks.iter().any(|tasks| *tasks != 0) {
+        value["tasks"] = json!(batch.tasks);
+    }
+    value
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -40,6 +40,7 @@ fn random_batch_of(
             gso_size: if wild { 1_448 } else { 0 },
             gso_segments: if wild { random.next() as u16 } else { 0 },
             mark: if wild { random.next() as u32 } else { 0 },
+            tasks: if socket == 3 { random.below(4) as u32 } else { 0 },
         };
         let header_len = header_lens[random.below(header_lens.len() as u64) as usize];
         let payload_len = payload_lens[random.below(payload_lens.len() as u64) as usize];

@@ -344,7 +344,7 @@ COLUMNS = {  # id: name, bytes of its type, one value for each class instead of 
     5: ("interface_index", 4, True), 6: ("link_type", 2, True), 7: ("direction", 1, True), 8: ("flags", 2, True),
     9: ("program", 1, True), 10: ("mark", 4, True), 11: ("cpu", 2, False), 12: ("gso_size", 2, False),
     13: ("gso_segments", 2, False), 14: ("header_len", 4, False), 15: ("payload_len", 4, False),
-    16: ("uncaptured_len", 4, False), 17: ("copy_of", 4, False),
+    16: ("uncaptured_len", 4, False), 17: ("copy_of", 4, False), 21: ("tasks", 4, True),
 }  # fmt: skip
 HEADER, PAYLOAD, DICTIONARY_ID = 18, 19, 20
 
@@ -395,6 +395,8 @@ def packets(block, known):
         for row in range(rows):
             values[row] = values[source[row]] if source[row] != row else values[row]
         columns[name] = [values[row].hex() for row in range(rows)]
+    if not any(columns["tasks"]):
+        del columns["tasks"]  # readings that are older than the column
     return columns
 
 

@@ -139,6 +139,7 @@ impl Kept {
                 gso_size: batch.gso_size[row],
                 gso_segments: batch.gso_segments[row],
                 mark: batch.mark[row],
+                tasks: batch.tasks[row],
             };
             let [header, payload] =
                 [&batch.header, &batch.payload].map(|column| column.get(row).unwrap_or_default());
