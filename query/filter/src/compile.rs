@@ -63,6 +63,8 @@ const CONTEXT: Register = Register(6);
 const LEN: Register = Register(7);
 /// Bytes of that tag: 0 or 4.
 const TAG: Register = Register(8);
+/// Of several filters, the bits of those that matched.
+const MATCHING: Register = Register(9);
 const FRAME: Register = Register(10);
 
 const fn constant(value: u32) -> Operand {
@@ -95,6 +97,30 @@ pub(crate) fn compile(root: &Node, link_type: u16) -> Result<Vec<Instruction>, C
         assembler.arithmetic32(Arithmetic::Move, RESULT, constant(verdict));
         assembler.exit();
     }
+    assembler.finish().map_err(CompileError::TooLong)
+}
+
+/// Of several filters at once: the function gives the bits of those that let the packet through.
+pub(crate) fn compile_set(filters: &[(&Node, u32)]) -> Result<Vec<Instruction>, CompileError> {
+    let mut assembler = Assembler::default();
+    let (reject, failed) = (assembler.label(), assembler.label());
+    let mut compiler = Compiler { assembler, reject, failed, padding_len: 0, has_tags: false, spilled: 0 };
+    compiler.fill_window();
+    compiler.assembler.arithmetic32(Arithmetic::Move, MATCHING, constant(0));
+    for (root, bits) in filters {
+        compiler.reject = compiler.assembler.label();
+        compiler.test(root, false, compiler.reject);
+        compiler.assembler.arithmetic32(Arithmetic::Or, MATCHING, constant(*bits));
+        compiler.assembler.bind(compiler.reject);
+    }
+    let Compiler { mut assembler, .. } = compiler;
+    assembler.bind(reject);
+    assembler.arithmetic32(Arithmetic::Move, RESULT, register(MATCHING));
+    assembler.exit();
+    assembler.bind(failed);
+    let all = filters.iter().fold(0, |all, (_, bits)| all | bits);
+    assembler.arithmetic32(Arithmetic::Move, RESULT, constant(all));
+    assembler.exit();
     assembler.finish().map_err(CompileError::TooLong)
 }
 

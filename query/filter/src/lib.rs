@@ -101,6 +101,19 @@ impl Filter {
         compile::compile(&self.root, self.link_type)
     }
 
+    /// Several filters as one function: its result is the sum of the bits of those that match, and of all when the packet
+    /// can't be read. What else is said of [`Self::compile`] holds for it.
+    ///
+    /// # Errors
+    /// When the link type of one isn't [`link_type::RAW`], or when the function would be longer than [`INSTRUCTIONS_MAX`].
+    pub fn compile_set(filters: &[(&Self, u32)]) -> Result<Vec<Instruction>, CompileError> {
+        if let Some((filter, _)) = filters.iter().find(|(filter, _)| filter.link_type != link_type::RAW) {
+            return Err(CompileError::LinkType(filter.link_type));
+        }
+        let roots: Vec<_> = filters.iter().map(|(filter, bits)| (&filter.root, *bits)).collect();
+        compile::compile_set(&roots)
+    }
+
     /// True when bytes behind the transport header may be looked at, so that the payload is needed to tell.
     #[must_use]
     pub fn looks_behind_headers(&self) -> bool {

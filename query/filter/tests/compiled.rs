@@ -208,3 +208,23 @@ fn without_bytes_there_is_no_verdict() {
     let code = Filter::parse("tcp", link_type::RAW).unwrap().compile().unwrap();
     assert_eq!(verdict(&code, &[], None), VERDICT_FAILED);
 }
+
+#[test]
+fn a_set_tells_which_of_its_filters_match() {
+    let parse = |expression: &String| Filter::parse(expression, link_type::RAW).ok();
+    let filters: Vec<Filter> = expressions().iter().filter_map(parse).collect();
+    let packets = without_link_header(&frames_made_here());
+    for some in filters.chunks(8) {
+        // Two may share a bit, and bits need not be next to each other.
+        let set: Vec<_> = some.iter().zip([1, 1 << 31, 4, 4, 32, 256, 1 << 16, 8]).collect();
+        let code = Filter::compile_set(&set).unwrap();
+        for packet in &packets {
+            let matching = set.iter().filter(|(filter, _)| expected(filter, &packet.bytes) == 1);
+            let bits = matching.fold(0, |bits, (_, bit)| bits | bit);
+            assert_eq!(verdict(&code, &packet.bytes, None), bits, "{:02x?}", packet.bytes);
+        }
+        assert_eq!(verdict(&code, &[], None), set.iter().fold(0, |bits, (_, bit)| bits | bit));
+    }
+    let frames = Filter::parse("arp", link_type::ETHERNET).unwrap();
+    assert!(Filter::compile_set(&[(&frames, 1)]).is_err());
+}
