@@ -1,4 +1,4 @@
-//! What the function that stands for `--filter` is and returns.
+//! What the functions that stand for filters are and return.
 
 /// The packet is wanted.
 pub const FILTER_MATCH: u32 = 1;
@@ -6,5 +6,7 @@ pub const FILTER_MATCH: u32 = 1;
 pub const FILTER_OTHER: u32 = 0;
 /// Name of the function in the object.
 pub const FILTER_FUNCTION: &str = "filter_network_packet";
-/// Instructions that it has room for.
+/// Name of the one for the filters of tasks: its result has the bits of those rules whose filters match.
+pub const TASK_FILTER_FUNCTION: &str = "filter_for_tasks";
+/// Instructions that each has room for.
 pub const FILTER_INSTRUCTIONS_MAX: usize = 16_383;

@@ -26,7 +26,7 @@ pub use settings::*;
 
 // Both sides are compiled apart from each other: what one writes must be what the other reads.
 const _: () = {
-    assert!(size_of::<PacketHead>() == 56);
+    assert!(size_of::<PacketHead>() == 64);
     assert!(size_of::<EventHead>() == 64);
     assert!(size_of::<NamespaceFacts>() == 24);
     assert!(size_of::<FileFacts>() == 48);
@@ -41,5 +41,5 @@ const _: () = {
     assert!(size_of::<Verdict>() == 8);
     assert!(size_of::<FileKey>() == 16);
     assert!(size_of::<Counters>() == 56);
-    assert!(size_of::<Settings>() == 4 * 108);
+    assert!(size_of::<Settings>() == 4 * 110);
 };

@@ -39,6 +39,10 @@ pub struct PacketHead {
     pub protocol: u16,
     /// Zero.
     pub reserved: u16,
+    /// Rules that hold, as far as is known: [`RULE_RECORD`](crate::RULE_RECORD), and those of tasks.
+    pub rules: u32,
+    /// Zero.
+    pub reserved_2: u32,
 }
 
 /// Bytes of a [`PacketHead`].

@@ -46,6 +46,10 @@ pub struct Settings {
     pub syscalls: Syscalls,
     /// 1: packets are only recorded when the function for `--filter` says so.
     pub filter_packets: u32,
+    /// Rules of tasks whose filters the function for them knows.
+    pub filtered_tasks: u32,
+    /// Rules of tasks for whose packets the limits on payload don't count, other than `snaplen`.
+    pub payload_tasks: u32,
     /// Where the fields are.
     pub offsets: Offsets,
 }

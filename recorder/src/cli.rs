@@ -14,6 +14,7 @@ use tracing::level_filters::LevelFilter;
 
 use crate::capture_switch::CaptureMode;
 use crate::condition::{Condition, RuleSet};
+use crate::config::{Config, PayloadTask};
 use crate::container::SocketChoice;
 use crate::enrich::Environment;
 use crate::filter::PacketFilter;
@@ -50,10 +51,15 @@ impl Cli {
             }
             Command::Run(args)
                 if args.snaplen == Snaplen::Headers
-                    && (args.payload_per_flow.is_some() || !args.payload.is_compatible_with_headers()) =>
+                    && (args.payload_per_flow.is_some() || !args.payload().is_compatible_with_headers()) =>
             {
                 let message =
                     "--snaplen headers keeps no payload: leave it out, or --payload and --payload-per-flow";
+                Err(Self::command().error(ErrorKind::ArgumentConflict, message))
+            }
+            Command::Run(args) if args.snaplen == Snaplen::Headers && !args.payload_tasks().is_empty() => {
+                let message = "--snaplen headers keeps no payload, of tasks neither: leave it out, only headers are kept of \
+                               the rest";
                 Err(Self::command().error(ErrorKind::ArgumentConflict, message))
             }
             Command::Run(args) => args
@@ -66,13 +72,27 @@ impl Cli {
 }
 
 impl RunArgs {
-    /// The conditions as rules.
+    /// Tasks of the file, in the order of their rules.
+    pub(crate) fn payload_tasks(&self) -> &[PayloadTask] {
+        self.config.as_ref().map_or(&[], |config| &config.payload)
+    }
+
+    /// How much payload is kept of packets of no task: beside tasks, none unless it was asked for.
+    pub(crate) fn payload(&self) -> Payload {
+        let is_rest = !self.payload_tasks().is_empty() && self.payload_per_flow.is_none();
+        self.payload.unwrap_or(if is_rest { Payload::Bytes(0) } else { Payload::Full })
+    }
+
+    /// The conditions as rules: those of `--where`, then those of each task.
     pub(crate) fn rules(&self) -> Result<RuleSet, String> {
-        let rules = RuleSet::new(self.conditions.clone(), self.follow_children)?;
+        let mut rules = RuleSet::new(self.conditions.clone(), self.follow_children)?;
+        for task in self.payload_tasks() {
+            rules.add(task.conditions.clone(), task.follow_children)?;
+        }
         let nowhere =
             [&self.docker_socket, &self.cri_socket].iter().all(|choice| **choice == SocketChoice::Nowhere);
         if rules.needs_runtime() && nowhere {
-            let message = "--where asks for names or labels, which runtimes know: leave --docker-socket or --cri-socket on";
+            let message = "a condition asks for names or labels, which runtimes know: leave --docker-socket or --cri-socket on";
             return Err(message.to_owned());
         }
         Ok(rules)
@@ -99,6 +119,7 @@ enum Command {
   kcap-record run -o /var/lib/kcap --segment-time 1m --max-disk 20GiB
   kcap-record run -o capture --snaplen headers --packet-buffer 256MiB
   kcap-record run -o capture --where container.label=tier=web --where user.id=33
+  kcap-record run -o capture --config tasks.toml
 
 Sizes are numbers with a unit (512KiB, 64MiB, 1.5GiB), durations likewise (500ms, 10s, 1m30s).
 Ctrl-C writes what was seen, seals the last segment and prints a summary; a second one gives up at once.")]
@@ -113,9 +134,10 @@ pub(crate) struct RunArgs {
     /// makes packets of up to 262144 bytes
     #[arg(long, value_name = "BYTES", default_value = "65535", value_parser = parse_snaplen)]
     pub(crate) snaplen: Snaplen,
-    /// Payload to keep of each packet behind its headers: 'none', 'full' (what --snaplen leaves), or most bytes
-    #[arg(long, value_name = "BYTES", default_value = "full", value_parser = Payload::parse)]
-    pub(crate) payload: Payload,
+    /// Payload to keep of each packet behind its headers: 'none', 'full' (what --snaplen leaves), or most bytes [default:
+    /// full; none of packets of no task when --config has payload tasks]
+    #[arg(long, value_name = "BYTES", value_parser = Payload::parse)]
+    pub(crate) payload: Option<Payload>,
     /// Keep no more payload of each direction of a flow than this, its first bytes; headers of all that follows
     #[arg(long, value_name = "SIZE", value_parser = payload::parse_flow_len)]
     pub(crate) payload_per_flow: Option<u32>,
@@ -124,6 +146,10 @@ pub(crate) struct RunArgs {
     /// recorded all the same
     #[arg(long, value_name = "EXPRESSION", value_parser = PacketFilter::parse)]
     pub(crate) filter: Option<PacketFilter>,
+    /// File with payload tasks: tables [[payload]] in TOML, each with a name and the conditions for which whole packets are
+    /// recorded, beside the headers of all others; see spec/config.md
+    #[arg(long, value_name = "FILE", value_parser = Config::open)]
+    pub(crate) config: Option<Config>,
     /// Begin a new segment when one has this size
     #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = parse_segment_size)]
     pub(crate) segment_size: u64,
@@ -208,9 +234,9 @@ pub(crate) struct RunArgs {
 impl RunArgs {
     /// No payload is captured of any packet.
     pub(crate) fn captures_headers_only(&self) -> bool {
-        self.snaplen == Snaplen::Headers
-            || self.payload == Payload::Bytes(0)
-            || self.payload_per_flow == Some(0)
+        let of_tasks = self.payload_tasks().iter().any(|task| !task.skip_payload);
+        let of_others = self.payload() != Payload::Bytes(0) && self.payload_per_flow != Some(0);
+        self.snaplen == Snaplen::Headers || !of_tasks && !of_others
     }
 }
 
@@ -479,5 +505,31 @@ mod tests {
         ] {
             assert_eq!(args(bad).err().map(|error| error.exit_code()), Some(2), "{bad}");
         }
+    }
+
+    #[test]
+    fn beside_tasks_only_headers_are_kept_unless_more_is_asked_for() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().display();
+        let task = "[[payload]]\nname = 'a'\nconditions = ['user.id=1']\n";
+        for (text, more, payload, headers_only) in [
+            ("", "", Payload::Full, false),
+            (task, "", Payload::Bytes(0), false),
+            (&format!("{task}skip_payload = true\n"), "", Payload::Bytes(0), true),
+            (task, "--payload full", Payload::Full, false),
+            (task, "--payload 10", Payload::Bytes(10), false),
+            (task, "--payload-per-flow 1KiB", Payload::Full, false),
+        ] {
+            std::fs::write(file.path(), text).unwrap();
+            let args = args(&format!("-o out --config {path} {more}")).unwrap();
+            assert_eq!(
+                (args.payload(), args.captures_headers_only()),
+                (payload, headers_only),
+                "{text} {more}"
+            );
+        }
+        assert!(args(&format!("-o out --config {path} --snaplen headers")).is_err());
+        std::fs::write(file.path(), task.replace("user.id=1", "pod.name=a")).unwrap();
+        assert!(args(&format!("-o out --config {path} --docker-socket none --cri-socket none")).is_err());
     }
 }

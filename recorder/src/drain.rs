@@ -180,7 +180,8 @@ fn push(batch: &mut PacketBatch, head: &PacketHead, bytes: &[u8]) {
         gso_size: head.gso_size,
         gso_segments: head.gso_segments,
         mark: head.mark,
-        tasks: 0,
+        // The bits of the rules behind the first, which is no task.
+        tasks: (head.rules & !ebpf::RULE_RECORD) >> 1,
     };
     batch.push(&row, header, payload);
 }

@@ -1,6 +1,6 @@
 //! `--filter`: an expression as it was given, and what it means for the packets of sockets.
 
-use kcap_filter::{Filter, link_type};
+use kcap_filter::{Filter, FilterError, link_type};
 
 /// A filter for packets that begin with their network header.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,8 +12,16 @@ pub(crate) struct PacketFilter {
 impl PacketFilter {
     /// Understands an expression; the error shows where it isn't understood.
     pub(crate) fn parse(expression: &str) -> Result<Self, String> {
-        let parsed = Filter::parse(expression, link_type::RAW)
-            .map_err(|error| format!("{error}\n{}", error.pointer(expression)))?;
+        Self::parse_with(expression, |error| format!("{error}\n{}", error.pointer(expression)))
+    }
+
+    /// The same with the place in the error's one line.
+    pub(crate) fn parse_in_line(expression: &str) -> Result<Self, String> {
+        Self::parse_with(expression, |error| format!("{error} of '{expression}'"))
+    }
+
+    fn parse_with(expression: &str, describe: impl Fn(FilterError) -> String) -> Result<Self, String> {
+        let parsed = Filter::parse(expression, link_type::RAW).map_err(describe)?;
         // Too long for the kernel, for example.
         parsed.compile().map_err(|error| error.to_string())?;
         Ok(Self { expression: expression.to_owned(), parsed })

@@ -20,7 +20,8 @@ use crate::account::Source;
 use crate::capture_governor::CaptureGovernor;
 use crate::capture_switch::CaptureSwitch;
 use crate::cli::{Fsync, RunArgs, Snaplen};
-use crate::condition::{Decider, Ended, Held, RuleSet, Tables};
+use crate::condition::{Decider, Ended, Held, Policy, RuleSet, Tables};
+use crate::config::PayloadTask;
 use crate::drain::{EventDrainer, Outlet, PacketDrainer};
 use crate::enrich::{Sessions, Translator};
 use crate::folder::Folder;
@@ -119,6 +120,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
         translator,
         containers,
         tables: (!rules.is_empty()).then_some(tables),
+        policy: policy(args, &rules),
     };
     let mut threads = start_threads(args, recording, &progress, &stop, &to_sink, sink_messages, taken)?;
     // The sink ends when all that send to it have.
@@ -221,6 +223,7 @@ struct Taken {
     containers: container::Tap,
     /// When there are conditions.
     tables: Option<Tables>,
+    policy: Policy,
     translator: Translator,
 }
 
@@ -231,7 +234,7 @@ fn start_threads(
     stop: &Arc<AtomicBool>,
     to_sink: &Sender<ToSink>,
     sink_messages: Receiver<ToSink>,
-    Taken { packet_ring, event_ring, switch, translator, containers, tables }: Taken,
+    Taken { packet_ring, event_ring, switch, translator, containers, tables, policy }: Taken,
 ) -> Result<Threads> {
     let governor = Arc::new(Governor::new(args.compression_level));
     let packet_pool = Pool::new(PACKET_BATCHES);
@@ -271,7 +274,7 @@ fn start_threads(
         record_len_max: snaplen(args).0 as usize,
         pool: packet_pool.take,
         outlet: outlet(),
-        held: Held::new(tables.clone()),
+        held: Held::new(tables.clone(), policy),
     };
     let events = EventDrainer {
         ring: event_ring,
@@ -333,10 +336,14 @@ fn load_options(args: &RunArgs, rules: &RuleSet) -> LoadOptions {
     LoadOptions {
         snaplen,
         headers_only,
-        payload_len: args.payload.len_max(),
+        payload_len: args.payload().len_max(),
         payload_per_flow_len: args.payload_per_flow,
         elide_local_copies: !args.keep_local_copies,
         filter: args.filter.as_ref().map(|filter| filter.parsed.clone()),
+        task_filters: with_bits(args)
+            .filter_map(|(task, bit)| Some((task.filter.as_ref()?.parsed.clone(), bit)))
+            .collect(),
+        payload_tasks: payload_rules(args),
         packet_ring_bytes: args.packet_buffer,
         event_ring_bytes: args.event_buffer,
         rules: rules.for_kernel(),
@@ -344,6 +351,25 @@ fn load_options(args: &RunArgs, rules: &RuleSet) -> LoadOptions {
         environment_len_max: if args.environment.is_wanted() { args.environment_size } else { 0 },
         executable_mappings: args.executable_mappings,
         exclude_self: true,
+    }
+}
+
+/// The tasks with the bits of their rules, which come after the first.
+fn with_bits(args: &RunArgs) -> impl Iterator<Item = (&PayloadTask, u32)> {
+    args.payload_tasks().iter().enumerate().map(|(index, task)| (task, 1 << (index + 1)))
+}
+
+/// The rules of tasks that want payload.
+fn payload_rules(args: &RunArgs) -> u32 {
+    with_bits(args).filter(|(task, _)| !task.skip_payload).fold(0, |bits, (_, bit)| bits | bit)
+}
+
+fn policy(args: &RunArgs, rules: &RuleSet) -> Policy {
+    let of_packet = args.payload().len_max().unwrap_or(u32::MAX);
+    Policy {
+        container_rules: rules.for_kernel().container,
+        payload_rules: payload_rules(args),
+        payload_len: of_packet.min(args.payload_per_flow.unwrap_or(u32::MAX)),
     }
 }
 
@@ -377,6 +403,7 @@ fn file_info(args: &RunArgs, loaded: &Loaded) -> FileInfo {
             options: options(args),
             hooks: loaded.hooks.clone(),
             missing: loaded.missing.clone(),
+            payload_tasks: args.payload_tasks().iter().map(PayloadTask::to_proto).collect(),
         }),
         origin: Origin::Kernel.into(),
         ..FileInfo::default()
@@ -389,7 +416,7 @@ fn options(args: &RunArgs) -> BTreeMap<String, String> {
     let seconds = |duration: Duration| format!("{}s", duration.as_secs_f64());
     let mut options = BTreeMap::from([
         ("snaplen", args.snaplen.to_string()),
-        ("payload", args.payload.to_string()),
+        ("payload", args.payload().to_string()),
         ("segment-size", limits.segment_len.to_string()),
         ("segment-time", seconds(limits.segment_time)),
         ("packet-buffer", args.packet_buffer.to_string()),
@@ -409,6 +436,7 @@ fn options(args: &RunArgs) -> BTreeMap<String, String> {
     ]);
     options.extend(args.payload_per_flow.map(|len| ("payload-per-flow", len.to_string())));
     options.extend(args.filter.as_ref().map(|filter| ("filter", filter.expression.clone())));
+    options.extend(args.config.as_ref().map(|config| ("config", config.path.display().to_string())));
     options.extend(args.duration.map(|duration| ("duration", seconds(duration))));
     if let SyncPolicy::Interval(interval) = limits.sync {
         options.insert("sync-interval", seconds(interval));

@@ -199,9 +199,12 @@ fn wrong_conditions_are_told_in_a_line() {
         let mut command = Command::new(kcap_tests::binary::kcap_record());
         run(command.args(["run", "-o", "/nonexistent/capture", "--where", condition]))
     };
-    for (condition, wanted) in
-        [("process.nmae=x", "container.label"), ("user.id=root", "id -u"), ("container.name", "KEY=VALUE")]
-    {
+    for (condition, wanted) in [
+        ("process.nmae=x", "did you mean 'process.name'?"),
+        ("color=red", "container.label"),
+        ("user.id=root", "id -u"),
+        ("container.name", "KEY=VALUE"),
+    ] {
         let refused = record(condition);
         assert_eq!(refused.status.code(), Some(2), "{condition}");
         assert!(refused.stderr.contains(wanted), "{condition}: {}", refused.stderr);

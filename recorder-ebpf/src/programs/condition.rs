@@ -237,16 +237,16 @@ pub(super) fn use_salt() -> u64 {
     (uid | u64::from(epoch())).wrapping_mul(0x9e37_79b9_7f4a_7c15) << 22
 }
 
-/// Whether a process may be one whose packets are recorded.
+/// Whether a process may be one whose packets are recorded: by any rule, since tasks record what they ask for.
 #[inline(always)]
 pub(super) fn may_want(process: &ProcessKey) -> bool {
-    setting!(rules.all) & RULE_RECORD == 0 || verdict_of_process(process).maybe & RULE_RECORD != 0
+    setting!(rules.all) & RULE_RECORD == 0 || verdict_of_process(process).maybe != 0
 }
 
 /// The same of the owner of a socket that nobody has used yet: whose children may accept it.
 #[inline(always)]
 pub(super) fn may_want_accepted(process: &ProcessKey) -> bool {
-    setting!(rules.all) & RULE_RECORD == 0 || verdict_of_accepted(process).maybe & RULE_RECORD != 0
+    setting!(rules.all) & RULE_RECORD == 0 || verdict_of_accepted(process).maybe != 0
 }
 
 /// Another process uses a socket now; `was_inherited` if it is the first.

@@ -1,4 +1,4 @@
-//! Room for `--filter`: the loader writes the compiled expression over this function's instructions.
+//! Room for filters: the loader writes compiled expressions over the instructions of the functions here.
 
 use core::arch::asm;
 
@@ -7,28 +7,37 @@ use kcap_recorder_ebpf::{FILTER_MATCH, FILTER_OTHER};
 
 use super::count::Fate;
 
-/// Says whether the packet is wanted. Only called when `Settings::filter_packets` is set, and then its instructions are
-/// others.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn filter_network_packet(packet: *mut __sk_buff, len: u32) -> u32 {
-    let verdict: u32;
-    // Instructions that do nothing, and that the kernel leaves out: FILTER_INSTRUCTIONS_MAX of them.
-    // SAFETY: arithmetic on registers.
-    unsafe {
-        asm!(
-            ".rept 16383",
-            "goto +0",
-            ".endr",
-            "r0 = 1",
-            in("r1") packet,
-            in("r2") u64::from(len),
-            lateout("r0") verdict,
-            clobber_abi("C"),
-        );
-    }
-    verdict
+/// A function that says whether the packet is wanted, or for which tasks. Only called when settings say that its
+/// instructions are others.
+macro_rules! room_for_a_filter {
+    ($name:ident) => {
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $name(packet: *mut __sk_buff, len: u32) -> u32 {
+            let verdict: u32;
+            // Instructions that do nothing, and that the kernel leaves out: FILTER_INSTRUCTIONS_MAX of them.
+            // SAFETY: arithmetic on registers.
+            unsafe {
+                asm!(
+                    ".rept 16383",
+                    "goto +0",
+                    ".endr",
+                    "r0 = 1",
+                    in("r1") packet,
+                    in("r2") u64::from(len),
+                    lateout("r0") verdict,
+                    clobber_abi("C"),
+                );
+            }
+            verdict
+        }
+    };
 }
+
+// For `--filter`.
+room_for_a_filter!(filter_network_packet);
+// For the filters of tasks.
+room_for_a_filter!(filter_for_tasks);
 
 /// `None`: the packet is wanted. Otherwise, what becomes of the run.
 #[inline(always)]
@@ -38,4 +47,10 @@ pub(super) fn filtered(packet: *mut __sk_buff, len: u32) -> Option<Fate> {
         FILTER_OTHER => Some(Fate::Filtered),
         _ => Some(Fate::CopyFailed),
     }
+}
+
+/// Those rules whose filters let the packet through.
+#[inline(always)]
+pub(super) fn matching_tasks(packet: *mut __sk_buff, len: u32) -> u32 {
+    filter_for_tasks(packet, len)
 }

@@ -19,7 +19,7 @@ use super::{
     condition::{self, verdict_of_packet},
     count::{Fate, counted},
     elide::{remember, was_stored},
-    filter::filtered,
+    filter::{filtered, matching_tasks},
     flow::FlowRoom,
     headers::measure,
     settings::setting,
@@ -52,15 +52,13 @@ fn record<const DIRECTION: u8>(packet: *mut __sk_buff, program: Program) -> Fate
         return Fate::Filtered;
     }
     let verdict = if condition::are_there() { verdict_of_packet(packet) } else { Verdict::default() };
-    let must_hold = setting!(rules.all) & RULE_RECORD;
-    if must_hold & !verdict.maybe != 0 {
-        return Fate::Filtered;
-    }
-    if setting!(filter_packets) != 0
-        && let Some(fate) = filtered(packet, wire_len)
-    {
-        return fate;
-    }
+    // Without conditions of its own, the first rule holds for all.
+    let holds_for_all = RULE_RECORD & !setting!(rules.all);
+    let rules = match rules_of(packet, wire_len, verdict.maybe | holds_for_all) {
+        Ok(rules) => rules,
+        Err(fate) => return fate,
+    };
+    let is_undecided = rules & !(verdict.yes | holds_for_all) != 0;
     let switch = capture_switch();
     let mode = switch & CAPTURE_MODE_MASK;
     if mode == CAPTURE_COUNTS {
@@ -70,9 +68,11 @@ fn record<const DIRECTION: u8>(packet: *mut __sk_buff, program: Program) -> Fate
     headers.len = forgotten(headers.len, wire_len);
     let headers_only = (setting!(headers_only) != 0 || mode == CAPTURE_HEADERS) && headers.len != 0;
     let snaplen = setting!(snaplen);
-    let flow = if headers_only { None } else { FlowRoom::of(packet, &headers) };
+    let is_of_task = rules & setting!(payload_tasks) != 0;
+    let flow = if headers_only || is_of_task { None } else { FlowRoom::of(packet, &headers) };
     let payload_len = match &flow {
         _ if headers_only => 0,
+        _ if is_of_task => u32::MAX,
         Some(flow) => flow.len.min(setting!(payload_len)),
         None => setting!(payload_len),
     };
@@ -81,7 +81,7 @@ fn record<const DIRECTION: u8>(packet: *mut __sk_buff, program: Program) -> Fate
     let mut captured_len = wire_len.min(limit);
     let kept_len = captured_len.saturating_sub(headers.len);
     let mut flags = if headers.complete { 0 } else { PACKET_FLAG_HEADERS_INCOMPLETE };
-    if must_hold & !verdict.yes != 0 {
+    if is_undecided {
         flags |= PACKET_FLAG_UNDECIDED;
     }
 
@@ -120,6 +120,8 @@ fn record<const DIRECTION: u8>(packet: *mut __sk_buff, program: Program) -> Fate
         mark: skb.mark,
         protocol: u16::from_be(skb.protocol as u16),
         reserved: 0,
+        rules,
+        reserved_2: 0,
     };
     let fate = store(packet, &head);
     if let Some(flow) = flow
@@ -129,10 +131,29 @@ fn record<const DIRECTION: u8>(packet: *mut __sk_buff, program: Program) -> Fate
     }
     if DIRECTION == DIRECTION_EGRESS && local && !headers_only {
         // What user space may yet drop is not a copy to rely on.
-        let is_sure = flags & PACKET_FLAG_UNDECIDED == 0;
-        let is_stored = matches!(fate, Fate::Stored) && is_sure && captured_len > headers.len;
+        let is_stored = matches!(fate, Fate::Stored) && !is_undecided && captured_len > headers.len;
         let stored_len = if is_stored { captured_len } else { 0 };
         remember(packet, wire_len, headers.len, switch, stored_len);
     }
     fate
+}
+
+/// Those rules of `may_hold` whose filters let the packet through. `Err`: what becomes of it when there is none.
+#[inline(always)]
+fn rules_of(packet: *mut __sk_buff, wire_len: u32, may_hold: u32) -> Result<u32, Fate> {
+    let mut rules = may_hold;
+    let filtered_tasks = setting!(filtered_tasks);
+    if rules & filtered_tasks != 0 {
+        rules &= !filtered_tasks | matching_tasks(packet, wire_len);
+    }
+    if setting!(filter_packets) != 0
+        && rules & RULE_RECORD != 0
+        && let Some(fate) = filtered(packet, wire_len)
+    {
+        rules &= !RULE_RECORD;
+        if rules == 0 {
+            return Err(fate);
+        }
+    }
+    if rules == 0 { Err(Fate::Filtered) } else { Ok(rules) }
 }

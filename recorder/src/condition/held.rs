@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use kcap_recorder_ebpf::{PACKET_FLAG_UNDECIDED, PacketHead, RULE_RECORD, Verdict};
+use kcap_recorder_ebpf::{PACKET_FLAG_UNDECIDED, PacketHead, Verdict};
 use rustc_hash::FxHashMap;
 
 use super::Tables;
@@ -17,9 +17,21 @@ const SETTLE_INTERVAL_NS: u64 = 20_000_000;
 /// Bytes that a packet takes beside its own.
 const PACKET_LEN: usize = size_of::<Packet>();
 
+/// What verdicts decide about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Policy {
+    /// Rules that ask for containers or pods.
+    pub(crate) container_rules: u32,
+    /// Rules for which packets are kept with their payload.
+    pub(crate) payload_rules: u32,
+    /// Most payload bytes of other packets.
+    pub(crate) payload_len: u32,
+}
+
 /// The packets that wait.
 pub(crate) struct Held {
     tables: Option<Tables>,
+    policy: Policy,
     waiting: VecDeque<Packet>,
     len: usize,
     settled_ns: u64,
@@ -33,15 +45,16 @@ struct Packet {
 /// What becomes of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
-    Keep,
+    /// For these rules.
+    Keep(u32),
     Drop,
     Wait,
 }
 
 impl Held {
     /// `None`: no packet will have to wait.
-    pub(crate) fn new(tables: Option<Tables>) -> Self {
-        Self { tables, waiting: VecDeque::new(), len: 0, settled_ns: 0 }
+    pub(crate) fn new(tables: Option<Tables>, policy: Policy) -> Self {
+        Self { tables, policy, waiting: VecDeque::new(), len: 0, settled_ns: 0 }
     }
 
     /// Takes a packet if it has to wait; gives false when it is to be recorded.
@@ -84,16 +97,17 @@ impl Held {
                 || packet.head.time_ns.saturating_add(HELD_TIME_MAX_NS) < now_ns;
             let cookie = packet.head.socket_cookie;
             let verdict = *verdicts.entry(cookie).or_insert_with(|| self.verdict_of(cookie));
-            match fate_of(verdict, is_over) {
-                Fate::Keep if has_room => {
+            match self.policy.fate_of(packet.head.rules, verdict, is_over) {
+                Fate::Keep(rules) if has_room => {
                     self.len -= PACKET_LEN + packet.bytes.len();
-                    has_room = keep(&packet.head, &packet.bytes);
+                    let (head, bytes) = self.policy.cut(&packet.head, &packet.bytes, rules);
+                    has_room = keep(&head, bytes);
                 }
                 Fate::Drop => {
                     self.len -= PACKET_LEN + packet.bytes.len();
                     dropped.add(Source { program: packet.head.program, cpu: packet.head.cpu }, 1);
                 }
-                Fate::Keep | Fate::Wait => self.waiting.push_back(packet),
+                Fate::Keep(_) | Fate::Wait => self.waiting.push_back(packet),
             }
         }
     }
@@ -103,12 +117,32 @@ impl Held {
     }
 }
 
-fn fate_of(verdict: Option<Verdict>, is_over: bool) -> Fate {
-    match verdict {
-        Some(verdict) if verdict.yes & RULE_RECORD != 0 => Fate::Keep,
-        Some(verdict) if verdict.maybe & RULE_RECORD == 0 => Fate::Drop,
-        _ if is_over => Fate::Keep,
-        _ => Fate::Wait,
+impl Policy {
+    /// `rules`: those that hold as far as the programs knew; `verdict`: what is known of the cgroup since then.
+    fn fate_of(&self, rules: u32, verdict: Option<Verdict>, is_over: bool) -> Fate {
+        let verdict = verdict.unwrap_or(Verdict { yes: 0, maybe: u32::MAX });
+        let asked = rules & self.container_rules;
+        let holding = rules & !self.container_rules | asked & verdict.yes;
+        let open = asked & verdict.maybe & !verdict.yes;
+        match (holding, open) {
+            (0, 0) => Fate::Drop,
+            (holding, 0) => Fate::Keep(holding),
+            (holding, open) if is_over => Fate::Keep(holding | open),
+            _ => Fate::Wait,
+        }
+    }
+
+    /// The packet as it is kept for these rules: without the payload that only others wanted.
+    fn cut<'a>(&self, head: &PacketHead, bytes: &'a [u8], rules: u32) -> (PacketHead, &'a [u8]) {
+        let mut head = PacketHead { rules, ..*head };
+        let mut kept = bytes;
+        // Where the headers aren't understood, nothing can be told apart.
+        if rules & self.payload_rules == 0 && head.header_len != 0 {
+            let len = u32::from(head.header_len).saturating_add(self.payload_len);
+            kept = &bytes[..bytes.len().min(len as usize)];
+            head.captured_len = head.captured_len.min(len);
+        }
+        (head, kept)
     }
 }
 
@@ -116,33 +150,58 @@ fn fate_of(verdict: Option<Verdict>, is_over: bool) -> Fate {
 mod tests {
     use super::*;
 
+    /// The first rule and a task ask for containers, another task doesn't.
+    const POLICY: Policy = Policy { container_rules: 0b011, payload_rules: 0b010, payload_len: 3 };
+
     #[test]
     fn a_decision_counts_whenever_it_comes() {
-        let (yes, no, open) = (
-            Verdict { yes: RULE_RECORD, maybe: RULE_RECORD },
-            Verdict::default(),
-            Verdict { yes: 0, maybe: RULE_RECORD },
-        );
+        let (yes, no, open) =
+            (Verdict { yes: 1, maybe: 1 }, Verdict::default(), Verdict { yes: 0, maybe: 1 });
         for (verdict, is_over, expected) in [
-            (Some(yes), false, Fate::Keep),
+            (Some(yes), false, Fate::Keep(1)),
             (Some(no), false, Fate::Drop),
             (Some(no), true, Fate::Drop),
             (Some(open), false, Fate::Wait),
-            (Some(open), true, Fate::Keep),
+            (Some(open), true, Fate::Keep(1)),
             (None, false, Fate::Wait),
-            (None, true, Fate::Keep),
+            (None, true, Fate::Keep(1)),
         ] {
-            assert_eq!(fate_of(verdict, is_over), expected, "{verdict:?} {is_over}");
+            assert_eq!(POLICY.fate_of(1, verdict, is_over), expected, "{verdict:?} {is_over}");
+        }
+    }
+
+    #[test]
+    fn each_rule_is_decided_by_itself() {
+        for (rules, yes, maybe, expected) in [
+            (0b111, 0b001, 0b001, Fate::Keep(0b101)),
+            (0b111, 0b001, 0b011, Fate::Wait),
+            (0b110, 0b000, 0b000, Fate::Keep(0b100)),
+            (0b011, 0b000, 0b000, Fate::Drop),
+            // What the programs ruled out stays so.
+            (0b001, 0b010, 0b010, Fate::Drop),
+        ] {
+            assert_eq!(POLICY.fate_of(rules, Some(Verdict { yes, maybe }), false), expected, "{rules:b}");
+        }
+        assert_eq!(POLICY.fate_of(0b111, None, true), Fate::Keep(0b111));
+    }
+
+    #[test]
+    fn payload_that_nobody_wanted_after_all_is_left_out() {
+        let head = PacketHead { header_len: 2, captured_len: 8, rules: 3, ..PacketHead::default() };
+        for (rules, header_len, expected) in [(1, 2, 5), (3, 2, 8), (2, 2, 8), (1, 0, 8)] {
+            let head = PacketHead { header_len, ..head };
+            let (cut, bytes) = POLICY.cut(&head, b"hhpppppp", rules);
+            assert_eq!((cut.captured_len, bytes.len(), cut.rules), (expected, expected as usize, rules));
         }
     }
 
     fn packet(time_ns: u64, flags: u16) -> PacketHead {
-        PacketHead { time_ns, flags, program: 2, ..PacketHead::default() }
+        PacketHead { time_ns, flags, program: 2, rules: 1, ..PacketHead::default() }
     }
 
     #[test]
     fn only_marked_packets_wait_and_lose_the_mark() {
-        let mut held = Held::new(None);
+        let mut held = Held::new(None, POLICY);
         assert!(!held.takes(&packet(1, 1), b"abc"));
         assert!(held.takes(&packet(1, PACKET_FLAG_UNDECIDED | 1), b"abc"));
         let mut kept = Vec::new();
@@ -158,7 +217,7 @@ mod tests {
 
     #[test]
     fn they_wait_no_longer_than_allowed_and_in_bounded_memory() {
-        let mut held = Held::new(None);
+        let mut held = Held::new(None, POLICY);
         let bytes = vec![0; 1 << 16];
         for time_ns in 0..400 {
             assert!(held.takes(&packet(time_ns, PACKET_FLAG_UNDECIDED), &bytes));

@@ -14,11 +14,13 @@ use std::fmt;
 use std::str::FromStr;
 
 use kcap_format::proto::Container;
-use kcap_recorder_ebpf::{RULE_COUNT_MAX, Rules, WANTED_COUNT_MAX, WANTED_PATH_LEN};
+use kcap_recorder_ebpf::{RULE_COUNT_MAX, RULE_RECORD, Rules, WANTED_COUNT_MAX, WANTED_PATH_LEN};
+
+use crate::nearest::nearest;
 
 pub(crate) use decide::Decider;
 pub(crate) use ended::Ended;
-pub(crate) use held::Held;
+pub(crate) use held::{Held, Policy};
 pub(crate) use tables::Tables;
 
 /// Bytes of a process name that the kernel keeps (`TASK_COMM_LEN` without the NUL).
@@ -83,8 +85,12 @@ impl FromStr for Condition {
             .split_once('=')
             .ok_or("give KEY=VALUE, e.g. process.name=nginx or container.label=tier=web")?;
         let Some((_, key)) = Key::ALL.iter().find(|(known, _)| *known == name) else {
-            let known: Vec<&str> = Key::ALL.iter().map(|(known, _)| *known).collect();
-            return Err(format!("there is no key '{name}'; the keys are {}", known.join(", ")));
+            let known = Key::ALL.map(|(known, _)| known);
+            let meant = match nearest(name, known) {
+                Some(meant) => format!("; did you mean '{meant}'?"),
+                None => format!("; the keys are {}", known.join(", ")),
+            };
+            return Err(format!("there is no key '{name}'{meant}"));
         };
         if value.is_empty() {
             return Err(format!("{name} has no value"));
@@ -188,8 +194,8 @@ fn has_label(labels: &std::collections::BTreeMap<String, String>, wanted: &str) 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RuleSet {
     rules: Vec<Option<Conditions>>,
-    /// Children of processes for which a rule holds are wanted too.
-    children: bool,
+    /// Rules that hold for the children of processes for which they hold.
+    children: u32,
 }
 
 impl RuleSet {
@@ -198,10 +204,11 @@ impl RuleSet {
     /// # Errors
     /// When there are more than the kernel's tables have room for.
     pub(crate) fn new(record: Vec<Condition>, children: bool) -> Result<Self, String> {
-        let mut rules = Self { rules: vec![None], children };
+        let mut rules = Self { rules: vec![None], children: 0 };
         if !record.is_empty() {
             rules.check(&record)?;
             rules.rules[0] = Some(Conditions::new(record));
+            rules.children = if children { RULE_RECORD } else { 0 };
         }
         Ok(rules)
     }
@@ -210,14 +217,15 @@ impl RuleSet {
     ///
     /// # Errors
     /// When there are too many rules or conditions.
-    #[allow(dead_code)] // for tasks that want more than what all are recorded with
-    pub(crate) fn add(&mut self, conditions: Vec<Condition>) -> Result<u32, String> {
+    pub(crate) fn add(&mut self, conditions: Vec<Condition>, children: bool) -> Result<u32, String> {
         self.check(&conditions)?;
         if self.rules.len() >= RULE_COUNT_MAX as usize {
             return Err(format!("there can be {RULE_COUNT_MAX} sets of conditions at most"));
         }
         self.rules.push(Some(Conditions::new(conditions)));
-        Ok(1 << (self.rules.len() - 1))
+        let bit = 1 << (self.rules.len() - 1);
+        self.children |= if children { bit } else { 0 };
+        Ok(bit)
     }
 
     fn check(&self, more: &[Condition]) -> Result<(), String> {
@@ -252,7 +260,7 @@ impl RuleSet {
             executable: those(|rule| rule.asks_for(Key::ProcessExe)),
             user: those(|rule| rule.asks_for(Key::UserId)),
             container: those(|rule| rule.0.iter().any(|condition| condition.key.is_of_container())),
-            children: if self.children { all } else { 0 },
+            children: self.children,
         }
     }
 
@@ -307,9 +315,9 @@ mod tests {
     #[test]
     fn keys_that_are_not_there_are_told_with_those_that_are() {
         let error = "process.nmae=x".parse::<Condition>().unwrap_err();
-        assert!(
-            error.contains("process.nmae") && error.contains("process.name") && error.contains("pod.label")
-        );
+        assert_eq!(error, "there is no key 'process.nmae'; did you mean 'process.name'?");
+        let error = "color=red".parse::<Condition>().unwrap_err();
+        assert!(error.contains("'color'") && error.contains("pod.label"), "{error}");
         for bad in [
             "nothing",
             "process.name=",
@@ -373,20 +381,20 @@ mod tests {
     fn rules_have_bits_in_their_order() {
         let parse = |text: &str| text.split_whitespace().map(|word| word.parse().unwrap()).collect();
         let mut rules = RuleSet::new(parse("process.name=nginx user.id=0"), true).unwrap();
-        assert_eq!(rules.add(parse("process.name=nginx process.name=sh")).unwrap(), 2);
+        assert_eq!(rules.add(parse("process.name=nginx process.name=sh"), false).unwrap(), 2);
         let kernel = rules.for_kernel();
         assert_eq!(
             (kernel.all, kernel.name, kernel.user, kernel.container, kernel.children),
-            (3, 3, 1, 0, 3)
+            (3, 3, 1, 0, 1)
         );
         let names: Vec<_> = rules.wanted(Key::ProcessName).collect();
         assert_eq!(names, [("nginx", 3), ("nginx", 3), ("sh", 2)]);
         let tasks_only = {
             let mut rules = RuleSet::new(Vec::new(), false).unwrap();
-            rules.add(parse("user.id=5")).unwrap();
+            rules.add(parse("user.id=5"), true).unwrap();
             rules.for_kernel()
         };
-        assert_eq!((tasks_only.all, tasks_only.user), (2, 2));
+        assert_eq!((tasks_only.all, tasks_only.user, tasks_only.children), (2, 2, 2));
         assert!(RuleSet::new(Vec::new(), false).unwrap().is_empty());
         assert!(
             RuleSet::new(vec!["user.id=1".parse().unwrap(); WANTED_COUNT_MAX as usize + 1], false).is_err()

@@ -16,7 +16,7 @@ use aya::{
 use kcap_filter::Filter;
 use kcap_recorder_ebpf::{
     ARGUMENTS_LEN_MAX, CGROUP_COUNT_MAX, ENVIRONMENT_LEN_MAX, FILTER_FUNCTION, Program, Rules, SNAPLEN_MAX,
-    Settings, TASK_COUNT_MAX, UNDECIDED_COUNT_MAX,
+    Settings, TASK_COUNT_MAX, TASK_FILTER_FUNCTION, UNDECIDED_COUNT_MAX,
 };
 
 use super::{
@@ -69,6 +69,11 @@ pub struct LoadOptions {
     pub elide_local_copies: bool,
     /// Record only packets that this lets through. It is of link type [`kcap_filter::link_type::RAW`].
     pub filter: Option<Filter>,
+    /// Filters of tasks, each with the bit of its rule, and of link type [`kcap_filter::link_type::RAW`] too. Rules without
+    /// one ask for all packets of those for which they hold.
+    pub task_filters: Vec<(Filter, u32)>,
+    /// Rules of tasks that want whole packets, whatever is said of the payload of others.
+    pub payload_tasks: u32,
     /// Bytes of the packet ring, a power of two.
     pub packet_ring_bytes: u32,
     /// Bytes of the event ring, a power of two.
@@ -94,6 +99,8 @@ impl Default for LoadOptions {
             payload_per_flow_len: None,
             elide_local_copies: true,
             filter: None,
+            task_filters: Vec::new(),
+            payload_tasks: 0,
             packet_ring_bytes: 64 << 20,
             event_ring_bytes: 16 << 20,
             rules: Rules::default(),
@@ -210,6 +217,8 @@ impl Kernel {
             payload_per_flow_len: options.payload_per_flow_len.unwrap_or(u32::MAX),
             elide_local_copies: u32::from(options.elide_local_copies),
             filter_packets: u32::from(options.filter.is_some()),
+            filtered_tasks: options.task_filters.iter().fold(0, |bits, (_, bit)| bits | bit),
+            payload_tasks: options.payload_tasks,
             packet_wakeup_len: options.packet_ring_bytes / WAKEUP_FRACTION,
             short_packet_wakeup_len: short_ring_bytes(options) / WAKEUP_FRACTION,
             event_wakeup_len: options.event_ring_bytes / WAKEUP_FRACTION,
@@ -228,6 +237,11 @@ impl Kernel {
         if let Some(filter) = &options.filter {
             let code = filter.compile().map_err(|source| Error::Filter { source })?;
             object.replace_function(FILTER_FUNCTION, &code)?;
+        }
+        if !options.task_filters.is_empty() {
+            let filters: Vec<_> = options.task_filters.iter().map(|(filter, bit)| (filter, *bit)).collect();
+            let code = Filter::compile_set(&filters).map_err(|source| Error::Filter { source })?;
+            object.replace_function(TASK_FILTER_FUNCTION, &code)?;
         }
         EbpfLoader::new()
             .override_global("SETTINGS", bytemuck::bytes_of(&settings), true)
