@@ -109,6 +109,7 @@ fn fill(window: &Window<'_>, heads: &[PacketHead], columns: PacketColumns) -> Op
     batch.gso_size = vec![0; zeros(PacketColumns::GSO_SIZE, heads.len())];
     batch.gso_segments = vec![0; zeros(PacketColumns::GSO_SEGMENTS, heads.len())];
     batch.mark = vec![0; zeros(PacketColumns::MARK, heads.len())];
+    batch.tasks = vec![0; zeros(PacketColumns::TASKS, heads.len())];
     let split =
         PacketColumns::HEADER | PacketColumns::PAYLOAD | PacketColumns::PAYLOAD_LEN | PacketColumns::FLAGS;
     let mut decoded = Vec::new();
