@@ -158,3 +158,38 @@ fn too_few_paths_are_wrong_usage() {
         assert_eq!(String::from_utf8_lossy(&output.stderr).lines().count(), 1);
     }
 }
+
+/// What a capture file's comments tell of owners is in the segments that are made of it, and in what is made of these.
+#[test]
+fn owners_stay_through_a_capture_file_and_segments() {
+    let folder = recording();
+    let out = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| out.path().join(name);
+    let (first, segments, second) = (path("first.pcapng"), path("made.kcap"), path("second.pcapng"));
+    for (format, from, to) in [
+        ("pcapng", folder.path(), &first),
+        ("segments", first.as_path(), &segments),
+        ("pcapng", segments.as_path(), &second),
+    ] {
+        let output = kcap(&["convert", "--to", format, text(from), text(to)]);
+        assert!(output.status.success(), "{format}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    let answers = |source: &Path, sql: &str| {
+        let output = kcap(&["sql", text(source), "--format", "csv", "-c", sql]);
+        assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("CSV is UTF-8")
+    };
+    let packets = "SELECT ts, len, process_name, pid, attribution, src_process_name, src_pid, dst_process_name, dst_pid \
+        FROM packets ORDER BY ts";
+    let flows = "SELECT server_port, client_process_name, client_pid, server_process_name, server_pid FROM flows \
+        ORDER BY server_port";
+    for sql in [packets, flows] {
+        let told = answers(folder.path(), sql);
+        assert!(told.contains("curl") && told.contains("nginx"), "{told}");
+        for source in [&first, &segments, &second] {
+            assert_eq!(answers(source, sql), told, "{}", source.display());
+        }
+    }
+    let verified = kcap(&["verify", text(&segments)]);
+    assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
+}

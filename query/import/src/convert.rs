@@ -1,8 +1,9 @@
 //! From capture files to segments.
 
+mod comments;
 mod output;
 
-use kcap_format::{BlockEntry, BlockType, Effort, EncodedBlock, PacketColumns, Storage, proto};
+use kcap_format::{BlockEntry, BlockType, Effort, EncodedBlock, PacketColumns, Storage, proto, split_events};
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
 use crate::capture::CaptureFile;
@@ -47,25 +48,30 @@ pub fn to_segments<S: Storage + Send>(
     let steps = steps(files)?;
     let first_interface = first_interfaces(files);
     let encoders = Encoders::default();
-    let encode = |group: &[Step]| -> Result<Vec<EncodedBlock>> {
+    let encode = |group: &[Step]| -> Result<Vec<Vec<EncodedBlock>>> {
         let encode = |step: &Step| {
             let mut batch = files[step.file].packets(&step.entry, PacketColumns::ALL)?.batch;
             batch.interface_index.iter_mut().for_each(|index| *index += first_interface[step.file]);
-            Ok(encoders.with(|encoder| encoder.packets(&batch, options.effort)))
+            let comments = comments::events(&step.entry, &files[step.file].comments(&step.entry)?);
+            Ok(encoders.with(|encoder| {
+                let mut blocks = vec![encoder.packets(&batch, options.effort)];
+                blocks.extend(split_events(&comments).map(|run| encoder.events(run, options.effort)));
+                blocks
+            }))
         };
         group.par_iter().map(encode).collect()
     };
     let mut output = Output::new(files, &first_interface, options, create)?;
-    let mut encoded: Vec<EncodedBlock> = Vec::new();
+    let mut encoded: Vec<Vec<EncodedBlock>> = Vec::new();
     let mut groups = std::iter::once(&[][..]).chain(steps.chunks(GROUP_BLOCKS)).peekable();
     while let Some(group) = groups.next() {
         let next = groups.peek().copied().unwrap_or_default();
         // One thread writes while all others compress.
         let (written, following) = rayon::join(
             || {
-                group.iter().zip(&encoded).try_for_each(|(step, block)| {
+                group.iter().zip(&encoded).try_for_each(|(step, blocks)| {
                     progress(step.entry.stored_len.into());
-                    output.packets(block)
+                    output.blocks(blocks)
                 })
             },
             || encode(next),

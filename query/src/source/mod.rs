@@ -1,5 +1,6 @@
 //! Where rows come from: the recordings under the paths that a person names.
 
+mod comments;
 mod containers;
 mod damage;
 mod end_facts;

@@ -7,6 +7,7 @@ use kcap_dissect::attribute::{
 };
 use kcap_format::{BlockEntry, BlockType, proto};
 
+use super::comments::Comments;
 use super::containers::Containers;
 use super::end_facts::EndFacts;
 use super::facts;
@@ -59,7 +60,7 @@ impl SegmentOwners {
     pub(super) fn read(recording: &Recording, position: usize) -> Result<Self> {
         let handle = &recording.segments[position];
         let mut builder = OwnerIndexBuilder::default();
-        if handle.import().is_some() {
+        if handle.is_imported() {
             return Ok(Self { index: builder.build(), processes: Vec::new() });
         }
         let mut containers = Containers::default();
@@ -109,17 +110,22 @@ impl SegmentOwners {
 
     /// What the comments of packets tell, and for each packet its sender and receiver; without comments for no packet.
     #[must_use]
-    pub fn told(comments: &[String]) -> (Self, Vec<[Option<End>; 2]>) {
+    pub fn told(comments: &Comments) -> (Self, Vec<[Option<End>; 2]>) {
         let mut numbers = Numbers::default();
-        let mut ends = Vec::with_capacity(comments.len());
-        for comment in comments {
-            ends.push(told::ends(comment).map(|end| {
+        let mut told = Vec::with_capacity(comments.texts.len());
+        for comment in &comments.texts {
+            told.push(told::ends(comment).map(|end| {
                 end.map(|end| End {
                     process: end.process.map(|process| numbers.of(process)),
                     attribution: end.attribution,
                 })
             }));
         }
+        let of_packet = |place: &u32| {
+            let place = (*place as usize).checked_sub(1)?;
+            told.get(place).copied()
+        };
+        let ends = comments.of_packet.iter().map(|place| of_packet(place).unwrap_or_default()).collect();
         let text = |text: &str| if text.is_empty() { Vec::new() } else { vec![(0, text.into())] };
         let processes = numbers.processes.iter().map(|process| ProcessTexts {
             // When it began, which makes a process one of its own, is in no comment.

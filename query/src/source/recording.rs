@@ -8,6 +8,7 @@ use kcap_format::{
 };
 use kcap_import::{CaptureFile, Packets};
 
+use super::comments::Comments;
 use super::damage::{Damage, Missing};
 use crate::error::Result;
 
@@ -190,6 +191,17 @@ impl SegmentHandle {
         match &self.body {
             Body::Segment(segment) => self.without_damage(block, segment.events(block)),
             Body::Import(file) => Ok(file.interface_events()?),
+        }
+    }
+
+    /// The comments of one block's packets, where they came from a capture file.
+    ///
+    /// # Errors
+    /// As [`Self::block_events`].
+    pub fn block_comments(&self, block: &BlockEntry) -> Result<Comments> {
+        match &self.body {
+            Body::Segment(segment) => Comments::of_segment(self, segment.blocks(), block),
+            Body::Import(file) => Ok(Comments::of_file(file.comments(block)?)),
         }
     }
 

@@ -103,6 +103,7 @@ fn row_of(event: &proto::Event, time: i64, boot_id: &[u8], segment: u64) -> Opti
         | Kind::Cgroup(_)
         | Kind::CgroupAttach(_)
         | Kind::Container(_)
+        | Kind::PacketComments(_)
         | Kind::Mapping(_) => return None,
     };
     let id = process.and_then(|process| process.id.as_ref()).or(exit.and_then(|exit| exit.id.as_ref()));

@@ -167,6 +167,7 @@ impl<'a> Step<'a> {
             | Kind::Cgroup(_)
             | Kind::CgroupAttach(_)
             | Kind::Container(_)
+            | Kind::PacketComments(_)
             | Kind::Mapping(_) => return None,
         };
         let id = process.and_then(|process| process.id.as_ref()).or(exit.and_then(|exit| exit.id.as_ref()));

@@ -58,14 +58,16 @@ impl<'a, S: Storage, C: FnMut(u64) -> kcap_format::Result<S>> Output<'a, S, C> {
         Ok(output)
     }
 
-    /// Writes a block of packets, in a new segment when there is enough in the last.
-    pub(super) fn packets(&mut self, block: &EncodedBlock) -> Result<()> {
+    /// Writes blocks that belong together, in a new segment when there is enough in the last.
+    pub(super) fn blocks(&mut self, blocks: &[EncodedBlock]) -> Result<()> {
         if self.open.as_ref().is_none_or(|writer| writer.len() >= self.options.segment_len) {
             self.end(true)?;
             self.begin()?;
         }
         if let Some(writer) = &mut self.open {
-            writer.append(block)?;
+            for block in blocks {
+                writer.append(block)?;
+            }
         }
         Ok(())
     }

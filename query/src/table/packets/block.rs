@@ -130,8 +130,8 @@ impl PacketBlock {
 
     /// Finds the processes at the ends.
     pub(super) fn find_ends(&mut self, needs: Needs) -> Result<()> {
-        if let Some(file) = self.handle().import() {
-            let comments = file.comments(&self.entry)?;
+        if self.is_imported() {
+            let comments = self.handle().block_comments(&self.entry)?;
             let (owners, told) = SegmentOwners::told(&comments);
             self.ends = (0..self.len()).map(|row| self.told_local_end(&owners, &told, row)).collect();
             self.told = told;
