@@ -21,5 +21,5 @@ pub use found::STANDARD_INPUT;
 pub use lake::Lake;
 pub use library::Library;
 pub use owners::{End, SegmentOwners};
-pub use process_id::{ProcessIdentity, process_id_text};
+pub use process_id::{ProcessIdentity, process_id_text, process_uuid_text};
 pub use recording::{Recording, SegmentHandle, uuid_text};

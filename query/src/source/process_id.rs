@@ -4,6 +4,8 @@ use std::fmt;
 
 use kcap_format::proto;
 
+use super::recording::uuid_text;
+
 /// Nanoseconds of a clock tick of `/proc/PID/stat` (`USER_HZ` is 100 on every architecture Linux runs on).
 const CLOCK_TICK_NS: u64 = 10_000_000;
 
@@ -37,6 +39,17 @@ pub fn process_id_text(boot_id: &[u8], process: ProcessIdentity) -> String {
     format!("{}-{}-{}", Boot(boot_id), process.pid, process.start_ticks)
 }
 
+/// The same process as the UUID that `spec/events.proto` defines; `None` when the boot isn't known.
+#[must_use]
+pub fn process_uuid_text(boot_id: &[u8], process: ProcessIdentity) -> Option<String> {
+    let id = proto::ProcessId {
+        pid: process.pid,
+        start_time_ns: process.start_ticks * CLOCK_TICK_NS,
+        start_time_coarse: true,
+    };
+    Some(uuid_text(&kcap_format::process_uuid(boot_id, &id)?))
+}
+
 struct Boot<'a>(&'a [u8]);
 
 impl fmt::Display for Boot<'_> {
@@ -58,5 +71,7 @@ mod tests {
         assert_eq!(exact, coarse);
         assert_eq!(process_id_text(&boot, exact), "1b9d6bcd-4711-98304");
         assert_eq!(process_id_text(&[], exact), "00000000-4711-98304");
+        assert_eq!(process_uuid_text(&boot, exact).as_deref(), Some("1b9d6bcd-0102-8000-8001-800000001267"));
+        assert_eq!(process_uuid_text(&[], exact), None);
     }
 }

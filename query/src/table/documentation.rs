@@ -84,7 +84,9 @@ The same thing has the same column name everywhere. Types are those of Arrow:
   other programs `ip_text(src_ip)` makes text of it. A MAC address is `FixedSizeBinary(6)`, extension type `kcap.mac`.
 - An enumeration, and text that repeats, is a dictionary; it behaves as text.
 - `proc_id` names a process for ever: the first eight digits of the boot id, the process id in the initial pid namespace
-  and the start in clock ticks (10 ms) since boot, as `1b9d6bcd-4711-98304`. Pids come again, proc_ids don't.
+  and the start in clock ticks (10 ms) since boot, as `1b9d6bcd-4711-98304`. Pids come again, proc_ids don't. It is the
+  key: every column that names a process, here or in another table, is a `proc_id`. `process_uuid` is the same three
+  facts as a UUID, for other programs; `spec/events.proto` says how it is made.
 - `packet_id` is unique in a recording: segment, block and row of the record, 20, 24 and 20 bits.
 
 A time is the host's wall clock when the kernel saw the record, interpolated between samples of the clocks that are taken each

@@ -8,10 +8,12 @@ use kcap_format::proto::{self, event::Event as Kind};
 
 use super::column::Column;
 use super::facts::{Facts, RowSink};
+use super::process_columns::{self, ProcessDetails};
 use super::text::kernel_text;
 use crate::error::Result;
 use crate::source::{
-    Containers, Library, ProcessIdentity, Recording, container_name, pod_name, pod_namespace, process_id_text,
+    Containers, Library, ProcessIdentity, Recording, container_name, pod_name, pod_namespace,
+    process_id_text, process_uuid_text,
 };
 
 /// The table.
@@ -22,6 +24,8 @@ pub(super) struct Processes;
 const FIRST_SEEN: [&str; 4] = ["fork", "exec", "exit", "enumerate"];
 /// Place of "fork" in it.
 const FORK: usize = 0;
+/// Place of "exec" in it.
+const EXEC: usize = 1;
 
 /// One process.
 #[derive(Debug, Default)]
@@ -30,6 +34,8 @@ pub(super) struct ProcessRow {
     pid: u32,
     parent: Option<ProcessIdentity>,
     parent_proc_id: Option<String>,
+    uuid: Option<String>,
+    parent_uuid: Option<String>,
     name: Option<String>,
     executable: Option<String>,
     arguments: Vec<String>,
@@ -38,6 +44,7 @@ pub(super) struct ProcessRow {
     cgroup_id: Option<u64>,
     cgroup_path: Option<String>,
     container: Option<Arc<proto::Container>>,
+    details: ProcessDetails,
     started: i64,
     exited: Option<i64>,
     exit_code: Option<u32>,
@@ -48,14 +55,16 @@ pub(super) struct ProcessRow {
 impl Facts for Processes {
     type Row = ProcessRow;
     const NAME: &'static str = "processes";
-    const SUMMARY: &'static str = "A process that was alive during the recording, with what is known of it at its end. `process_events` has its steps.";
+    const SUMMARY: &'static str = "A process that was alive during the recording, with what is known of it at its end: of its last execution, or of that of who cloned it. `process_events` has its steps.";
 
     #[rustfmt::skip]
     fn columns() -> Vec<Column<[ProcessRow]>> {
-        vec![
+        let mut columns = vec![
             Column::text("proc_id", "Name of the process: boot, pid and start in clock ticks", |rows: &[ProcessRow], row| Some(&rows[row].proc_id)).required(),
+            Column::text("process_uuid", "The same process as a UUID", |rows: &[ProcessRow], row| rows[row].uuid.as_deref()),
             Column::number::<UInt32Type>("pid", "Process id in the initial pid namespace", |rows: &[ProcessRow], row| Some(rows[row].pid)).required(),
             Column::text("parent_proc_id", "The process that cloned it, or its parent when it was found; null when not known", |rows: &[ProcessRow], row| rows[row].parent_proc_id.as_deref()),
+            Column::text("parent_process_uuid", "The same process as a UUID", |rows: &[ProcessRow], row| rows[row].parent_uuid.as_deref()),
             Column::number::<UInt32Type>("parent_pid", "Process id of the parent", |rows: &[ProcessRow], row| Some(rows[row].parent?.pid)),
             Column::text("process_name", "Name the kernel keeps (`comm`), at most 15 bytes", |rows: &[ProcessRow], row| rows[row].name.as_deref()),
             Column::text("executable", "File that it runs: executed last by it, or by who cloned it; null for kernel threads and when not known", |rows: &[ProcessRow], row| rows[row].executable.as_deref()),
@@ -75,7 +84,9 @@ impl Facts for Processes {
             Column::number::<Int32Type>("exit_signal", "Signal that killed it; null otherwise", |rows: &[ProcessRow], row| rows[row].exit_code.map(|code| (code & 0x7f) as i32).filter(|signal| *signal != 0)),
             Column::enumeration("first_seen", &FIRST_SEEN, "What told of it first: fork, exec, exit, or enumerate (it was older than the recorder)", |rows: &[ProcessRow], row| Some(rows[row].first_seen)).required(),
             Column::timestamp("first_seen_ts", "When the recording first tells of it", |rows: &[ProcessRow], row| Some(rows[row].first_seen_at)).required(),
-        ]
+        ];
+        columns.extend(process_columns::columns(|row: &ProcessRow| &row.details));
+        columns
     }
 
     fn rows(library: &Arc<Library>, sink: &mut RowSink<ProcessRow>) -> Result<()> {
@@ -92,10 +103,11 @@ impl Facts for Processes {
 fn collect(recording: &Recording, sink: &mut RowSink<ProcessRow>) -> Result<Vec<ProcessRow>> {
     let mut processes: HashMap<ProcessIdentity, ProcessRow> = HashMap::new();
     let mut containers = Containers::default();
+    let details_wanted = sink.wants(&process_columns::NAMES_BEGIN);
     for handle in &recording.segments {
         let clock = handle.clock()?;
         for events in handle.events()? {
-            for event in events? {
+            for mut event in events? {
                 containers.learn(&event);
                 if let Some(Kind::CgroupAttach(attach)) = &event.event {
                     let moved = ProcessIdentity::from_proto(attach.process.as_ref());
@@ -105,6 +117,7 @@ fn collect(recording: &Recording, sink: &mut RowSink<ProcessRow>) -> Result<Vec<
                     }
                     continue;
                 }
+                let details = if details_wanted { details_of(&mut event, handle.boot_id()) } else { None };
                 let Some(step) = Step::of(&event) else { continue };
                 let time = clock.realtime_ns(event.time_ns);
                 let inherited = step.inherited(&processes);
@@ -123,11 +136,18 @@ fn collect(recording: &Recording, sink: &mut RowSink<ProcessRow>) -> Result<Vec<
                     }
                 };
                 row.learn(&step, time);
+                if let Some(details) = details {
+                    let before_bytes = row.details.memory_bytes();
+                    row.details.learn(details, step.kind == EXEC && !event.snapshot);
+                    sink.reserve(row.details.memory_bytes().saturating_sub(before_bytes))?;
+                }
                 row.inherit(inherited);
                 if let (Some(id), Some(path)) = (row.cgroup_id, &row.cgroup_path) {
                     containers.learn_path(id, path.as_bytes());
                 }
+                row.uuid = process_uuid_text(handle.boot_id(), step.identity);
                 row.parent_proc_id = row.parent.map(|parent| process_id_text(handle.boot_id(), parent));
+                row.parent_uuid = row.parent.and_then(|parent| process_uuid_text(handle.boot_id(), parent));
             }
         }
     }
@@ -140,6 +160,17 @@ fn collect(recording: &Recording, sink: &mut RowSink<ProcessRow>) -> Result<Vec<
     }
     rows.sort_by_key(|row| (row.started, row.pid));
     Ok(rows)
+}
+
+/// What the further columns show of what an event tells of a process.
+fn details_of(event: &mut proto::Event, boot_id: &[u8]) -> Option<ProcessDetails> {
+    let process = match event.event.as_mut()? {
+        Kind::Fork(fork) => fork.process.as_mut(),
+        Kind::Exec(exec) => exec.process.as_mut(),
+        Kind::Enumerate(enumerate) => enumerate.process.as_mut(),
+        _ => None,
+    };
+    Some(ProcessDetails::of(process?, boot_id))
 }
 
 /// About what a process takes while the table is put together; its texts are a few hundred bytes.
@@ -158,7 +189,7 @@ impl<'a> Step<'a> {
     fn of(event: &'a proto::Event) -> Option<Self> {
         let (kind, process, exit) = match event.event.as_ref()? {
             Kind::Fork(fork) => (FORK, fork.process.as_ref(), None),
-            Kind::Exec(exec) => (1, exec.process.as_ref(), None),
+            Kind::Exec(exec) => (EXEC, exec.process.as_ref(), None),
             Kind::Exit(exit) => (2, None, Some(exit)),
             Kind::Enumerate(enumerate) => (3, enumerate.process.as_ref(), None),
             Kind::Socket(_)
@@ -176,19 +207,28 @@ impl<'a> Step<'a> {
     }
 
     /// What a new process runs: what its parent runs, until it executes something.
-    fn inherited(
-        &self,
-        processes: &HashMap<ProcessIdentity, ProcessRow>,
-    ) -> Option<(Option<String>, Vec<String>)> {
+    fn inherited(&self, processes: &HashMap<ProcessIdentity, ProcessRow>) -> Option<Inherited> {
         let process = self.process.filter(|_| self.kind == FORK)?;
         let parent = processes.get(&ProcessIdentity::from_proto(process.parent.as_ref())?)?;
-        Some((parent.executable.clone(), parent.arguments.clone()))
+        Some(Inherited {
+            executable: parent.executable.clone(),
+            arguments: parent.arguments.clone(),
+            details: parent.details.clone(),
+        })
     }
 }
 
+/// What a process has from the one that cloned it.
+struct Inherited {
+    executable: Option<String>,
+    arguments: Vec<String>,
+    details: ProcessDetails,
+}
+
 impl ProcessRow {
-    fn inherit(&mut self, inherited: Option<(Option<String>, Vec<String>)>) {
-        let Some((executable, arguments)) = inherited else { return };
+    fn inherit(&mut self, inherited: Option<Inherited>) {
+        let Some(Inherited { executable, arguments, details }) = inherited else { return };
+        self.details.inherit(details);
         self.executable = self.executable.take().or(executable);
         if self.arguments.is_empty() && !arguments.is_empty() {
             self.command_line = Some(arguments.join(" "));

@@ -5,6 +5,22 @@ pub(super) fn kernel_text(bytes: &[u8]) -> Option<String> {
     (!bytes.is_empty()).then(|| String::from_utf8_lossy(bytes).into_owned())
 }
 
+/// A device as `ls -l` and `/proc/self/mountinfo` show it.
+pub(super) fn device_text(major: u32, minor: u32) -> String {
+    format!("{major}:{minor}")
+}
+
+/// Types of files, as people name them.
+pub(super) const FILE_TYPES: [&str; 7] =
+    ["file", "directory", "character_device", "block_device", "pipe", "socket", "symlink"];
+
+/// The place in [`FILE_TYPES`] of the type that is in `st_mode` (`S_IFMT` of inode(7)).
+pub(super) fn file_type(mode: u32) -> Option<usize> {
+    const TYPE_BITS: u32 = 0o170_000;
+    let types = [0o100_000, 0o040_000, 0o020_000, 0o060_000, 0o010_000, 0o140_000, 0o120_000];
+    types.iter().position(|bits| *bits == mode & TYPE_BITS)
+}
+
 /// Names of address families (`AF_*` of `linux/socket.h`); the number for others.
 pub(super) fn family_name(family: u32) -> String {
     match family {
