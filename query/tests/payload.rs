@@ -5,7 +5,11 @@ mod support;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use support::web_recording;
+use kcap_format::proto::{self, event::Event as Kind, socket_event::Kind as SocketKind};
+use kcap_format::{Direction, PacketBatch};
+use support::{
+    CURL, HOST, RESOLVER, Recorder, START_NS, event, exec, process, row, socket, udp, web_recording,
+};
 
 fn convert(source: &Path, options: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kcap"));
@@ -45,6 +49,84 @@ fn a_document_for_each_run_with_its_process() {
     assert!(times[0] == Some(0) && times.is_sorted(), "{times:?}");
     let answer = &documents[1];
     assert_eq!((&answer["direction"], &answer["process"]["name"]), (&"RX".into(), &"curl".into()));
+}
+
+/// A datagram of a process in a container of a pod.
+fn pod_recording(folder: &Path) {
+    let (container_id, cgroup_id, cookie) = ("0123456789abcdef".repeat(4), 77, 12);
+    let container = proto::Container {
+        id: container_id.clone(),
+        runtime: "containerd".to_owned(),
+        name: "front".to_owned(),
+        image: "shop:1".to_owned(),
+        labels: [("com.example/tier".to_owned(), "web".to_owned())].into(),
+        created_realtime_ns: support::BOOT_REALTIME_NS,
+        pod: Some(proto::Pod {
+            id: "6f1c2d3e".to_owned(),
+            name: "shop-0".to_owned(),
+            namespace: "prod".to_owned(),
+            annotations: [("note".to_owned(), "x".to_owned())].into(),
+            ..proto::Pod::default()
+        }),
+        ..proto::Container::default()
+    };
+    let cgroup = proto::CgroupEvent {
+        id: cgroup_id,
+        path: format!("/kubepods/pod6f1c2d3e/{container_id}").into_bytes(),
+        container_id,
+        ..proto::CgroupEvent::default()
+    };
+    let curl = proto::Process {
+        cgroup_id,
+        namespaces: Some(proto::Namespaces {
+            pid_namespace: 4_026_532_001,
+            pid: 7,
+            ..proto::Namespaces::default()
+        }),
+        ..process(CURL, "curl", &["curl", "shop"])
+    };
+    let mut segment = Recorder::new(folder).segment();
+    segment.events(&[
+        event(START_NS, Kind::Cgroup(cgroup)),
+        event(START_NS, Kind::Container(container)),
+        exec(START_NS, curl),
+        socket(START_NS, SocketKind::Create, cookie, CURL, "curl"),
+    ]);
+    let mut batch = PacketBatch::default();
+    let question = udp((HOST, 5353), (RESOLVER, 53), 1, 5);
+    batch.push(&row(START_NS + 10, Direction::Egress, cookie, 33), &question, b"hello");
+    segment.packets(&batch);
+    segment.seal();
+}
+
+#[test]
+fn documents_tell_of_the_container_and_its_pod() {
+    let folder = tempfile::tempdir().expect("a folder");
+    pod_recording(folder.path());
+    let process = |options: &[&str]| {
+        let [document] = &documents(folder.path(), options)[..] else { panic!("one datagram") };
+        document["process"].clone()
+    };
+    let all = process(&[]);
+    assert_eq!(all["ns"], "4-4026532001");
+    assert_eq!(
+        all["container"],
+        serde_json::json!({
+            "ID": "0123456789abcdef".repeat(4), "Name": "front", "Image": "shop:1", "Runtime": "containerd",
+            "CreatedAt": "2026-01-01T00:00:00.000Z", "Labels": {"com.example/tier": "web"},
+        })
+    );
+    assert_eq!(
+        all["pod"],
+        serde_json::json!({"ID": "6f1c2d3e", "Name": "shop-0", "Namespace": "prod", "Annotations": {"note": "x"}})
+    );
+    assert_eq!(
+        process(&["--meta", "process.name+container.name+pod.min"]),
+        serde_json::json!({
+            "name": "curl", "container": {"Name": "front"},
+            "pod": {"ID": "6f1c2d3e", "Name": "shop-0", "Namespace": "prod"},
+        })
+    );
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Which host, boot and kernel are recorded.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use kcap_format::proto::Host;
@@ -19,6 +20,7 @@ pub(crate) fn describe() -> Host {
         cpu_count: std::thread::available_parallelism().map_or(0, |count| count.get() as u32),
         machine_id: parse_id(&read_line("/etc/machine-id")),
         os: fs::read_to_string("/etc/os-release").map(|text| pretty_name(&text)).unwrap_or_default(),
+        namespace_device: fs::metadata("/proc/self/ns/pid").map_or(0, |namespace| namespace.dev()),
     }
 }
 
@@ -69,5 +71,6 @@ mod tests {
         let host = describe();
         assert_eq!(host.boot_id.len(), 16);
         assert!(host.cpu_count > 0 && !host.kernel_release.is_empty());
+        assert_ne!(host.namespace_device, 0);
     }
 }

@@ -9,6 +9,7 @@ pub mod json;
 mod packet;
 pub mod parquet_file;
 pub mod payload;
+mod payload_fields;
 mod pcap;
 mod pcapng;
 

@@ -1,10 +1,15 @@
 //! Runs of payload as JSON documents.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use kcap_dissect::protocol::{Fields, Value};
+use kcap_format::proto;
 
 use super::json::json_object;
+pub use super::payload_fields::PayloadFields;
 
 /// Bytes that one side of a flow sent, in order and each once, with no gap between them.
 #[derive(Clone, Debug, Default)]
@@ -26,7 +31,7 @@ pub struct PayloadRun {
 }
 
 /// The process at this host's end of a run.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct PayloadProcess {
     /// Process id in the initial pid namespace.
     pub pid: Option<u32>,
@@ -40,56 +45,10 @@ pub struct PayloadProcess {
     pub executable: Option<String>,
     /// When it began, in nanoseconds since 1970.
     pub started_ns: Option<i64>,
-    /// Id of its container.
-    pub container_id: Option<String>,
-}
-
-/// Which fields documents have beside those of the run itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PayloadFields {
-    /// Whether the bytes themselves are written.
-    pub payload: bool,
-    /// Names of fields of `process`, and of `process.container` with their `container.` before them; `None` for all.
-    pub meta: Option<Vec<&'static str>>,
-}
-
-/// Fields of `process` that documents can have.
-const FIELDS: [&str; 7] = ["pid", "ppid", "name", "cmd", "exe", "startedAt", "container.ID"];
-
-/// What `process.min` stands for.
-const FIELDS_MIN: [&str; 2] = ["pid", "name"];
-
-impl PayloadFields {
-    /// Reads selectors joined by `+`, as in `process.name+container.min`: a field's name, or `all` or `min` of `process` and
-    /// `container`. The error names the one that is wrong.
-    ///
-    /// # Errors
-    /// The selector that names nothing.
-    pub fn selected(selectors: &str) -> Result<Vec<&'static str>, String> {
-        let mut selected = Vec::new();
-        for selector in selectors.split('+') {
-            let chosen: Vec<&'static str> = match selector {
-                "process" | "process.all" => {
-                    FIELDS.into_iter().filter(|field| !field.starts_with("container.")).collect()
-                }
-                "process.min" => FIELDS_MIN.to_vec(),
-                "container" | "container.all" | "container.min" => vec!["container.ID"],
-                _ => {
-                    let name = selector.strip_prefix("process.").unwrap_or(selector);
-                    FIELDS.into_iter().filter(|field| *field == name).collect()
-                }
-            };
-            if chosen.is_empty() {
-                return Err(selector.to_owned());
-            }
-            selected.extend(chosen);
-        }
-        Ok(selected)
-    }
-
-    fn has(&self, field: &str) -> bool {
-        self.meta.as_ref().is_none_or(|fields| fields.contains(&field))
-    }
+    /// Device and inode of its pid namespace.
+    pub namespace: Option<(u64, u32)>,
+    /// Its container.
+    pub container: Option<Arc<proto::Container>>,
 }
 
 /// The document of a run, as a line without its end.
@@ -109,20 +68,89 @@ pub fn payload_document(run: &PayloadRun, fields: &PayloadFields) -> String {
     document.set_some("net.srcPort", run.source.1);
     document.set_some("net.dstPort", run.destination.1);
     if let Some(process) = &run.process {
-        let mut set = |name: &str, value: Option<Value>| {
-            if fields.has(name) {
-                document.set_some(&format!("process.{name}"), value);
+        for (name, value) in of_process(process, fields) {
+            document.object("process").set_key(name, value);
+        }
+        if let Some(container) = &process.container {
+            for (name, value) in of_container(container, fields) {
+                document.object("process").object("container").set_key(name, value);
             }
-        };
-        set("pid", process.pid.map(Value::from));
-        set("ppid", process.parent_pid.map(Value::from));
-        set("name", process.name.as_deref().map(Value::from));
-        set("cmd", process.command_line.as_deref().map(Value::from));
-        set("exe", process.executable.as_deref().map(Value::from));
-        set("startedAt", process.started_ns.map(Value::Time));
-        set("container.ID", process.container_id.as_deref().map(Value::from));
+            for (name, value) in container.pod.iter().flat_map(|pod| of_pod(pod, fields)) {
+                document.object("process").object("pod").set_key(name, value);
+            }
+        }
     }
     json_object(&document)
+}
+
+/// The values that are there and wanted, by the names of [`PayloadFields`].
+fn chosen<const COUNT: usize>(
+    group: &str,
+    fields: &PayloadFields,
+    values: [(&'static str, Option<Value>); COUNT],
+) -> impl Iterator<Item = (&'static str, Value)> {
+    values
+        .into_iter()
+        .filter(|(name, _)| fields.has(group, name))
+        .filter_map(|(name, value)| Some((name, value?)))
+}
+
+fn of_process(
+    process: &PayloadProcess,
+    fields: &PayloadFields,
+) -> impl Iterator<Item = (&'static str, Value)> {
+    let values = [
+        ("pid", process.pid.map(Value::from)),
+        ("ppid", process.parent_pid.map(Value::from)),
+        ("name", process.name.as_deref().map(Value::from)),
+        ("cmd", process.command_line.as_deref().map(Value::from)),
+        ("exe", process.executable.as_deref().map(Value::from)),
+        ("ns", process.namespace.map(|(device, inode)| format!("{device}-{inode}").into())),
+        ("startedAt", process.started_ns.map(Value::Time)),
+    ];
+    chosen("process", fields, values)
+}
+
+fn of_container(
+    container: &proto::Container,
+    fields: &PayloadFields,
+) -> impl Iterator<Item = (&'static str, Value)> {
+    let created_ns = i64::try_from(container.created_realtime_ns).ok().filter(|time_ns| *time_ns != 0);
+    let values = [
+        ("ID", text(&container.id)),
+        ("Name", text(&container.name)),
+        ("Image", text(&container.image)),
+        ("ImageID", text(&container.image_id)),
+        ("Runtime", text(&container.runtime)),
+        ("CreatedAt", created_ns.map(Value::Time)),
+        ("Labels", texts(&container.labels)),
+    ];
+    chosen("container", fields, values)
+}
+
+fn of_pod(pod: &proto::Pod, fields: &PayloadFields) -> impl Iterator<Item = (&'static str, Value)> {
+    let values = [
+        ("ID", text(&pod.id)),
+        ("Name", text(&pod.name)),
+        ("Namespace", text(&pod.namespace)),
+        ("Labels", texts(&pod.labels)),
+        ("Annotations", texts(&pod.annotations)),
+    ];
+    chosen("pod", fields, values)
+}
+
+/// Text that somebody told.
+fn text(text: &str) -> Option<Value> {
+    (!text.is_empty()).then(|| text.into())
+}
+
+/// Texts by their keys, in which a dot is nothing special.
+fn texts(texts: &BTreeMap<String, String>) -> Option<Value> {
+    let mut object = Fields::new();
+    for (key, text) in texts {
+        object.set_key(key, text.as_str());
+    }
+    (!object.is_empty()).then(|| object.into())
 }
 
 #[cfg(test)]
@@ -131,6 +159,21 @@ mod tests {
 
     fn run() -> PayloadRun {
         let address = |last| [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 0, 0, last];
+        let labels = |key: &str| BTreeMap::from([(key.to_owned(), "a".to_owned())]);
+        let container = proto::Container {
+            id: "abc".to_owned(),
+            name: "web".to_owned(),
+            image: "nginx:1".to_owned(),
+            labels: labels("com.example/tier"),
+            pod: Some(proto::Pod {
+                id: "u-1".to_owned(),
+                name: "web-0".to_owned(),
+                namespace: "prod".to_owned(),
+                labels: labels("app"),
+                ..proto::Pod::default()
+            }),
+            ..proto::Container::default()
+        };
         PayloadRun {
             relative_ns: 1_500,
             is_sent: true,
@@ -140,7 +183,8 @@ mod tests {
             process: Some(PayloadProcess {
                 pid: Some(7),
                 name: Some("curl".to_owned()),
-                container_id: Some("abc".to_owned()),
+                namespace: Some((4, 4_026_531_836)),
+                container: Some(container.into()),
                 ..PayloadProcess::default()
             }),
             bytes: b"GET /".to_vec(),
@@ -152,7 +196,13 @@ mod tests {
         let all = PayloadFields { payload: true, meta: None };
         assert_eq!(
             payload_document(&run(), &all),
-            r#"{"ts":1500,"direction":"TX","flowID":"18446744073709551615","length":5,"payload":"R0VUIC8=","net":{"srcAddr":"10.0.0.1","dstAddr":"10.0.0.2","srcPort":40000,"dstPort":80},"process":{"pid":7,"name":"curl","container":{"ID":"abc"}}}"#
+            concat!(
+                r#"{"ts":1500,"direction":"TX","flowID":"18446744073709551615","length":5,"payload":"R0VUIC8=","#,
+                r#""net":{"srcAddr":"10.0.0.1","dstAddr":"10.0.0.2","srcPort":40000,"dstPort":80},"#,
+                r#""process":{"pid":7,"name":"curl","ns":"4-4026531836","#,
+                r#""container":{"ID":"abc","Name":"web","Image":"nginx:1","Labels":{"com.example/tier":"a"}},"#,
+                r#""pod":{"ID":"u-1","Name":"web-0","Namespace":"prod","Labels":{"app":"a"}}}}"#
+            )
         );
     }
 
@@ -163,13 +213,19 @@ mod tests {
             let document = payload_document(&run(), &PayloadFields { payload: false, meta });
             document.split_once("\"process\":").map(|(_, process)| process.to_owned())
         };
-        assert_eq!(chosen("process.name").as_deref(), Some(r#"{"name":"curl"}}"#));
-        assert_eq!(chosen("process.min").as_deref(), Some(r#"{"pid":7,"name":"curl"}}"#));
-        assert_eq!(
-            chosen("container.min+process.pid").as_deref(),
-            Some(r#"{"pid":7,"container":{"ID":"abc"}}}"#)
-        );
-        assert_eq!(chosen("process.cmd"), None);
-        assert_eq!(PayloadFields::selected("process.name+pod.colour"), Err("pod.colour".to_owned()));
+        for (selectors, process) in [
+            ("process.name", r#"{"name":"curl"}}"#),
+            ("process.min", r#"{"pid":7,"name":"curl"}}"#),
+            ("process.ns", r#"{"ns":"4-4026531836"}}"#),
+            ("container.min+process.pid", r#"{"pid":7,"container":{"ID":"abc","Name":"web"}}}"#),
+            (
+                "process.name+pod.min",
+                r#"{"name":"curl","pod":{"ID":"u-1","Name":"web-0","Namespace":"prod"}}}"#,
+            ),
+            ("pod.labels+container.id", r#"{"container":{"ID":"abc"},"pod":{"Labels":{"app":"a"}}}}"#),
+        ] {
+            assert_eq!(chosen(selectors).as_deref(), Some(process), "{selectors}");
+        }
+        assert_eq!(chosen("process.cmd+pod.annotations"), None, "nothing told them");
     }
 }

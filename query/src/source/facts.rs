@@ -70,6 +70,7 @@ fn add_process(
             cgroup_path: process.cgroup_path,
         },
         exit_code: None,
+        pid_namespace: process.namespaces.map_or(0, |namespaces| namespaces.pid_namespace),
     });
 }
 

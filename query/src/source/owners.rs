@@ -36,6 +36,8 @@ struct ProcessTexts {
     parent_pid: Option<u32>,
     /// When it began, since boot; `None` when not known.
     start_time_ns: Option<u64>,
+    /// Inode of its pid namespace, 0 when not known.
+    pid_namespace: u32,
     /// Names with the times since boot from which on they hold.
     names: Vec<(u64, Arc<str>)>,
     /// Command lines, likewise.
@@ -95,6 +97,7 @@ impl SegmentOwners {
             pid: life.process.pid,
             parent_pid: life.parent.map(|parent| parent.pid),
             start_time_ns: Some(life.process.start_time_ns),
+            pid_namespace: life.pid_namespace,
             names: changes(life.descriptions(), |description| {
                 String::from_utf8_lossy(&description.name).into_owned()
             }),
@@ -133,6 +136,7 @@ impl SegmentOwners {
             pid: process.pid,
             parent_pid: None,
             start_time_ns: None,
+            pid_namespace: 0,
             names: text(process.name),
             command_lines: text(process.command_line),
             executables: Vec::new(),
@@ -182,6 +186,12 @@ impl SegmentOwners {
     #[must_use]
     pub fn start_time_ns(&self, end: &End) -> Option<u64> {
         self.process(end)?.start_time_ns
+    }
+
+    /// Inode of the pid namespace of an end's process.
+    #[must_use]
+    pub fn pid_namespace(&self, end: &End) -> Option<u32> {
+        Some(self.process(end)?.pid_namespace).filter(|inode| *inode != 0)
     }
 
     /// Name that the process of an end had at a time since boot.

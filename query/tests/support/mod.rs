@@ -53,6 +53,7 @@ impl Recorder {
                 architecture: "x86_64".into(),
                 cpu_count: 2,
                 os: "Debian GNU/Linux 12 (bookworm)".into(),
+                namespace_device: 4,
                 ..proto::Host::default()
             }),
             recorder: Some(proto::Recorder {

@@ -69,6 +69,8 @@ pub struct ProcessFact {
     pub description: Description,
     /// As wait(2) reports it; for an exit.
     pub exit_code: Option<u32>,
+    /// Inode of its pid namespace, which it never leaves; 0 when this doesn't tell.
+    pub pid_namespace: u32,
 }
 
 /// Place of a process in its [`ProcessTable`].
@@ -96,6 +98,8 @@ pub struct ProcessLife {
     pub exited_ns: Option<u64>,
     /// How it ended.
     pub exit_code: Option<u32>,
+    /// Inode of its pid namespace, 0 when unknown.
+    pub pid_namespace: u32,
     /// What it looked like, from when on; the times rise.
     descriptions: Vec<(u64, Description)>,
 }
@@ -163,7 +167,7 @@ impl ProcessTable {
 
     /// Adds a fact; those of one process must come in the order of time.
     pub(super) fn add(&mut self, fact: ProcessFact) {
-        let ProcessFact { time_ns, kind, process, parent, mut description, exit_code } = fact;
+        let ProcessFact { time_ns, kind, process, parent, mut description, exit_code, pid_namespace } = fact;
         let Some(index) = self.find_or_add(process, kind) else { return };
         if kind == ProcessFactKind::Fork
             && let Some(parent) = parent.and_then(|parent| self.find(parent))
@@ -183,6 +187,9 @@ impl ProcessTable {
         }
         let life = &mut self.lives[index.as_usize()];
         life.parent = life.parent.or(parent.filter(|parent| parent.pid != 0));
+        if pid_namespace != 0 {
+            life.pid_namespace = pid_namespace;
+        }
         if kind == ProcessFactKind::Exit {
             life.exited_ns = Some(time_ns);
             life.exit_code = exit_code;
@@ -234,6 +241,7 @@ impl ProcessTable {
             first_seen: kind,
             exited_ns: None,
             exit_code: None,
+            pid_namespace: 0,
             descriptions: Vec::new(),
         });
         self.by_pid.entry(process.pid).or_default().push(index);

@@ -96,7 +96,15 @@ fn descriptions_change_with_exec_and_are_inherited_by_fork() {
     let mut builder = OwnerIndexBuilder::default();
     let mut tell = |time_ns, kind, process, parent, description| {
         let exit_code = (kind == ProcessFactKind::Exit).then_some(256);
-        builder.process(ProcessFact { time_ns, kind, process, parent, description, exit_code });
+        builder.process(ProcessFact {
+            time_ns,
+            kind,
+            process,
+            parent,
+            description,
+            exit_code,
+            pid_namespace: 0,
+        });
     };
     tell(10, ProcessFactKind::Enumerate, MASTER, None, describe("bash", "/bin/bash"));
     tell(20, ProcessFactKind::Fork, WORKER, Some(MASTER), describe("bash", ""));

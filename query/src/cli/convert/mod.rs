@@ -37,7 +37,12 @@ use chosen::Chosen;
   kcap convert --to parquet capture/ lake/        (folders table=…/date=…/host=…)
   kcap convert --to segments trace.pcap capture/  (or NAME.kcap: one file)
   kcap convert --to ecs --config kcap.toml capture/ - | jq .query
-  kcap convert --to payload --meta process.name+container.min capture/ - | jq .length"
+  kcap convert --to payload --meta process.name+pod.min capture/ - | jq .length
+
+Fields for --meta (those of .min first):
+  process    pid name  ppid cmd exe ns startedAt
+  container  ID Name  Image ImageID Runtime CreatedAt Labels
+  pod        ID Name Namespace  Labels Annotations"
 )]
 pub(super) struct ConvertArguments {
     /// What to write
@@ -55,8 +60,8 @@ pub(super) struct ConvertArguments {
     /// Leave the bytes out, and keep where, when and whose they were (payload)
     #[arg(long)]
     skip_payload: bool,
-    /// What documents tell of the process, joined by +: process.all, process.min, container.min, or fields as process.name and
-    /// process.cmd; everything unless set (payload)
+    /// What documents tell of the process, its container and its pod, as process.name+pod.min: process, container or pod,
+    /// each alone or with .all, .min or the name of a field; everything unless set (payload)
     #[arg(long, value_name = "SELECTORS")]
     meta: Option<String>,
     /// Memory for sorting; beyond it temporary files are used
@@ -173,7 +178,7 @@ fn payload_fields(arguments: &ConvertArguments) -> anyhow::Result<PayloadFields>
     }
     let meta = arguments.meta.as_deref().map(PayloadFields::selected).transpose().map_err(|selector| {
         Usage::error(format!(
-            "--meta: '{selector}' selects nothing: name process.all, process.min, container.min, or a field as process.name"
+            "--meta: '{selector}' selects nothing: name process, container or pod, alone or with .all, .min or a field, as process.name+pod.min"
         ))
     })?;
     Ok(PayloadFields { payload: !arguments.skip_payload, meta })

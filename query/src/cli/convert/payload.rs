@@ -206,6 +206,13 @@ fn process(block: &PacketBlock, row: usize, end: &End) -> Option<PayloadProcess>
         command_line: owned(facts.command_line.as_deref()),
         executable: owned(facts.executable.as_deref()),
         started_ns: owners.start_time_ns(end).and_then(|start_ns| block.realtime_of(start_ns)),
-        container_id: owned(facts.container_id()),
+        namespace: namespace_of(block, owners.pid_namespace(end)),
+        container: facts.container,
     })
+}
+
+/// Device and inode of a namespace; `None` unless both are recorded.
+fn namespace_of(block: &PacketBlock, inode: Option<u32>) -> Option<(u64, u32)> {
+    let device = block.handle().file_info().host.as_ref()?.namespace_device;
+    Some((device, inode?)).filter(|(device, _)| *device != 0)
 }

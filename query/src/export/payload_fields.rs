@@ -1,0 +1,119 @@
+//! Which fields documents of payload have.
+
+/// Which fields documents have beside those of the run itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PayloadFields {
+    /// Whether the bytes themselves are written.
+    pub payload: bool,
+    /// The fields of processes, containers and pods, as [`Self::selected`] gives them; `None` for all.
+    pub meta: Option<Vec<MetaField>>,
+}
+
+/// A field of a process, a container or a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MetaField {
+    /// `process`, `container` or `pod`.
+    group: &'static str,
+    /// Name in documents.
+    name: &'static str,
+    /// Whether it is one of the few that `min` stands for.
+    is_min: bool,
+}
+
+/// All fields of processes, containers and pods.
+const FIELDS: [MetaField; 19] = [
+    field("process", "pid").min(),
+    field("process", "ppid"),
+    field("process", "name").min(),
+    field("process", "cmd"),
+    field("process", "exe"),
+    field("process", "ns"),
+    field("process", "startedAt"),
+    field("container", "ID").min(),
+    field("container", "Name").min(),
+    field("container", "Image"),
+    field("container", "ImageID"),
+    field("container", "Runtime"),
+    field("container", "CreatedAt"),
+    field("container", "Labels"),
+    field("pod", "ID").min(),
+    field("pod", "Name").min(),
+    field("pod", "Namespace").min(),
+    field("pod", "Labels"),
+    field("pod", "Annotations"),
+];
+
+const fn field(group: &'static str, name: &'static str) -> MetaField {
+    MetaField { group, name, is_min: false }
+}
+
+impl MetaField {
+    const fn min(self) -> Self {
+        Self { is_min: true, ..self }
+    }
+}
+
+impl PayloadFields {
+    /// Reads selectors joined by `+`, as in `process.name+pod.min`: `process`, `container` or `pod`, each alone or with
+    /// `.all` for all of its fields, with `.min` for those that name it, or with the name of one field in any case.
+    ///
+    /// # Errors
+    /// The selector that names nothing.
+    pub fn selected(selectors: &str) -> Result<Vec<MetaField>, String> {
+        let mut selected = Vec::new();
+        for selector in selectors.split('+') {
+            let (group, name) = selector.split_once('.').unwrap_or((selector, "all"));
+            let is_chosen = |field: &MetaField| {
+                field.group == group
+                    && match name {
+                        "all" => true,
+                        "min" => field.is_min,
+                        name => field.name.eq_ignore_ascii_case(name),
+                    }
+            };
+            let before = selected.len();
+            selected.extend(FIELDS.into_iter().filter(is_chosen));
+            if selected.len() == before {
+                return Err(selector.to_owned());
+            }
+        }
+        Ok(selected)
+    }
+
+    /// Whether documents have a field.
+    pub(super) fn has(&self, group: &str, name: &str) -> bool {
+        let is_it = |field: &MetaField| field.group == group && field.name == name;
+        self.meta.as_ref().is_none_or(|fields| fields.iter().any(is_it))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn selectors_name_groups_and_fields() {
+        let names = |selectors: &str| -> Vec<String> {
+            let fields = PayloadFields::selected(selectors).expect("selectors");
+            fields.iter().map(|field| format!("{}.{}", field.group, field.name)).collect()
+        };
+        assert_eq!(names("process.min"), ["process.pid", "process.name"]);
+        assert_eq!(names("pod.min"), ["pod.ID", "pod.Name", "pod.Namespace"]);
+        assert_eq!(names("container.imageid+process.PID"), ["container.ImageID", "process.pid"]);
+        assert_eq!((names("process").len(), names("container.all").len(), names("pod").len()), (7, 7, 5));
+        for wrong in ["pod.colour", "", "process.name+", "host.name", "name", "process.container.ID"] {
+            let named = wrong.rsplit('+').next().unwrap_or_default();
+            assert_eq!(PayloadFields::selected(wrong), Err(named.to_owned()), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_specification_has_every_field() {
+        let text = include_str!("../../../spec/payload.md");
+        for MetaField { group, name, is_min } in FIELDS {
+            let row = format!("| `{group}.{name}` | {} |", if is_min { "yes" } else { "" });
+            assert!(text.contains(&row), "{row}");
+        }
+        assert_eq!(text.matches("\n| `").count(), FIELDS.len() + 9, "nine are of the run itself");
+    }
+}
