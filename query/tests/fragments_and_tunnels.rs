@@ -81,6 +81,48 @@ fn a_fragment_that_never_comes_hands_nothing_on_and_everything_is_counted() {
     assert_eq!(query(folder.path(), "SELECT sum(client_packets) FROM flows"), "2");
     let output = kcap(&["convert", "--to", "payload", text(folder.path()), "-"]);
     assert_eq!(String::from_utf8_lossy(&output), "");
+    let told = "SELECT e.kind, e.packet_len, p.packet_id IS NOT NULL, o.packet_id > p.packet_id, e.message FROM decode_errors e \
+        LEFT JOIN packets p ON e.packet_id = p.packet_id LEFT JOIN packets o ON e.other_packet_id = o.packet_id";
+    assert_eq!(
+        query(folder.path(), told),
+        "fragments,36,true,true,\"2 fragments of packet 9 from 10.0.0.2 to 10.0.0.53: bytes 0 to 16 and 32 to 40 came, 16 to \
+         32 never did: the recording ends before\""
+    );
+}
+
+/// One waits until its time is over, and one until the recording is; another is no fragment that can be.
+#[test]
+fn each_datagram_that_is_given_up_is_a_row() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [first, middle, last] = fragments();
+    let other = |(mut header, payload): (Vec<u8>, Vec<u8>), id: u8| {
+        header[5] = id;
+        (header, payload)
+    };
+    let mut packets = vec![first.clone(), other(fragment(0, true, b"nine byte"), 10)];
+    // A second each: 31 s pass.
+    packets.extend((0..31).map(|_| (udp((HOST, 1), (RESOLVER, 2), 1, 0), Vec::new())));
+    packets.extend([last, other(middle.clone(), 11), other(middle, 11)]);
+    let disagreeing = other(fragment(16, true, b"0123456701234567"), 11);
+    packets.push(disagreeing);
+    packets.extend([other(first, 11), other(fragment(32, false, b"01234567"), 11)]);
+    record(folder.path(), &packets);
+    let told = "SELECT kind, split_part(message, ': ', 2) FROM decode_errors ORDER BY ts";
+    assert_eq!(
+        query(folder.path(), told).replace('"', ""),
+        "fragments,bytes 0 to 16 came, 16 on never did\n\
+         fragment,\n\
+         fragments,bytes 32 to 40 came, 0 to 32 never did\n\
+         fragment_disagreement,"
+    );
+    let reasons =
+        "SELECT split_part(message, ': ', 3) FROM decode_errors WHERE kind = 'fragments' ORDER BY ts";
+    assert_eq!(query(folder.path(), reasons), "they did not come in time\nthe recording ends before");
+    let odd = "SELECT message FROM decode_errors WHERE kind = 'fragment'";
+    assert_eq!(
+        query(folder.path(), odd).trim_matches('"'),
+        "a fragment of 9 bytes that others follow, which is no multiple of 8"
+    );
 }
 
 /// A TCP segment in VXLAN, recorded with the headers that the kernel side follows kept apart: those of the outer packet.

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use kcap_dissect::decode::{Decoded, Defragmenter, Fragment, Ip, decode, decode_outer, link_type};
+use kcap_dissect::decode::{Decoded, Defragmenter, Fragment, Ip, Overlap, decode, decode_outer, link_type};
 use kcap_dissect::flow::{FlowTable, PacketView};
 use kcap_dissect::flow_id;
 
 use super::PacketConsumer;
+use super::fragments::{FragmentFinding, FragmentName};
 use super::payload::transport_payload;
 use crate::table::FlowIds;
 use crate::table::packets::PacketBlock;
@@ -18,7 +19,7 @@ pub struct Feeder {
     payloads: bool,
     /// Flows that are wanted, when not all are.
     flow_ids: Option<FlowIds>,
-    defragmenter: Defragmenter,
+    defragmenter: Defragmenter<FragmentName>,
     scratch: Vec<u8>,
 }
 
@@ -69,19 +70,40 @@ impl Feeder {
             return;
         }
         let bytes = [header, batch.payload.get(row).unwrap_or_default()].concat();
-        match self.defragmenter.feed(batch.time_ns[row], decoded, &bytes) {
+        let name = FragmentName::of(block, row);
+        let fed = self.defragmenter.feed(batch.time_ns[row], name.clone(), decoded, &bytes);
+        self.tell_given_up(table.consumer());
+        match fed {
             Fragment::Waiting => {
                 table.fragment(&view(&[]));
             }
             Fragment::Whole(whole) => {
+                if whole.overlap == Overlap::Different {
+                    table.consumer().fragments(FragmentFinding::Disagreement(&name));
+                }
                 let view = view(&[]);
                 table.fragment(&view);
                 reassembled(table, &view, &whole.bytes);
             }
             // What there is of it is better than nothing.
-            _ => {
+            other => {
+                if let Fragment::Rejected(error) = other {
+                    table.consumer().fragments(FragmentFinding::Rejected(&name, error));
+                }
                 table.packet(&view(transport_payload(block, row, &mut self.scratch)));
             }
+        }
+    }
+
+    /// There are no more packets: tells of the fragments that still wait for others.
+    pub fn finish<C: PacketConsumer>(&mut self, table: &mut FlowTable<C>) {
+        self.defragmenter.finish();
+        self.tell_given_up(table.consumer());
+    }
+
+    fn tell_given_up(&mut self, consumer: &mut impl PacketConsumer) {
+        for packet in self.defragmenter.take_given_up() {
+            consumer.fragments(FragmentFinding::Incomplete(&packet));
         }
     }
 }

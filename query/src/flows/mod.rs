@@ -6,6 +6,7 @@
 
 mod ends;
 mod feed;
+mod fragments;
 mod payload;
 
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use crate::table::packets::{Needs, OrderedPackets, PacketBlock};
 
 pub use ends::FlowEnds;
 pub use feed::Feeder;
+pub use fragments::{FragmentFinding, FragmentName};
 
 /// Rows that are taken at once.
 const RUN_ROWS_MAX: usize = 4096;
@@ -28,6 +30,9 @@ const RUN_ROWS_MAX: usize = 4096;
 pub trait PacketConsumer: FlowConsumer {
     /// The next packet is this one.
     fn begin(&mut self, block: &Arc<PacketBlock>, row: usize);
+
+    /// Something is wrong with fragments, where payloads are read to put them together.
+    fn fragments(&mut self, _finding: FragmentFinding<'_>) {}
 }
 
 /// What a pass reads.
@@ -80,5 +85,8 @@ pub fn follow<C: PacketConsumer>(
         }
         drain(table.consumer())?;
     }
-    tables.into_iter().try_for_each(|(_, table, _)| drain(&mut table.finish()))
+    tables.into_iter().try_for_each(|(_, mut table, mut feeder)| {
+        feeder.finish(&mut table);
+        drain(&mut table.finish())
+    })
 }

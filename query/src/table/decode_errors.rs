@@ -10,7 +10,7 @@ use super::column::Column;
 use super::conversation::SIDES;
 use super::facts::{Facts, RowSink};
 use crate::error::Result;
-use crate::flows::{PacketConsumer, PassSettings, follow};
+use crate::flows::{FragmentFinding, FragmentName, PacketConsumer, PassSettings, follow};
 use crate::source::Library;
 use crate::table::packets::PacketBlock;
 
@@ -26,8 +26,9 @@ pub(super) struct ErrorRow {
     message: String,
     len: u32,
     flow_id: Option<u64>,
-    /// For streams: side, offset if it has one, bytes, and the packet that it disagrees with.
-    stream: Option<(Side, Option<u64>, u64, Option<u64>)>,
+    /// For streams: side, offset if it has one, and bytes.
+    stream: Option<(Side, Option<u64>, u64)>,
+    other_packet_id: Option<u64>,
     capture_id: String,
 }
 
@@ -37,22 +38,22 @@ impl Facts for DecodeErrors {
     type Row = ErrorRow;
     const NAME: &'static str = "decode_errors";
     const OF_FLOWS: bool = true;
-    const SUMMARY: &'static str = "What could not be decoded, or contradicts itself: headers that end too early or lie about lengths, TCP \
-        segments that overlap and disagree, and bytes that have no place in their stream.";
+    const SUMMARY: &'static str = "What could not be decoded, or contradicts itself: headers that end too early or lie about lengths, \
+        fragments that never made a packet, TCP segments that overlap and disagree, and bytes that have no place in their stream.";
 
     #[rustfmt::skip]
     fn columns() -> Vec<Column<Rows>> {
         vec![
             Column::timestamp("ts", "When the packet was seen", |rows: &Rows, row| Some(rows[row].packet.time_ns)).required(),
             Column::number::<UInt64Type>("packet_id", "The packet", |rows: &Rows, row| Some(rows[row].packet.packet_id)).required(),
-            Column::repeated_text("kind", "header (headers could not be followed), disagreement (other bytes for the same place of a stream), before_start, late and after_end (bytes of a stream that came before its start, after their gap was told, or behind its end)", |rows: &Rows, row| Some(rows[row].kind)).required(),
+            Column::repeated_text("kind", "header (headers could not be followed), fragments (of a packet not all came: a row for the first that did), fragment (it cannot be a part of a packet), fragment_disagreement (fragments of a packet overlap with other bytes; those that came first count), disagreement (other bytes for the same place of a stream), before_start, late and after_end (bytes of a stream that came before its start, after their gap was told, or behind its end)", |rows: &Rows, row| Some(rows[row].kind)).required(),
             Column::text("message", "What is wrong, in a sentence", |rows: &Rows, row| Some(&rows[row].message)).required(),
             Column::number::<UInt32Type>("packet_len", "Bytes of the packet on the wire", |rows: &Rows, row| Some(rows[row].len)).required(),
             Column::number::<UInt64Type>("flow_id", "Its flow; null when the headers didn't tell", |rows: &Rows, row| rows[row].flow_id),
             Column::enumeration("side", &SIDES, "For streams: the side that sent it", |rows: &Rows, row| Some(rows[row].stream?.0.index())),
             Column::number::<UInt64Type>("offset", "For disagreements: bytes of the stream before the first that differs", |rows: &Rows, row| rows[row].stream?.1),
             Column::number::<UInt64Type>("len", "For streams: how many bytes", |rows: &Rows, row| Some(rows[row].stream?.2)),
-            Column::number::<UInt64Type>("other_packet_id", "For disagreements: the packet whose bytes are in the stream", |rows: &Rows, row| rows[row].stream?.3),
+            Column::number::<UInt64Type>("other_packet_id", "For disagreements: the packet whose bytes are in the stream; for fragments: the last that came", |rows: &Rows, row| rows[row].other_packet_id),
             Column::repeated_text("capture_id", "The recording (UUID)", |rows: &Rows, row| Some(&rows[row].capture_id)).required(),
         ]
     }
@@ -85,7 +86,35 @@ impl Collector {
         let (len, capture_id) = self.current.as_ref().map_or((0, String::new()), |(block, row)| {
             (block.batch.wire_len[*row], block.capture_id().to_owned())
         });
-        self.rows.push(ErrorRow { packet, kind, message, len, flow_id, stream: None, capture_id });
+        self.rows.push(ErrorRow {
+            packet,
+            kind,
+            message,
+            len,
+            flow_id,
+            stream: None,
+            other_packet_id: None,
+            capture_id,
+        });
+        let last = self.rows.len() - 1;
+        &mut self.rows[last]
+    }
+}
+
+impl Collector {
+    fn push_fragment(&mut self, name: &FragmentName, kind: &'static str, message: String) -> &mut ErrorRow {
+        let FragmentName { packet, wire_len, flow_id, capture_id } = name.clone();
+        let row = ErrorRow {
+            packet,
+            kind,
+            message,
+            len: wire_len,
+            flow_id,
+            stream: None,
+            other_packet_id: None,
+            capture_id,
+        };
+        self.rows.push(row);
         let last = self.rows.len() - 1;
         &mut self.rows[last]
     }
@@ -98,6 +127,23 @@ impl PacketConsumer for Collector {
             let packet =
                 PacketRef { packet_id: block.packet_id(row), time_ns: block.realtime_ns(row).unwrap_or(0) };
             self.push(packet, "header", error.to_string(), block.flow_id(row));
+        }
+    }
+
+    fn fragments(&mut self, finding: FragmentFinding<'_>) {
+        match finding {
+            FragmentFinding::Incomplete(packet) => {
+                let last = packet.last.packet.packet_id;
+                self.push_fragment(&packet.first, "fragments", packet.to_string()).other_packet_id =
+                    Some(last);
+            }
+            FragmentFinding::Rejected(name, error) => {
+                self.push_fragment(name, "fragment", error.to_string());
+            }
+            FragmentFinding::Disagreement(name) => {
+                let message = "fragments of its packet carry other bytes for the same place; those that came first count";
+                self.push_fragment(name, "fragment_disagreement", message.to_owned());
+            }
         }
     }
 }
@@ -113,8 +159,9 @@ impl FlowConsumer for Collector {
             fact.offset
         );
         let kept = Some(fact.kept.packet_id);
-        self.push(fact.rejected, "disagreement", message, Some(flow.flow_id)).stream =
-            Some((side, Some(fact.offset), fact.len, kept));
+        let row = self.push(fact.rejected, "disagreement", message, Some(flow.flow_id));
+        row.stream = Some((side, Some(fact.offset), fact.len));
+        row.other_packet_id = kept;
     }
 
     fn dropped(&mut self, flow: &Flow, (): &mut (), side: Side, dropped: Dropped) {
@@ -126,7 +173,6 @@ impl FlowConsumer for Collector {
             dropped.sequence,
             kind.replace('_', " ")
         );
-        self.push(dropped.packet, kind, message, Some(flow.flow_id)).stream =
-            Some((side, None, dropped.len, None));
+        self.push(dropped.packet, kind, message, Some(flow.flow_id)).stream = Some((side, None, dropped.len));
     }
 }

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 
 use rustc_hash::FxHashMap;
 
+use super::incomplete::{GivenUp, IncompletePacket};
 use super::model::{Decoded, Ip, ip_protocol};
 
 /// Bounds of a [`Defragmenter`].
@@ -113,15 +114,23 @@ const WAITING_BYTES: usize = 512;
 /// Bytes of an IPv6 header.
 const IPV6_HEADER_LEN: usize = 40;
 
-/// Puts packets together.
-#[derive(Debug, Default)]
-pub struct Defragmenter {
+/// Puts packets together. `P` is what names a packet to whoever feeds it.
+#[derive(Debug)]
+pub struct Defragmenter<P = u64> {
     options: FragmentOptions,
-    waiting: FxHashMap<Key, Waiting>,
+    waiting: FxHashMap<Key, Waiting<P>>,
     /// The packets that wait, oldest first, with those that do no longer.
     order: VecDeque<(Key, u64)>,
     memory_bytes: usize,
     counts: FragmentCounts,
+    /// Given up by the last call.
+    given_up: Vec<IncompletePacket<P>>,
+}
+
+impl<P: Clone> Default for Defragmenter<P> {
+    fn default() -> Self {
+        Self::new(FragmentOptions::default())
+    }
 }
 
 /// What fragments of a packet have in common.
@@ -140,8 +149,11 @@ struct Key {
 
 /// A packet of which something is missing.
 #[derive(Debug)]
-struct Waiting {
+struct Waiting<P> {
     first_ns: u64,
+    /// The fragments that came first and last.
+    first: P,
+    last: P,
     /// The IP header, of the fragment at the beginning.
     header: Option<Vec<u8>>,
     data: Vec<u8>,
@@ -153,11 +165,18 @@ struct Waiting {
     overlap: Overlap,
 }
 
-impl Defragmenter {
+impl<P: Clone> Defragmenter<P> {
     /// One with these bounds.
     #[must_use]
     pub fn new(options: FragmentOptions) -> Self {
-        Self { options, ..Self::default() }
+        Self {
+            options,
+            waiting: FxHashMap::default(),
+            order: VecDeque::new(),
+            memory_bytes: 0,
+            counts: FragmentCounts::default(),
+            given_up: Vec::new(),
+        }
     }
 
     /// What became of the packets so far.
@@ -172,8 +191,20 @@ impl Defragmenter {
         self.memory_bytes
     }
 
-    /// Takes a packet: `bytes` are all that was captured of it, and what was decoded.
-    pub fn feed(&mut self, time_ns: u64, decoded: &Decoded, bytes: &[u8]) -> Fragment {
+    /// The packets that the last call of [`feed`](Self::feed) or [`finish`](Self::finish) gave up.
+    pub fn take_given_up(&mut self) -> Vec<IncompletePacket<P>> {
+        std::mem::take(&mut self.given_up)
+    }
+
+    /// Gives up all that waits: there are no more packets.
+    pub fn finish(&mut self) {
+        self.given_up.clear();
+        while self.remove_oldest(GivenUp::Ended) {}
+    }
+
+    /// Takes a packet: its name, what was decoded, and in `bytes` all that was captured of it.
+    pub fn feed(&mut self, time_ns: u64, name: P, decoded: &Decoded, bytes: &[u8]) -> Fragment {
+        self.given_up.clear();
         let Some(ip) = decoded.ip().filter(|ip| ip.is_fragment()) else { return Fragment::None };
         self.expire(time_ns);
         let key = Key {
@@ -189,10 +220,13 @@ impl Defragmenter {
         let waited_bytes = before.as_ref().map_or(0, Waiting::memory_bytes);
         self.memory_bytes -= waited_bytes;
         let is_new = before.is_none();
-        let mut packet = before.unwrap_or_else(|| Waiting::new(time_ns));
+        let mut packet = before.unwrap_or_else(|| Waiting::new(time_ns, name.clone()));
         match part(ip, decoded, bytes).and_then(|part| packet.add(ip, &part)) {
             Err(error) => {
                 self.counts.rejected += 1;
+                if !is_new {
+                    self.given_up.push(packet.into_incomplete(key, GivenUp::Rejected));
+                }
                 Fragment::Rejected(error)
             }
             Ok(()) if packet.is_whole() => {
@@ -204,9 +238,12 @@ impl Defragmenter {
                 if is_new {
                     self.order.push_back((key, packet.first_ns));
                 }
+                packet.last = name;
                 self.memory_bytes += packet.memory_bytes();
                 self.waiting.insert(key, packet);
-                while self.memory_bytes > self.options.memory_bytes_max && self.remove_oldest() {
+                while self.memory_bytes > self.options.memory_bytes_max
+                    && self.remove_oldest(GivenUp::Evicted)
+                {
                     self.counts.evicted += 1;
                 }
                 Fragment::Waiting
@@ -225,18 +262,20 @@ impl Defragmenter {
             if is_waiting && let Some(packet) = self.waiting.remove(&key) {
                 self.memory_bytes -= packet.memory_bytes();
                 self.counts.timed_out += 1;
+                self.given_up.push(packet.into_incomplete(key, GivenUp::TimedOut));
             }
         }
     }
 
     /// Gives up the packet that waits longest; false when none waits.
-    fn remove_oldest(&mut self) -> bool {
+    fn remove_oldest(&mut self, reason: GivenUp) -> bool {
         while let Some((key, first_ns)) = self.order.pop_front() {
             if self.waiting.get(&key).is_none_or(|packet| packet.first_ns != first_ns) {
                 continue;
             }
             if let Some(packet) = self.waiting.remove(&key) {
                 self.memory_bytes -= packet.memory_bytes();
+                self.given_up.push(packet.into_incomplete(key, reason));
                 return true;
             }
         }
@@ -293,10 +332,12 @@ fn ipv6_part(packet: &[u8]) -> Option<Part<'_>> {
     None
 }
 
-impl Waiting {
-    fn new(first_ns: u64) -> Self {
+impl<P: Clone> Waiting<P> {
+    fn new(first_ns: u64, first: P) -> Self {
         Self {
             first_ns,
+            last: first.clone(),
+            first,
             header: None,
             data: Vec::new(),
             runs: Vec::new(),
@@ -375,6 +416,20 @@ impl Waiting {
 
     fn is_whole(&self) -> bool {
         self.header.is_some() && self.end.is_some_and(|end| self.runs == [(0, end)])
+    }
+
+    fn into_incomplete(self, key: Key, reason: GivenUp) -> IncompletePacket<P> {
+        IncompletePacket {
+            first: self.first,
+            last: self.last,
+            source: key.source,
+            destination: key.destination,
+            id: key.id,
+            fragments: self.fragments,
+            present: self.runs,
+            len: self.end,
+            reason,
+        }
     }
 
     fn into_whole(self, version: u8) -> Reassembled {

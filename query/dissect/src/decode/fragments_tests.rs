@@ -38,7 +38,7 @@ fn cut(data: &[u8], len: usize, fragment: impl Fn(usize, bool, &[u8]) -> Vec<u8>
 
 fn feed(defragmenter: &mut Defragmenter, time_ns: u64, packet: &[u8]) -> Fragment {
     let decoded = decode(link_type::RAW, packet, u32::try_from(packet.len()).unwrap());
-    defragmenter.feed(time_ns, &decoded, packet)
+    defragmenter.feed(time_ns, time_ns, &decoded, packet)
 }
 
 /// Feeds all, and gives what the last gave.
@@ -138,7 +138,7 @@ fn what_cannot_be_is_rejected() {
     assert_eq!(rejected(&gaps[..65]), FragmentError::Gaps);
     let cut = fragment_v4(1, 0, true, &data[..40]);
     let decoded = decode(link_type::RAW, &cut[..50], 60);
-    let outcome = Defragmenter::default().feed(1, &decoded, &cut[..50]);
+    let outcome = Defragmenter::default().feed(1, 1, &decoded, &cut[..50]);
     assert_eq!(outcome, Fragment::Rejected(FragmentError::NotCaptured));
 }
 
@@ -146,9 +146,11 @@ fn what_cannot_be_is_rejected() {
 fn memory_and_time_are_bounded() {
     let options = FragmentOptions { memory_bytes_max: 1 << 20, timeout_ns: 1000 };
     let mut defragmenter = Defragmenter::new(options);
+    let mut given_up = Vec::new();
     for id in 0..2000_u32 {
         let far = fragment_v4(id as u16, 60_000, true, &[7; 8]);
         assert_eq!(feed(&mut defragmenter, u64::from(id) / 100, &far), Fragment::Waiting);
+        given_up.extend(defragmenter.take_given_up());
     }
     let counts = defragmenter.counts();
     assert!(counts.evicted > 1900, "{counts:?}");
@@ -157,6 +159,44 @@ fn memory_and_time_are_bounded() {
     assert_eq!(feed(&mut defragmenter, 10_000, &late), Fragment::Waiting);
     let counts = defragmenter.counts();
     assert_eq!(counts.evicted + counts.timed_out, 2000);
+    given_up.extend(defragmenter.take_given_up());
+    assert_eq!(given_up.len(), 2000, "each was told once");
+    let of = |reason| given_up.iter().filter(|packet| packet.reason == reason).count() as u64;
+    assert_eq!((of(GivenUp::Evicted), of(GivenUp::TimedOut)), (counts.evicted, counts.timed_out));
+    defragmenter.finish();
+    let last = defragmenter.take_given_up();
+    assert_eq!((last.len(), last[0].id, last[0].reason), (1, 1, GivenUp::Ended));
+    assert_eq!(defragmenter.memory_bytes(), 0);
+}
+
+/// A packet that was given up says which of its bytes came, and which did not.
+#[test]
+fn what_is_missing_is_told() {
+    let data = datagram(56);
+    let mut defragmenter = Defragmenter::default();
+    let middle = fragment_v4(7, 16, true, &data[16..32]);
+    let last = fragment_v4(7, 48, false, &data[48..]);
+    for (time, fragment) in [(5, &middle), (6, &last)] {
+        assert_eq!(feed(&mut defragmenter, time, fragment), Fragment::Waiting);
+    }
+    defragmenter.finish();
+    let [given_up] = &defragmenter.take_given_up()[..] else { panic!("one packet") };
+    assert_eq!((given_up.first, given_up.last, given_up.fragments), (5, 6, 2));
+    assert_eq!(given_up.missing().collect::<Vec<_>>(), [(0, Some(16)), (32, Some(48))]);
+    assert_eq!(
+        given_up.to_string(),
+        "2 fragments of packet 7 from 10.0.0.1 to 10.0.0.2: bytes 16 to 32 and 48 to 64 came, 0 to 16 and 32 to 48 \
+         never did: the recording ends before"
+    );
+    // What does not fit costs the packet what came of it before.
+    feed(&mut defragmenter, 1, &fragment_v4(8, 0, true, &data[..16]));
+    let odd = feed(&mut defragmenter, 2, &fragment_v4(8, 16, true, &data[16..29]));
+    assert_eq!(odd, Fragment::Rejected(FragmentError::Length { len: 13 }));
+    let [given_up] = &defragmenter.take_given_up()[..] else { panic!("one packet") };
+    assert_eq!(given_up.missing().collect::<Vec<_>>(), [(16, None)]);
+    assert!(
+        given_up.to_string().ends_with("0 to 16 came, 16 on never did: a fragment came that does not fit")
+    );
 }
 
 /// Whatever comes, nothing panics, and what is put together is as long as it says.

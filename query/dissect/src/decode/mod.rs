@@ -13,6 +13,7 @@ mod gre;
 mod gtp;
 mod icmp;
 mod igmp;
+mod incomplete;
 mod ipv4;
 mod ipv6;
 mod link;
@@ -47,6 +48,7 @@ pub use ethernet::VLAN_TAGS_MAX;
 pub use fragments::{
     Defragmenter, Fragment, FragmentCounts, FragmentError, FragmentOptions, Overlap, Reassembled,
 };
+pub use incomplete::{GivenUp, IncompletePacket};
 pub use ipv6::IPV6_EXTENSIONS_MAX;
 pub use link::link_type;
 pub(crate) use model::map_ipv4;

@@ -27,7 +27,7 @@ kcap_fuzz::fuzz_target!(|data: &[u8]| {
         decode_parts(link, header, payload, wire_len);
         ip_checksum_status(&decoded, header);
         transport_checksum_status(&decoded, header, payload);
-        if let Fragment::Whole(whole) = defragmenter.feed(time_ns, &decoded, packet) {
+        if let Fragment::Whole(whole) = defragmenter.feed(time_ns, (), &decoded, packet) {
             let len = whole.bytes.len() as u32;
             assert!(decode(link_type::RAW, &whole.bytes, len).ip().is_some_and(|ip| !ip.is_fragment()));
         }

@@ -70,7 +70,7 @@ kcap_fuzz::fuzz_target!(|data: &[u8]| {
             wire_len: packet.len() as u32,
             netns_cookie: 0,
         };
-        match defragmenter.feed(time_ns as u64, &decoded, packet) {
+        match defragmenter.feed(time_ns as u64, packet_id, &decoded, packet) {
             Fragment::Waiting => table.fragment(&view),
             Fragment::Whole(whole) => {
                 table.fragment(&view);
