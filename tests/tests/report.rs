@@ -5,6 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use kcap_format::{
+    BlockEncoder, Direction, Effort, FileStorage, PacketBatch, PacketRow, SegmentWriter, proto,
+};
 use kcap_tests::binary;
 use kcap_tests::command::run;
 use kcap_tests::kcap::{kcap, number};
@@ -17,6 +20,16 @@ const column = (place) => rows().map((row) => row.children[place].textContent);
 seen.flows = rows().length;
 seen.bars = document.querySelectorAll("#processes rect").length;
 seen.legend = document.querySelector("#processes .legend").textContent;
+const marks = (id) => [...document.querySelectorAll(`#${id} rect.loss`)];
+seen.marks = marks("processes").length;
+seen.protocolmarks = marks("protocols").length;
+for (const mark of marks("processes")) {
+  seen.markfrom = Math.round(mark.getAttribute("x"));
+  seen.markwidth = Math.round(mark.getAttribute("width"));
+  seen.marktitle = mark.querySelector("title").textContent;
+  seen.markcolor = getComputedStyle(mark).fill;
+}
+seen.summary = document.getElementById("summary").textContent;
 const packets = [...document.querySelectorAll("#flows th button")].find((button) => button.textContent === "Packets");
 const place = [...packets.closest("tr").children].indexOf(packets.parentElement);
 packets.click();
@@ -119,4 +132,92 @@ fn in_a_browser() {
     assert_ne!(seen(&dom, "dark"), is_dark.to_string(), "both schemes are there");
     let contrast: f64 = seen(&dom, "contrast").parse().expect("a number");
     assert!(contrast >= 7.0, "{contrast}");
+}
+
+/// `LINKTYPE_RAW`.
+const RAW_IP: u16 = 101;
+const SECOND_NS: u64 = 1_000_000_000;
+/// 2026-01-01T00:00:00Z
+const BOOT_REALTIME_NS: u64 = 1_767_225_600_000_000_000;
+
+/// Writes a recording of ten seconds, in the fifth of which packets were lost.
+fn lossy(path: &Path) {
+    let clock = |boot_ns| proto::ClockSample {
+        boot_before_ns: boot_ns,
+        boot_after_ns: boot_ns,
+        monotonic_ns: boot_ns,
+        realtime_ns: BOOT_REALTIME_NS + boot_ns,
+        tai_ns: 0,
+    };
+    let file = proto::FileInfo {
+        capture_id: vec![9; 16],
+        segment_sequence: 1,
+        host: Some(proto::Host { boot_id: vec![1; 16], ..proto::Host::default() }),
+        clock: Some(clock(SECOND_NS)),
+        ..proto::FileInfo::default()
+    };
+    let storage = FileStorage::create(path).expect("the folder can be written");
+    let mut writer = SegmentWriter::create(storage, &file).expect("a segment");
+    let mut encoder = BlockEncoder::new();
+    let mut batch = PacketBatch::default();
+    // IPv4 and UDP headers, from 10.0.0.1:1000 to 10.0.0.2:53.
+    let header = [
+        [0x45, 0, 0, 28, 0, 1, 0x40, 0, 64, 17, 0, 0, 10, 0].as_slice(),
+        &[0, 1, 10, 0, 0, 2, 0x03, 0xe8, 0, 53, 0, 8, 0, 0],
+    ]
+    .concat();
+    for second in [1, 11] {
+        let row = PacketRow {
+            time_ns: second * SECOND_NS,
+            wire_len: 28,
+            link_type: RAW_IP,
+            direction: Direction::Egress,
+            program: proto::LossProgram::PacketEgress as u8,
+            ..PacketRow::default()
+        };
+        batch.push(&row, &header, &[]);
+    }
+    writer.append(&encoder.packets(&batch, Effort::default())).expect("packets");
+    let report = |begin_ns: u64, end_ns: u64, stored: u64, lost: u64| proto::LossReport {
+        begin_ns,
+        end_ns,
+        program: proto::LossProgram::PacketEgress.into(),
+        seen: stored + lost,
+        stored,
+        lost: vec![proto::Lost { cause: proto::LossCause::RingFull.into(), count: lost }],
+        ..proto::LossReport::default()
+    };
+    let reports = [
+        report(SECOND_NS, 5 * SECOND_NS, 1, 0),
+        report(5 * SECOND_NS, 6 * SECOND_NS, 0, 7),
+        report(6 * SECOND_NS, 11 * SECOND_NS, 1, 0),
+    ];
+    writer.append(&encoder.losses(&reports)).expect("losses");
+    writer.seal().expect("a seal");
+}
+
+#[test]
+fn losses_are_marked_where_they_happened() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (capture, page) = (folder.path().join("lossy.kcap"), folder.path().join("lossy.html"));
+    lossy(&capture);
+    kcap(["report".as_ref(), capture.as_os_str(), "-o".as_ref(), page.as_os_str()]).success();
+    let page = fs::read_to_string(page).expect("the page is there");
+    let Some(dom) = visited(folder.path(), &page, &[]) else { return };
+    assert_eq!((seen(&dom, "marks"), seen(&dom, "protocolmarks")), ("1", "1"), "in both charts");
+    // The axis goes from 70 to 1000: the mark begins at four tenths of it and takes one.
+    assert_eq!((seen(&dom, "markfrom"), seen(&dom, "markwidth")), ("442", "93"));
+    assert_eq!(seen(&dom, "marktitle"), "7 events lost (packet_egress) from 2026-01-01 00:00:05.000");
+    assert!(seen(&dom, "legend").ends_with("events lost"));
+    assert!(seen(&dom, "summary").ends_with("; 7 events were lost while recording"));
+    assert_ne!(seen(&dom, "markcolor"), "none");
+}
+
+#[test]
+fn nothing_is_marked_where_nothing_was_lost() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let page = page(folder.path());
+    assert_eq!(number(&demo(), "SELECT count(*) FROM losses WHERE lost > 0"), 0, "the demo lost nothing");
+    let Some(dom) = visited(folder.path(), &page, &[]) else { return };
+    assert_eq!((seen(&dom, "marks"), seen(&dom, "protocolmarks")), ("0", "0"));
 }
