@@ -15,7 +15,7 @@ macro_rules! room_for_a_filter {
         #[inline(never)]
         extern "C" fn $name(packet: *mut __sk_buff, len: u32) -> u32 {
             let verdict: u32;
-            // Instructions that do nothing, and that the kernel leaves out: FILTER_INSTRUCTIONS_MAX of them.
+            // Instructions that do nothing: FILTER_INSTRUCTIONS_MAX of them.
             // SAFETY: arithmetic on registers.
             unsafe {
                 asm!(

@@ -7,6 +7,14 @@ use kcap_filter::Instruction;
 use super::Error;
 
 const INSTRUCTION_LEN: usize = 8;
+/// `r0 = 0`
+const ZERO: Instruction = Instruction { opcode: 0xb7, ..Instruction::NOTHING };
+/// `if r0 != 0 goto`
+const NEVER: Instruction = Instruction { opcode: 0x55, ..Instruction::NOTHING };
+/// `exit`
+const EXIT: Instruction = Instruction { opcode: 0x95, ..Instruction::NOTHING };
+/// Instructions around the code: the jump that is never taken, and the end of where it would lead.
+const AROUND_COUNT: usize = 4;
 const SECTION_SYMBOLS: u32 = 2;
 const SYMBOL_LEN: usize = 24;
 const SYMBOL_FUNCTION: u8 = 2;
@@ -28,15 +36,25 @@ impl Object {
         &bytemuck::cast_slice(&self.words)[..self.len]
     }
 
-    /// Writes `code` over a function. Its length stays: instructions that do nothing come first.
+    /// Writes `code` over a function, whose length stays. What is left of it is only led to by a jump that is never taken,
+    /// which the verifier knows: the kernel takes it out in one piece. Where there is no room for that, instructions that
+    /// do nothing come first, which it takes out one by one.
     pub(super) fn replace_function(&mut self, name: &'static str, code: &[Instruction]) -> Result<(), Error> {
         let wrong = Error::Object { function: name, len_min: code.len() * INSTRUCTION_LEN };
         let Some((begin, len)) = self.function(name) else { return Err(wrong) };
         let Some(nothing_count) = (len / INSTRUCTION_LEN).checked_sub(code.len()) else { return Err(wrong) };
         let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut self.words);
         let Some(function) = bytes[..self.len].get_mut(begin..begin + len) else { return Err(wrong) };
-        let code = std::iter::repeat_n(&Instruction::NOTHING, nothing_count).chain(code);
-        for (place, instruction) in function.chunks_exact_mut(INSTRUCTION_LEN).zip(code) {
+        let nothing = |count| std::iter::repeat_n(Instruction::NOTHING, count);
+        let code = code.iter().copied();
+        let whole: Vec<Instruction> = match nothing_count.checked_sub(AROUND_COUNT) {
+            Some(rest) => {
+                let over = Instruction { offset: code.len() as i16, ..NEVER };
+                [ZERO, over].into_iter().chain(code).chain(nothing(rest)).chain([ZERO, EXIT]).collect()
+            }
+            None => nothing(nothing_count).chain(code).collect(),
+        };
+        for (place, instruction) in function.chunks_exact_mut(INSTRUCTION_LEN).zip(whole) {
             place.copy_from_slice(&instruction.to_le_bytes());
         }
         Ok(())
@@ -95,10 +113,21 @@ mod tests {
         let mut object = Object::new(PROGRAMS);
         let (begin, len) = object.function(FILTER_FUNCTION).expect("the function");
         assert!(len / INSTRUCTION_LEN >= FILTER_INSTRUCTIONS_MAX, "{len}");
-        let code = [Instruction { opcode: 0x95, ..Instruction::NOTHING }];
+        let code = [ZERO, EXIT];
         object.replace_function(FILTER_FUNCTION, &code).unwrap();
         let end = begin + len;
-        assert_eq!(object.bytes()[end - 16..end], [5, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0]);
+        let bytes = |instructions: &[Instruction]| -> Vec<u8> {
+            instructions.iter().flat_map(|instruction| instruction.to_le_bytes()).collect()
+        };
+        let over = Instruction { offset: 2, ..NEVER };
+        let first = bytes(&[ZERO, over, ZERO, EXIT, Instruction::NOTHING]);
+        assert_eq!(object.bytes()[begin..][..first.len()], first);
+        assert_eq!(object.bytes()[end - 24..end], bytes(&[Instruction::NOTHING, ZERO, EXIT]));
+        let longest = vec![EXIT; FILTER_INSTRUCTIONS_MAX];
+        object.replace_function(FILTER_FUNCTION, &longest).unwrap();
+        let is_exit = |place: &&[u8]| **place == EXIT.to_le_bytes();
+        let count = object.bytes()[begin..end].chunks(INSTRUCTION_LEN).filter(is_exit).count();
+        assert!(count >= longest.len(), "{count}");
         assert_eq!(
             (&object.bytes()[..begin], &object.bytes()[end..]),
             (&PROGRAMS[..begin], &PROGRAMS[end..])
