@@ -30,6 +30,8 @@ pub enum Program {
     FileChange = 23,
     SyscallEnter = 24,
     SyscallExit = 25,
+    InterfaceIngress = 26,
+    InterfaceEgress = 27,
 }
 
 impl Counters {
@@ -46,7 +48,7 @@ impl Counters {
 
 impl Program {
     /// All programs, in the order of their numbers.
-    pub const ALL: [Program; 25] = [
+    pub const ALL: [Program; 27] = [
         Program::PacketIngress,
         Program::PacketEgress,
         Program::SocketCreate,
@@ -72,6 +74,8 @@ impl Program {
         Program::FileChange,
         Program::SyscallEnter,
         Program::SyscallExit,
+        Program::InterfaceIngress,
+        Program::InterfaceEgress,
     ];
 
     /// The program with this number in records and messages.
@@ -110,6 +114,8 @@ impl Program {
             Program::FileChange => "file_change",
             Program::SyscallEnter => "syscall_enter",
             Program::SyscallExit => "syscall_exit",
+            Program::InterfaceIngress => "interface_ingress",
+            Program::InterfaceEgress => "interface_egress",
         }
     }
 }

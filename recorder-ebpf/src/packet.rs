@@ -37,13 +37,21 @@ pub struct PacketHead {
     pub mark: u32,
     /// `ETH_P_*` in host order (`__sk_buff.protocol` swapped).
     pub protocol: u16,
-    /// Zero.
-    pub reserved: u16,
+    /// [`LINK_TYPE_RAW`] or [`LINK_TYPE_ETHERNET`]: what the captured bytes begin with.
+    pub link_type: u16,
+    /// `__sk_buff.vlan_tci`: the VLAN tag that the kernel took out of the frame, or that the device is to put in. It is
+    /// neither in `wire_len` nor in the captured bytes.
+    pub vlan_tci: u16,
+    /// EtherType of that tag in host order; 0: there is none.
+    pub vlan_protocol: u16,
     /// Rules that hold, as far as is known: [`RULE_RECORD`](crate::RULE_RECORD), and those of tasks.
     pub rules: u32,
-    /// Zero.
-    pub reserved_2: u32,
 }
+
+/// `LINKTYPE_RAW`: the captured bytes begin with the network header.
+pub const LINK_TYPE_RAW: u16 = 101;
+/// `LINKTYPE_ETHERNET`: the captured bytes begin with an Ethernet header.
+pub const LINK_TYPE_ETHERNET: u16 = 1;
 
 /// Bytes of a [`PacketHead`].
 pub const PACKET_HEAD_LEN: usize = size_of::<PacketHead>();
@@ -52,6 +60,9 @@ pub const PACKET_HEAD_LEN: usize = size_of::<PacketHead>();
 pub const DIRECTION_INGRESS: u8 = 1;
 /// The packet is leaving.
 pub const DIRECTION_EGRESS: u8 = 2;
+
+/// Most interfaces that are recorded at once.
+pub const INTERFACE_COUNT_MAX: u32 = 4096;
 
 /// The headers could not be followed to the transport header: `header_len` covers what was understood.
 pub const PACKET_FLAG_HEADERS_INCOMPLETE: u16 = 1 << 0;

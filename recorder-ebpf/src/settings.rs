@@ -28,6 +28,10 @@ pub struct Settings {
     pub event_wakeup_len: u32,
     /// 1: `bpf_get_netns_cookie` may be called for packets.
     pub packet_netns_cookie: u32,
+    /// Cookie of the network namespace whose interfaces are recorded, lower half; 0 when the kernel doesn't tell.
+    pub interface_netns_cookie_low: u32,
+    /// Its upper half.
+    pub interface_netns_cookie_high: u32,
     /// 1: `bpf_get_netns_cookie` may be called in `sock_ops`.
     pub sock_ops_netns_cookie: u32,
     /// 1: the tracepoint `sched_process_exit` has a second argument, `group_dead`.
@@ -44,7 +48,7 @@ pub struct Settings {
     pub find_vma: u32,
     /// Numbers of system calls, and where `pt_regs` keeps their arguments.
     pub syscalls: Syscalls,
-    /// 1: packets are only recorded when the function for `--filter` says so.
+    /// 1: packets are only recorded when the functions for `--filter` say so.
     pub filter_packets: u32,
     /// Rules of tasks whose filters the function for them knows.
     pub filtered_tasks: u32,

@@ -62,6 +62,16 @@ impl Cli {
                                the rest";
                 Err(Self::command().error(ErrorKind::ArgumentConflict, message))
             }
+            Command::Run(args) if !args.interface.is_empty() && args.asks_for_owners() => {
+                let message = "--where and payload tasks ask for the packets of sockets, and frames that arrive have none \
+                               yet: leave them out, or --interface";
+                Err(Self::command().error(ErrorKind::ArgumentConflict, message))
+            }
+            Command::Run(args) if args.interface.is_empty() && args.frames_only().is_some() => {
+                let message =
+                    format!("--filter without --interface: {}", args.frames_only().unwrap_or_default());
+                Err(Self::command().error(ErrorKind::ValueValidation, message))
+            }
             Command::Run(args) => args
                 .rules()
                 .map(drop)
@@ -96,6 +106,16 @@ impl RunArgs {
             return Err(message.to_owned());
         }
         Ok(rules)
+    }
+
+    /// Which packets are recorded, or how, depends on whose they are.
+    fn asks_for_owners(&self) -> bool {
+        !self.conditions.is_empty() || !self.payload_tasks().is_empty()
+    }
+
+    /// Why the filter can be asked of frames alone; `None` when packets of sockets will do.
+    fn frames_only(&self) -> Option<&str> {
+        self.filter.as_ref()?.network.as_ref().err().map(String::as_str)
     }
 }
 
@@ -150,6 +170,10 @@ pub(crate) struct RunArgs {
     /// recorded, beside the headers of all others; see spec/config.md
     #[arg(long, value_name = "FILE", value_parser = Config::open)]
     pub(crate) config: Option<Config>,
+    /// Record the frames of this interface, with forwarded ones and those of no socket (ARP), instead of the packets of all
+    /// sockets. Several may be given, or 'any' for all that there are and will be
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) interface: Vec<String>,
     /// Begin a new segment when one has this size
     #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = parse_segment_size)]
     pub(crate) segment_size: u64,

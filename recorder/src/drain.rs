@@ -21,8 +21,10 @@ use crate::pipeline::{
 };
 use crate::ring::{EventRing, PacketRing, Wakeups};
 
-/// `LINKTYPE_RAW`: what the cgroup hooks see begins with the IP header.
-const LINK_TYPE_RAW: u16 = 101;
+/// Bytes of a frame's addresses, behind which its VLAN tag is.
+const ADDRESSES_LEN: usize = 12;
+/// Bytes of a VLAN tag (IEEE 802.1Q clause 9.6).
+pub(crate) const TAG_LEN: usize = 4;
 /// Packets are handed over at this age even if their batch is not full: with the time that compressing and writing
 /// takes, a kill of the recorder costs less than the last second.
 const PACKETS_AGE_MAX: Duration = Duration::from_millis(300);
@@ -172,7 +174,7 @@ fn push(batch: &mut PacketBatch, head: &PacketHead, bytes: &[u8]) {
         netns_cookie: head.netns_cookie,
         interface_index: head.interface_index,
         wire_len: head.wire_len,
-        link_type: LINK_TYPE_RAW,
+        link_type: head.link_type,
         direction: Direction::from_u8(head.direction),
         flags: head.flags,
         program: head.program,
@@ -183,7 +185,15 @@ fn push(batch: &mut PacketBatch, head: &PacketHead, bytes: &[u8]) {
         // The bits of the rules behind the first, which is no task.
         tasks: (head.rules & !ebpf::RULE_RECORD) >> 1,
     };
-    batch.push(&row, header, payload);
+    match header.split_at_checked(ADDRESSES_LEN) {
+        // The kernel keeps the tag beside the frame: it is put back where it is on the wire.
+        Some((addresses, rest)) if head.vlan_protocol != 0 => {
+            let (protocol, tci) = (head.vlan_protocol.to_be_bytes(), head.vlan_tci.to_be_bytes());
+            let header = [addresses, &protocol, &tci, rest].concat();
+            batch.push(&PacketRow { wire_len: head.wire_len + TAG_LEN as u32, ..row }, &header, payload);
+        }
+        _ => batch.push(&row, header, payload),
+    }
 }
 
 /// Empties the ring of events.
@@ -263,6 +273,7 @@ mod tests {
             wire_len: 99,
             direction: 2,
             flags: 1,
+            link_type: ebpf::LINK_TYPE_RAW,
             ..PacketHead::default()
         };
         let bytes: Vec<u8> = (0..31).collect();
@@ -274,6 +285,25 @@ mod tests {
             (batch.wire_len[0], batch.direction[0], batch.flags[0], batch.link_type[0]),
             (99, 2, 1, 101)
         );
+    }
+
+    #[test]
+    fn a_tag_is_put_back_behind_the_addresses() {
+        let head = PacketHead {
+            header_len: 14,
+            captured_len: 20,
+            wire_len: 60,
+            link_type: ebpf::LINK_TYPE_ETHERNET,
+            vlan_tci: 0x6007,
+            vlan_protocol: 0x8100,
+            ..PacketHead::default()
+        };
+        let bytes: Vec<u8> = (0..20).collect();
+        let mut batch = PacketBatch::default();
+        push(&mut batch, &head, &bytes);
+        let header = [&bytes[..12], &[0x81, 0, 0x60, 7], &bytes[12..14]].concat();
+        assert_eq!(batch.header.get(0), Some(&header[..]));
+        assert_eq!((batch.payload.get(0), batch.wire_len[0]), (Some(&bytes[14..]), 64));
     }
 
     #[test]

@@ -25,6 +25,7 @@ mod filter;
 mod folder;
 mod governor;
 mod host;
+pub mod interface;
 mod lockdown;
 mod nearest;
 mod payload;

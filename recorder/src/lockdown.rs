@@ -38,6 +38,17 @@ pub(crate) fn apply(folder: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Leaves the calling thread only what attaching to interfaces takes.
+pub(crate) fn keep_for_interfaces() -> Result<()> {
+    let keep = CapsHashSet::from([Capability::CAP_BPF, Capability::CAP_NET_ADMIN, Capability::CAP_PERFMON]);
+    let had: CapsHashSet = caps::read(None, CapSet::Permitted)?.intersection(&keep).copied().collect();
+    caps::clear(None, CapSet::Inheritable)?;
+    caps::set(None, CapSet::Effective, &had)?;
+    caps::set(None, CapSet::Permitted, &had)?;
+    prctl::set_no_new_privs()?;
+    Ok(())
+}
+
 /// - `CAP_BPF`: reading the counters goes through `bpf(2)`, which kernels before 5.19 refuse to others when
 ///   `kernel.unprivileged_bpf_disabled` is set.
 /// - `CAP_DAC_OVERRIDE`: only for a folder that belongs to another user, in which each new segment is a new

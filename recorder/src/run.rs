@@ -22,10 +22,12 @@ use crate::capture_switch::CaptureSwitch;
 use crate::cli::{Fsync, RunArgs, Snaplen};
 use crate::condition::{Decider, Ended, Held, Policy, RuleSet, Tables};
 use crate::config::PayloadTask;
-use crate::drain::{EventDrainer, Outlet, PacketDrainer};
+use crate::drain::{EventDrainer, Outlet, PacketDrainer, TAG_LEN};
 use crate::enrich::{Sessions, Translator};
+use crate::filter::PacketFilter;
 use crate::folder::Folder;
 use crate::governor::{self, Governor};
+use crate::interface::Interfaces;
 use crate::pipeline::{EVENT_BATCHES, PACKET_BATCHES, Pool, ToSink, jobs};
 use crate::probe::{Kernel, LoadOptions, Loaded};
 use crate::progress::{Progress, ProgressLine};
@@ -71,6 +73,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     if rules.is_empty() {
         loaded.attach()?;
     }
+    let mut interfaces = Interfaces::new(&args.interface);
+    interfaces.attach(&mut loaded)?;
     if !host::in_initial_pid_namespace() {
         let line = "initial pid namespace: /proc has other process numbers than the events, and what the recorder does \
                     itself is recorded too";
@@ -96,6 +100,14 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
         loaded.attach()?;
     }
     drop(first);
+    let loaded = Arc::new(Mutex::new(loaded));
+    let (stop, ending) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let interface_watch = (!args.interface.is_empty())
+        .then(|| {
+            let (loaded, ending, to_sink) = (Arc::clone(&loaded), Arc::clone(&ending), to_sink.clone());
+            spawn("interfaces", move || interfaces.watch(&loaded, &ending, &to_sink))
+        })
+        .transpose()?;
     lockdown::apply(&args.output)?;
     let watcher = container::start(&args.docker_socket, &args.cri_socket, cgroups, decider, to_sink.clone())?;
     // Only now: a thread keeps the capabilities that it was made with.
@@ -106,12 +118,10 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
         let segment_size = format_size(limits.segment_len);
         info!(segment_size, "segments are smaller than asked for, because of --max-disk");
     }
-    let mut file = file_info(args, &loaded);
+    let mut file = file_info(args, &loaded.lock().unwrap_or_else(PoisonError::into_inner));
     file.predecessor = folder.take_predecessor();
-    let loaded = Arc::new(Mutex::new(loaded));
     let recording = Recording::begin(folder, limits, file, begin_ns, counter_reader(&loaded))?;
     let progress = Arc::new(Progress::default());
-    let stop = Arc::new(AtomicBool::new(false));
     let translator = Translator { environment: args.environment, sessions };
     let taken = Taken {
         packet_ring,
@@ -130,6 +140,10 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     let begun = Instant::now();
     wait_for_end(args, &ends, &threads, &progress, begun);
     let duration = begun.elapsed();
+    ending.store(true, Ordering::Release);
+    if let Some(interface_watch) = interface_watch {
+        join(interface_watch);
+    }
     let detached = loaded.lock().unwrap_or_else(PoisonError::into_inner).detach();
     // Whatever failed there: what is in the rings and in the segment is kept.
     stop.store(true, Ordering::Release);
@@ -271,7 +285,8 @@ fn start_threads(
     let watch = spawn("watch", move || watch.run())?;
     let packets = PacketDrainer {
         ring: packet_ring,
-        record_len_max: snaplen(args).0 as usize,
+        // A tag may be put back.
+        record_len_max: snaplen(args).0 as usize + TAG_LEN,
         pool: packet_pool.take,
         outlet: outlet(),
         held: Held::new(tables.clone(), policy),
@@ -339,11 +354,13 @@ fn load_options(args: &RunArgs, rules: &RuleSet) -> LoadOptions {
         payload_len: args.payload().len_max(),
         payload_per_flow_len: args.payload_per_flow,
         elide_local_copies: !args.keep_local_copies,
-        filter: args.filter.as_ref().map(|filter| filter.parsed.clone()),
+        filter: args.filter.as_ref().and_then(PacketFilter::of_sockets).cloned(),
+        frame_filter: args.filter.as_ref().map(|filter| filter.frame.clone()),
         task_filters: with_bits(args)
-            .filter_map(|(task, bit)| Some((task.filter.as_ref()?.parsed.clone(), bit)))
+            .filter_map(|(task, bit)| Some((task.filter.as_ref()?.of_sockets()?.clone(), bit)))
             .collect(),
         payload_tasks: payload_rules(args),
+        interfaces: !args.interface.is_empty(),
         packet_ring_bytes: args.packet_buffer,
         event_ring_bytes: args.event_buffer,
         rules: rules.for_kernel(),
@@ -435,6 +452,9 @@ fn options(args: &RunArgs) -> BTreeMap<String, String> {
         ("keep-local-copies", args.keep_local_copies.to_string()),
     ]);
     options.extend(args.payload_per_flow.map(|len| ("payload-per-flow", len.to_string())));
+    if !args.interface.is_empty() {
+        options.insert("interface", args.interface.join(" "));
+    }
     options.extend(args.filter.as_ref().map(|filter| ("filter", filter.expression.clone())));
     options.extend(args.config.as_ref().map(|config| ("config", config.path.display().to_string())));
     options.extend(args.duration.map(|duration| ("duration", seconds(duration))));

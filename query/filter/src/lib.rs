@@ -84,6 +84,12 @@ impl Filter {
         Ok(Self { root, link_type, looks_behind_headers })
     }
 
+    /// The filter that lets nothing through.
+    #[must_use]
+    pub fn nothing(link_type: u16) -> Self {
+        Self { root: Node::Constant(false), link_type, looks_behind_headers: false }
+    }
+
     /// True when a packet matches.
     #[must_use]
     pub fn matches(&self, packet: &Packet<'_>) -> bool {

@@ -3,7 +3,7 @@
 use core::arch::asm;
 
 use aya_ebpf::bindings::__sk_buff;
-use kcap_recorder_ebpf::{FILTER_MATCH, FILTER_OTHER};
+use kcap_recorder_ebpf::{FILTER_MATCH, FILTER_OTHER, LINK_TYPE_ETHERNET};
 
 use super::count::Fate;
 
@@ -36,13 +36,20 @@ macro_rules! room_for_a_filter {
 
 // For `--filter`.
 room_for_a_filter!(filter_network_packet);
+// For `--filter`, of frames.
+room_for_a_filter!(filter_frame);
 // For the filters of tasks.
 room_for_a_filter!(filter_for_tasks);
 
 /// `None`: the packet is wanted. Otherwise, what becomes of the run.
 #[inline(always)]
-pub(super) fn filtered(packet: *mut __sk_buff, len: u32) -> Option<Fate> {
-    match filter_network_packet(packet, len) {
+pub(super) fn filtered(packet: *mut __sk_buff, len: u32, link_type: u16) -> Option<Fate> {
+    let verdict = if link_type == LINK_TYPE_ETHERNET {
+        filter_frame(packet, len)
+    } else {
+        filter_network_packet(packet, len)
+    };
+    match verdict {
         FILTER_MATCH => None,
         FILTER_OTHER => Some(Fate::Filtered),
         _ => Some(Fate::CopyFailed),

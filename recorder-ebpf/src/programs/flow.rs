@@ -7,7 +7,9 @@ use aya_ebpf::{
     maps::LruHashMap,
 };
 
-use super::{headers::Headers, settings::setting};
+use kcap_recorder_ebpf::Headers;
+
+use super::settings::setting;
 
 /// Payload bytes that were kept of each flow. The least recently seen make room; should one of them go on, it counts as
 /// new. The loader sets its size.
@@ -39,11 +41,11 @@ impl FlowRoom {
     #[inline(always)]
     pub(super) fn of(packet: *mut __sk_buff, headers: &Headers) -> Option<Self> {
         let limit = setting!(payload_per_flow_len);
-        if limit == u32::MAX || headers.len == 0 {
+        if limit == u32::MAX || !headers.is_ip {
             return None;
         }
-        let kept =
-            find(packet, headers.network_len, u32::from(headers.protocol), u32::from(headers.has_ports));
+        let ports_at = if headers.has_ports { headers.network_len } else { 0 };
+        let kept = find(packet, headers.link_len, ports_at, u32::from(headers.protocol));
         if kept.is_null() {
             return None;
         }
@@ -67,21 +69,21 @@ impl FlowRoom {
 
 /// The flow's count, new if need be. A function of its own, since its key would not fit on the stack of the others.
 #[inline(never)]
-fn find(packet: *mut __sk_buff, network_len: u32, protocol: u32, has_ports: u32) -> *mut u64 {
+fn find(packet: *mut __sk_buff, link_len: u32, ports_at: u32, protocol: u32) -> *mut u64 {
     // SAFETY: a helper with no other demand than a valid context.
     let cookie = unsafe { bpf_get_socket_cookie(packet.cast()) };
     let mut key = FlowKey { cookie, addresses: [0; 4], ports: 0, protocol };
     let mut first = 0_u8;
     // SAFETY: the kernel copies as much as there is room for.
     let failed = unsafe {
-        bpf_skb_load_bytes(packet.cast(), 0, (&raw mut first).cast(), 1)
+        bpf_skb_load_bytes(packet.cast(), link_len, (&raw mut first).cast(), 1)
             | if first >> 4 == 6 {
-                bpf_skb_load_bytes(packet.cast(), 8, (&raw mut key.addresses).cast(), 32)
+                bpf_skb_load_bytes(packet.cast(), link_len + 8, (&raw mut key.addresses).cast(), 32)
             } else {
-                bpf_skb_load_bytes(packet.cast(), 12, (&raw mut key.addresses).cast(), 8)
+                bpf_skb_load_bytes(packet.cast(), link_len + 12, (&raw mut key.addresses).cast(), 8)
             }
-            | if has_ports != 0 {
-                bpf_skb_load_bytes(packet.cast(), network_len, (&raw mut key.ports).cast(), 4)
+            | if ports_at != 0 {
+                bpf_skb_load_bytes(packet.cast(), ports_at, (&raw mut key.ports).cast(), 4)
             } else {
                 0
             }

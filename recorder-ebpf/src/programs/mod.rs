@@ -12,6 +12,7 @@ mod file;
 mod filter;
 mod flow;
 mod headers;
+mod interface;
 mod mapping;
 mod namespace;
 mod owner;

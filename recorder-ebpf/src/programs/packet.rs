@@ -8,7 +8,7 @@ use aya_ebpf::{
     programs::SkBuffContext,
 };
 use kcap_recorder_ebpf::{
-    CAPTURE_COUNTS, CAPTURE_HEADERS, CAPTURE_MODE_MASK, DIRECTION_EGRESS, DIRECTION_INGRESS,
+    CAPTURE_COUNTS, CAPTURE_HEADERS, CAPTURE_MODE_MASK, DIRECTION_EGRESS, DIRECTION_INGRESS, LINK_TYPE_RAW,
     PACKET_FLAG_HEADERS_INCOMPLETE, PACKET_FLAG_PAYLOAD_ELIDED, PACKET_FLAG_UNDECIDED, PacketHead, Program,
     RULE_RECORD, Verdict,
 };
@@ -29,22 +29,33 @@ use super::{
 /// What the programs return: let the packet pass.
 const PASS: i32 = 1;
 
+/// Where a program sees packets.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    /// What packets begin with.
+    pub(super) link_type: u16,
+    /// Interfaces are those of the namespace in the settings.
+    pub(super) is_interface: bool,
+}
+
+const SOCKETS: Place = Place { link_type: LINK_TYPE_RAW, is_interface: false };
+
 #[cgroup_skb(ingress)]
 fn packet_ingress(context: SkBuffContext) -> i32 {
     let packet = context.as_ptr().cast();
-    counted(Program::PacketIngress, || record::<DIRECTION_INGRESS>(packet, Program::PacketIngress));
+    counted(Program::PacketIngress, || record::<DIRECTION_INGRESS>(packet, Program::PacketIngress, SOCKETS));
     PASS
 }
 
 #[cgroup_skb(egress)]
 fn packet_egress(context: SkBuffContext) -> i32 {
     let packet = context.as_ptr().cast();
-    counted(Program::PacketEgress, || record::<DIRECTION_EGRESS>(packet, Program::PacketEgress));
+    counted(Program::PacketEgress, || record::<DIRECTION_EGRESS>(packet, Program::PacketEgress, SOCKETS));
     PASS
 }
 
 #[inline(always)]
-fn record<const DIRECTION: u8>(packet: *mut __sk_buff, program: Program) -> Fate {
+pub(super) fn record<const DIRECTION: u8>(packet: *mut __sk_buff, program: Program, place: Place) -> Fate {
     // SAFETY: the context is valid while the program runs, and the verifier checks each access.
     let skb = unsafe { &*packet };
     let wire_len = skb.len;
@@ -54,7 +65,7 @@ fn record<const DIRECTION: u8>(packet: *mut __sk_buff, program: Program) -> Fate
     let verdict = if condition::are_there() { verdict_of_packet(packet) } else { Verdict::default() };
     // Without conditions of its own, the first rule holds for all.
     let holds_for_all = RULE_RECORD & !setting!(rules.all);
-    let rules = match rules_of(packet, wire_len, verdict.maybe | holds_for_all) {
+    let rules = match rules_of(packet, wire_len, place.link_type, verdict.maybe | holds_for_all) {
         Ok(rules) => rules,
         Err(fate) => return fate,
     };
@@ -64,7 +75,7 @@ fn record<const DIRECTION: u8>(packet: *mut __sk_buff, program: Program) -> Fate
     if mode == CAPTURE_COUNTS {
         return Fate::Overload;
     }
-    let mut headers = measure(packet);
+    let mut headers = measure(packet, place.link_type);
     headers.len = forgotten(headers.len, wire_len);
     let headers_only = (setting!(headers_only) != 0 || mode == CAPTURE_HEADERS) && headers.len != 0;
     let snaplen = setting!(snaplen);
@@ -100,7 +111,10 @@ fn record<const DIRECTION: u8>(packet: *mut __sk_buff, program: Program) -> Fate
         time_ns: unsafe { bpf_ktime_get_boot_ns() },
         // SAFETY: as above.
         socket_cookie: unsafe { bpf_get_socket_cookie(packet.cast()) },
-        netns_cookie: if setting!(packet_netns_cookie) != 0 {
+        netns_cookie: if place.is_interface {
+            u64::from(setting!(interface_netns_cookie_high)) << 32
+                | u64::from(setting!(interface_netns_cookie_low))
+        } else if setting!(packet_netns_cookie) != 0 {
             // SAFETY: as above.
             unsafe { bpf_get_netns_cookie(packet.cast()) }
         } else {
@@ -119,9 +133,14 @@ fn record<const DIRECTION: u8>(packet: *mut __sk_buff, program: Program) -> Fate
         flags,
         mark: skb.mark,
         protocol: u16::from_be(skb.protocol as u16),
-        reserved: 0,
+        link_type: place.link_type,
+        vlan_tci: if place.is_interface { skb.vlan_tci as u16 } else { 0 },
+        vlan_protocol: if place.is_interface && skb.vlan_present != 0 {
+            u16::from_be(skb.vlan_proto as u16)
+        } else {
+            0
+        },
         rules,
-        reserved_2: 0,
     };
     let fate = store(packet, &head);
     if let Some(flow) = flow
@@ -140,7 +159,7 @@ fn record<const DIRECTION: u8>(packet: *mut __sk_buff, program: Program) -> Fate
 
 /// Those rules of `may_hold` whose filters let the packet through. `Err`: what becomes of it when there is none.
 #[inline(always)]
-fn rules_of(packet: *mut __sk_buff, wire_len: u32, may_hold: u32) -> Result<u32, Fate> {
+fn rules_of(packet: *mut __sk_buff, wire_len: u32, link_type: u16, may_hold: u32) -> Result<u32, Fate> {
     let mut rules = may_hold;
     let filtered_tasks = setting!(filtered_tasks);
     if rules & filtered_tasks != 0 {
@@ -148,7 +167,7 @@ fn rules_of(packet: *mut __sk_buff, wire_len: u32, may_hold: u32) -> Result<u32,
     }
     if setting!(filter_packets) != 0
         && rules & RULE_RECORD != 0
-        && let Some(fate) = filtered(packet, wire_len)
+        && let Some(fate) = filtered(packet, wire_len, link_type)
     {
         rules &= !RULE_RECORD;
         if rules == 0 {

@@ -65,7 +65,7 @@ impl Config {
             payload.push(task);
         }
         let filters: Vec<(&Filter, u32)> =
-            payload.iter().filter_map(|task| Some((&task.filter.as_ref()?.parsed, 1))).collect();
+            payload.iter().filter_map(|task| Some((task.filter.as_ref()?.of_sockets()?, 1))).collect();
         Filter::compile_set(&filters).map_err(|error| Problem {
             at: 0,
             key: "payload.filter".to_owned(),

@@ -19,8 +19,10 @@ use std::sync::Mutex;
 use kcap_format::proto::{Event, SocketEnds, SocketEvent, event::Event as Kind};
 use rustc_hash::FxHashMap;
 
+pub(crate) use self::socket::netns_cookie;
 pub(crate) use environment::Environment;
 pub(crate) use event::Translator;
+pub(crate) use interface::enumerate as interfaces;
 pub(crate) use session::Sessions;
 pub(crate) use state::State;
 

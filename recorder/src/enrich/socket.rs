@@ -122,7 +122,7 @@ pub(super) fn inode_of(target: &Path, prefix: &str) -> Option<u64> {
 }
 
 /// Cookie of the calling thread's network namespace; 0 on kernels that don't tell.
-fn netns_cookie() -> u64 {
+pub(crate) fn netns_cookie() -> u64 {
     let probe = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None);
     probe.ok().and_then(|probe| cookie_option(&probe)).unwrap_or(0)
 }

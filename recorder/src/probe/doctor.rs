@@ -4,7 +4,8 @@ use std::{fmt, path::PathBuf};
 
 use super::{
     Btf, Error, LoadOptions,
-    hooks::{HOOKS, Need},
+    hooks::{HOOKS, Need, Place},
+    interface::InterfaceHook,
     load::Kernel,
     system,
 };
@@ -15,7 +16,7 @@ pub struct HookState {
     /// What it tells.
     pub purpose: &'static str,
     /// Its name.
-    pub hook: &'static str,
+    pub hook: String,
     /// The kernel took the program.
     pub available: bool,
     /// It would be used.
@@ -62,6 +63,7 @@ pub fn doctor() -> Report {
         event_ring_bytes: TRIAL_RING_LEN,
         ..LoadOptions::default()
     };
+    let interface_hook = system::kernel_version().map(|(_, version)| InterfaceHook::of_kernel(version));
     match Kernel::examine().and_then(|kernel| kernel.try_all(&options)) {
         Ok(failures) => {
             let taken = |program| failures.iter().all(|(failed, _)| *failed != program);
@@ -80,7 +82,11 @@ pub fn doctor() -> Report {
                             .map(|(_, why)| why.clone()),
                     };
                     let chosen = available && reason.is_none();
-                    HookState { purpose: hook.purpose, hook: hook.name, available, chosen, reason }
+                    let name = match (hook.place, &interface_hook) {
+                        (Place::Interface, Ok(other)) => hook.name.replace("tcx", other.name()),
+                        _ => hook.name.to_owned(),
+                    };
+                    HookState { purpose: hook.purpose, hook: name, available, chosen, reason }
                 })
                 .collect();
             let refused = HOOKS
@@ -127,7 +133,7 @@ impl fmt::Display for Report {
             for hook in &self.hooks {
                 let yes = |value: bool| if value { "yes" } else { "no" };
                 let reason = hook.reason.as_deref().map(|why| format!("  {why}")).unwrap_or_default();
-                let (purpose, name) = (hook.purpose, hook.hook);
+                let (purpose, name) = (hook.purpose, &hook.hook);
                 let (available, chosen) = (yes(hook.available), yes(hook.chosen));
                 writeln!(formatter, "{purpose:<36}{name:<28}{available:<11}{chosen}{reason}")?;
             }

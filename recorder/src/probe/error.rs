@@ -91,6 +91,24 @@ pub enum Error {
         /// Why it failed.
         source: io::Error,
     },
+    /// What was asked for with `--interface` is not there, or nothing that can be recorded.
+    #[error("--interface {name}: {reason}")]
+    NoInterface {
+        /// What was asked for.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// An interface can't be recorded.
+    #[error("interface {name}: the kernel refuses the programs ({hook}): {reason}")]
+    Interface {
+        /// Its name.
+        name: String,
+        /// What they would hang on.
+        hook: &'static str,
+        /// What the kernel said.
+        reason: String,
+    },
     /// A filter can't run in the kernel.
     #[error("{source}")]
     Filter {

@@ -2,6 +2,8 @@
 
 use kcap_recorder_ebpf::Program;
 
+use super::LoadOptions;
+
 /// Where a program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
@@ -9,6 +11,8 @@ pub(super) enum Place {
     Cgroup,
     /// The raw tracepoint of this name.
     Tracepoint(&'static str),
+    /// Each interface that was asked for.
+    Interface,
 }
 
 /// What happens without the program.
@@ -16,6 +20,8 @@ pub(super) enum Place {
 pub(super) enum Need {
     /// There is nothing to record.
     Mandatory,
+    /// It is only loaded when interfaces are to be recorded, and then there is nothing to record without.
+    Asked,
     /// Recordings know less, and say so.
     Wanted,
     /// Only conditions on names ask for it.
@@ -38,6 +44,19 @@ pub(super) struct Hook {
     pub(super) purpose: &'static str,
 }
 
+impl Hook {
+    /// Whether the program is needed, but for what others tell: packets are seen either at their sockets or at interfaces.
+    pub(super) fn is_wanted(&self, options: &LoadOptions) -> bool {
+        match self.need {
+            Need::Asked => options.interfaces,
+            Need::Mandatory => !options.interfaces,
+            Need::ForConditions => options.rules.name != 0,
+            Need::OnRequest => options.executable_mappings,
+            Need::Wanted | Need::InsteadOf(_) => true,
+        }
+    }
+}
+
 const fn cgroup(program: Program, need: Need, name: &'static str, purpose: &'static str) -> Hook {
     Hook { program, place: Place::Cgroup, need, name, purpose }
 }
@@ -49,6 +68,10 @@ const fn tracepoint(
     purpose: &'static str,
 ) -> Hook {
     Hook { program, place: Place::Tracepoint(point), need: Need::Wanted, name, purpose }
+}
+
+const fn interface(program: Program, name: &'static str, purpose: &'static str) -> Hook {
+    Hook { program, place: Place::Interface, need: Need::Asked, name, purpose }
 }
 
 /// All hooks, in the order in which they are attached: owners are known before their packets come.
@@ -127,6 +150,8 @@ pub(super) const HOOKS: [Hook; Program::ALL.len()] = [
     },
     cgroup(Program::PacketIngress, Need::Mandatory, "cgroup_skb/ingress", "arriving packets"),
     cgroup(Program::PacketEgress, Need::Mandatory, "cgroup_skb/egress", "leaving packets"),
+    interface(Program::InterfaceIngress, "tcx/ingress", "--interface: arriving frames"),
+    interface(Program::InterfaceEgress, "tcx/egress", "--interface: leaving frames"),
 ];
 
 #[cfg(test)]

@@ -10,18 +10,22 @@ use std::{
 
 use aya::{
     Ebpf, EbpfLoader,
-    programs::{CgroupAttachMode, CgroupSkbAttachType, Program as AyaProgram, ProgramError, ProgramType},
+    programs::{
+        CgroupAttachMode, CgroupSkbAttachType, Program as AyaProgram, ProgramError, ProgramType,
+        tc::SchedClassifierLinkId,
+    },
     sys::{BpfHelper, is_helper_supported},
 };
-use kcap_filter::Filter;
+use kcap_filter::{Filter, link_type};
 use kcap_recorder_ebpf::{
-    ARGUMENTS_LEN_MAX, CGROUP_COUNT_MAX, ENVIRONMENT_LEN_MAX, FILTER_FUNCTION, Program, Rules, SNAPLEN_MAX,
-    Settings, TASK_COUNT_MAX, TASK_FILTER_FUNCTION, UNDECIDED_COUNT_MAX,
+    ARGUMENTS_LEN_MAX, CGROUP_COUNT_MAX, ENVIRONMENT_LEN_MAX, FILTER_FUNCTION, FRAME_FILTER_FUNCTION,
+    Program, Rules, SNAPLEN_MAX, Settings, TASK_COUNT_MAX, TASK_FILTER_FUNCTION, UNDECIDED_COUNT_MAX,
 };
 
 use super::{
     Btf, Error,
     hooks::{HOOKS, Hook, Need, Place},
+    interface::InterfaceHook,
     object::Object,
     offsets, syscalls, system,
 };
@@ -69,11 +73,16 @@ pub struct LoadOptions {
     pub elide_local_copies: bool,
     /// Record only packets that this lets through. It is of link type [`kcap_filter::link_type::RAW`].
     pub filter: Option<Filter>,
+    /// The same for frames, of link type [`kcap_filter::link_type::ETHERNET`]. Where one of the two is missing, nothing of
+    /// its kind is recorded.
+    pub frame_filter: Option<Filter>,
     /// Filters of tasks, each with the bit of its rule, and of link type [`kcap_filter::link_type::RAW`] too. Rules without
     /// one ask for all packets of those for which they hold.
     pub task_filters: Vec<(Filter, u32)>,
     /// Rules of tasks that want whole packets, whatever is said of the payload of others.
     pub payload_tasks: u32,
+    /// Record frames of interfaces ([`Loaded::attach_interface`]) instead of packets of sockets.
+    pub interfaces: bool,
     /// Bytes of the packet ring, a power of two.
     pub packet_ring_bytes: u32,
     /// Bytes of the event ring, a power of two.
@@ -99,8 +108,10 @@ impl Default for LoadOptions {
             payload_per_flow_len: None,
             elide_local_copies: true,
             filter: None,
+            frame_filter: None,
             task_filters: Vec::new(),
             payload_tasks: 0,
+            interfaces: false,
             packet_ring_bytes: 64 << 20,
             event_ring_bytes: 16 << 20,
             rules: Rules::default(),
@@ -131,8 +142,11 @@ impl Kernel {
             let known = is_helper_supported(kind, BpfHelper::BPF_FUNC_get_netns_cookie).unwrap_or(false);
             u32::from(known)
         };
+        let interface_netns_cookie = crate::enrich::netns_cookie();
         let settings = Settings {
             loopback_index: system::loopback_index()?,
+            interface_netns_cookie_low: interface_netns_cookie as u32,
+            interface_netns_cookie_high: (interface_netns_cookie >> 32) as u32,
             packet_netns_cookie: netns_cookie(ProgramType::CgroupSkb),
             sock_ops_netns_cookie: netns_cookie(ProgramType::SockOps),
             exit_has_group_dead: u32::from(btf.tracepoint_parameter_count("sched_process_exit") == Some(2)),
@@ -156,7 +170,7 @@ impl Kernel {
     pub fn load_with(self, options: &LoadOptions) -> Result<Loaded, Error> {
         let mut ebpf = self.open(options)?;
         let mut outcomes = Vec::new();
-        for hook in &HOOKS {
+        for hook in HOOKS.iter().filter(|hook| hook.is_wanted(options)) {
             if let Need::InsteadOf(better) = hook.need
                 && outcomes.iter().any(|(other, failure): &(&Hook, Option<String>)| {
                     other.program == better && failure.is_none()
@@ -164,14 +178,8 @@ impl Kernel {
             {
                 continue;
             }
-            if hook.need == Need::ForConditions && options.rules.name == 0 {
-                continue;
-            }
-            if hook.need == Need::OnRequest && !options.executable_mappings {
-                continue;
-            }
             let failure = load_program(&mut ebpf, hook.program).err().map(|error| reason(&error));
-            if let (Need::Mandatory, Some(reason)) = (hook.need, &failure) {
+            if let (Need::Mandatory | Need::Asked, Some(reason)) = (hook.need, &failure) {
                 let (program, hook) = (hook.program.name(), hook.name);
                 return Err(Error::Program { program, hook, reason: reason.clone() });
             }
@@ -187,6 +195,8 @@ impl Kernel {
             ebpf: Some(ebpf),
             cgroup: self.cgroup,
             has_links: self.version >= system::CGROUP_LINKS_MIN,
+            interface_hook: InterfaceHook::of_kernel(self.version),
+            interface_links: BTreeMap::new(),
             pending: Vec::new(),
             hooks: BTreeMap::new(),
             missing: Vec::new(),
@@ -216,7 +226,7 @@ impl Kernel {
             payload_len: options.payload_len.unwrap_or(u32::MAX),
             payload_per_flow_len: options.payload_per_flow_len.unwrap_or(u32::MAX),
             elide_local_copies: u32::from(options.elide_local_copies),
-            filter_packets: u32::from(options.filter.is_some()),
+            filter_packets: u32::from(options.filter.is_some() || options.frame_filter.is_some()),
             filtered_tasks: options.task_filters.iter().fold(0, |bits, (_, bit)| bits | bit),
             payload_tasks: options.payload_tasks,
             packet_wakeup_len: options.packet_ring_bytes / WAKEUP_FRACTION,
@@ -234,9 +244,15 @@ impl Kernel {
             aya::util::nr_cpus().map_err(|(path, source)| Error::File { path: path.into(), source })?;
         let processors = u32::try_from(processors).unwrap_or(u32::MAX);
         let mut object = Object::new(PROGRAMS);
-        if let Some(filter) = &options.filter {
-            let code = filter.compile().map_err(|source| Error::Filter { source })?;
-            object.replace_function(FILTER_FUNCTION, &code)?;
+        if settings.filter_packets != 0 {
+            for (function, filter, link_type) in [
+                (FILTER_FUNCTION, &options.filter, link_type::RAW),
+                (FRAME_FILTER_FUNCTION, &options.frame_filter, link_type::ETHERNET),
+            ] {
+                let nothing = Filter::nothing(link_type);
+                let code = filter.as_ref().unwrap_or(&nothing).compile();
+                object.replace_function(function, &code.map_err(|source| Error::Filter { source })?)?;
+            }
         }
         if !options.task_filters.is_empty() {
             let filters: Vec<_> = options.task_filters.iter().map(|(filter, bit)| (filter, *bit)).collect();
@@ -314,9 +330,12 @@ fn refused(error: aya::EbpfError) -> Error {
 /// Dropping it detaches them.
 #[derive(Debug)]
 pub struct Loaded {
-    ebpf: Option<Ebpf>,
+    pub(super) ebpf: Option<Ebpf>,
     cgroup: PathBuf,
     has_links: bool,
+    pub(super) interface_hook: InterfaceHook,
+    /// What hangs on each interface, by its index.
+    pub(super) interface_links: BTreeMap<u32, Vec<(Program, SchedClassifierLinkId)>>,
     pending: Vec<&'static Hook>,
     packets: Option<PacketRing>,
     events: Option<EventRing>,
@@ -351,13 +370,16 @@ impl Loaded {
         self.pending = later;
         let now: Vec<&'static Hook> = now;
         for hook in now {
+            if hook.place == Place::Interface {
+                continue;
+            }
             let Some(ebpf) = self.ebpf.as_mut() else { break };
             match attach_program(ebpf, hook, &cgroup, mode) {
                 Ok(()) => {
                     let how = match (hook.place, self.has_links) {
                         (Place::Cgroup, true) => "link",
                         (Place::Cgroup, false) => "attached with allow-multi",
-                        (Place::Tracepoint(_), _) => "raw tracepoint link",
+                        (Place::Tracepoint(_) | Place::Interface, _) => "raw tracepoint link",
                     };
                     self.hooks.insert(hook.program.name().into(), format!("{} {how}", hook.name));
                 }
@@ -374,6 +396,7 @@ impl Loaded {
     /// Takes all programs off. When it returns, no run is under way: the counters have their final values, and what is
     /// in the rings is all that there will be.
     pub fn detach(&mut self) -> Result<(), Error> {
+        self.interface_links.clear();
         if self.ebpf.take().is_none() {
             return Ok(());
         }
@@ -441,6 +464,7 @@ fn load_program(ebpf: &mut Ebpf, program: Program) -> Result<(), ProgramError> {
         Some(AyaProgram::CgroupSockAddr(program)) => program.load(),
         Some(AyaProgram::SockOps(program)) => program.load(),
         Some(AyaProgram::RawTracePoint(program)) => program.load(),
+        Some(AyaProgram::SchedClassifier(program)) => program.load(),
         _ => Err(ProgramError::UnexpectedProgramType),
     }
 }
@@ -466,7 +490,7 @@ fn attach_program(
 }
 
 /// One line: what the system call returned, and the verifier's last word if it had one.
-fn reason(error: &ProgramError) -> String {
+pub(super) fn reason(error: &ProgramError) -> String {
     match error {
         ProgramError::LoadError { io_error, verifier_log } => {
             let log = verifier_log.to_string();

@@ -144,6 +144,11 @@ impl Session {
         &self.loaded
     }
 
+    /// What the programs hang on, to attach more.
+    pub fn loaded_mut(&mut self) -> &mut Loaded {
+        &mut self.loaded
+    }
+
     /// What changes how much is captured, once.
     pub fn capture_switch(&mut self) -> CaptureSwitch {
         self.loaded.take_capture_switch().unwrap()
@@ -195,7 +200,9 @@ impl Session {
             let rows = counters.iter().filter(|row| row.program >= from && row.program <= to);
             rows.map(|row| row.counters.stored).sum()
         };
-        assert_eq!(stored(Program::PacketIngress, Program::PacketEgress), drainer.packets.len() as u64);
+        let packets = stored(Program::PacketIngress, Program::PacketEgress)
+            + stored(Program::InterfaceIngress, Program::InterfaceEgress);
+        assert_eq!(packets, drainer.packets.len() as u64);
         assert_eq!(stored(Program::SocketCreate, Program::SyscallExit), drainer.events.len() as u64);
         Recorded { packets: drainer.packets, events: drainer.events, counters }
     }
