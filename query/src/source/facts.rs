@@ -29,6 +29,10 @@ pub(super) fn add(builder: &mut OwnerIndexBuilder, event: proto::Event) {
             });
         }
         Some(Kind::Socket(socket)) => add_socket(builder, time_ns, socket),
+        Some(Kind::Interface(interface)) => {
+            let addresses = interface.addresses.iter().filter_map(|address| address_from_wire(address));
+            addresses.for_each(|address| builder.local_address(interface.netns_cookie, address));
+        }
         Some(Kind::CgroupAttach(attach)) => {
             let Some(process) = reference(attach.process.as_ref()) else { return };
             builder.process(ProcessFact {

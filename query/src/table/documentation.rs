@@ -95,7 +95,7 @@ sample is there, the times of those last packets can move by as much as the cloc
 microseconds, and so differ from one query to the next. In a segment that has ended, times stay.
 
 `packets` counts a packet that went from one socket of the host to another once, although it was recorded leaving and
-arriving: the arriving copy is left out. `SET kcap.duplicates = true` (or `--duplicates`) shows both.
+arriving: the arriving copy is left out. So are the frames of a packet that other interfaces had before. `SET kcap.duplicates = true` (or `--duplicates`) shows all.
 
 In the Parquet that `kcap convert` writes, and when `kcap sql` reads it, each table has the columns `date` and `host` beside
 these, and `payload` is in a table of its own: `packet_payloads` (`ts`, `packet_id`, `payload`, `capture_id`). There only the option

@@ -2,15 +2,18 @@
 
 use super::PacketFacts;
 use crate::Direction;
-use crate::decode::{Transport, tcp_flag};
+use crate::decode::{Network, Transport, tcp_flag};
 
 /// Internet group management: only kernels speak it.
 const IGMP: u8 = 2;
 
-/// True when a packet that left without a known socket is of a kind that the kernel sends by itself, through sockets of its
-/// own: resets of connections that nobody has, answers to pings, ICMP errors, neighbour and group management, and
+/// True for ARP, and when a packet that left without a known socket is of a kind that the kernel sends by itself, through
+/// sockets of its own: resets of connections that nobody has, answers to pings, ICMP errors, neighbour and group management, and
 /// acknowledgements for a connection that was closed (`connection_closed`; `tcp_v4_timewait_ack`).
 pub(super) fn made_by_kernel(packet: &PacketFacts<'_>, connection_closed: bool) -> bool {
+    if matches!(packet.decoded.network, Network::Arp(_)) {
+        return true;
+    }
     if packet.direction != Direction::Egress {
         return false;
     }

@@ -45,10 +45,13 @@ pub use process::{
 pub use socket::{Endpoint, SocketFact, SocketFactKind, SocketLife};
 pub use tuple::{LEARNED_TUPLES_MAX, LocalTuple, TupleTable};
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::Direction;
 use crate::decode::Decoded;
+
+/// `::`, which a host sends from before it has an address.
+const UNSPECIFIED: [u8; 16] = [0; 16];
 
 /// How an owner is known, best evidence first; or why none is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -62,7 +65,8 @@ pub enum Attribution {
     ProcScan,
     /// The packet has no known socket, but one with its addresses and ports is known.
     Tuple,
-    /// The kernel made the packet itself. A process is named beside it when the packet is about that one's connection.
+    /// The kernel made the packet itself, or it is ARP, which only kernels speak. A process is named beside it when the packet
+    /// is about that one's connection.
     Kernel,
     /// Nothing: the packet had no socket.
     NoSocket,
@@ -127,6 +131,8 @@ pub struct PacketFacts<'a> {
     pub socket_cookie: u64,
     /// Cookie of its network namespace, 0 when unknown.
     pub netns_cookie: u64,
+    /// It was seen at an interface, where packets pass that no socket of this host sent or takes.
+    pub at_interface: bool,
     /// Its headers.
     pub decoded: &'a Decoded,
 }
@@ -136,6 +142,7 @@ pub struct PacketFacts<'a> {
 pub struct OwnerIndexBuilder {
     processes: Vec<ProcessFact>,
     sockets: Vec<SocketFact>,
+    local_addresses: FxHashSet<(u64, [u8; 16])>,
 }
 
 impl OwnerIndexBuilder {
@@ -149,13 +156,18 @@ impl OwnerIndexBuilder {
         self.sockets.push(fact);
     }
 
+    /// Adds an address of an interface, IPv4 as IPv4-mapped IPv6, and the namespace that has it.
+    pub fn local_address(&mut self, netns_cookie: u64, address: [u8; 16]) {
+        self.local_addresses.insert((netns_cookie, address));
+    }
+
     /// Puts the facts in the order of time and joins them.
     #[must_use]
     pub fn build(mut self) -> OwnerIndex {
         // Stable: facts of one time stay in the order in which they were told.
         self.processes.sort_by_key(|fact| fact.time_ns);
         self.sockets.sort_by_key(|fact| fact.time_ns);
-        let mut index = OwnerIndex::default();
+        let mut index = OwnerIndex { local_addresses: self.local_addresses, ..OwnerIndex::default() };
         for fact in self.processes {
             index.processes.add(fact);
         }
@@ -187,6 +199,8 @@ pub struct OwnerIndex {
     tuples: TupleTable,
     /// Bound sockets without a peer.
     listeners: TupleTable,
+    /// Addresses of interfaces, with their namespaces.
+    local_addresses: FxHashSet<(u64, [u8; 16])>,
 }
 
 impl OwnerIndex {
@@ -237,7 +251,8 @@ impl OwnerIndex {
         }
         let by_tuple = self.by_tuple(packet, learned);
         let process = by_tuple.and_then(|(process, _)| process);
-        if by_cookie.is_none() && kernel::made_by_kernel(packet, by_tuple.is_some_and(|(_, closed)| closed)) {
+        let may_be_kernel = by_cookie.is_none() && self.has_local_end(packet);
+        if may_be_kernel && kernel::made_by_kernel(packet, by_tuple.is_some_and(|(_, closed)| closed)) {
             return Owner { process, attribution: Attribution::Kernel };
         }
         if process.is_some() {
@@ -281,11 +296,29 @@ impl OwnerIndex {
     ) -> Option<(Option<ProcessIndex>, bool)> {
         let tuple = LocalTuple::of(packet.decoded, packet.direction)?;
         let find = |table: &TupleTable, tuple| table.find(tuple, packet.netns_cookie, packet.time_ns);
+        let listener = || {
+            // What is forwarded may have a port on which somebody here listens.
+            let listeners = self.has_local_end(packet).then(|| tuple.listeners());
+            listeners.into_iter().flatten().find_map(|tuple| find(&self.listeners, tuple))
+        };
         let cookie = find(&self.tuples, tuple)
             .or_else(|| learned.and_then(|table| find(table, tuple)))
-            .or_else(|| tuple.listeners().into_iter().find_map(|tuple| find(&self.listeners, tuple)))?;
+            .or_else(listener)?;
         let life = self.sockets.get(&cookie)?;
         let closed = life.released_ns.is_some_and(|released_ns| released_ns <= packet.time_ns);
         Some((life.owner_at(packet.time_ns).and_then(|owner| owner.process), closed))
+    }
+
+    /// False for a packet that passed an interface from and to other hosts, as far as addresses tell.
+    fn has_local_end(&self, packet: &PacketFacts<'_>) -> bool {
+        let Some(ip) = packet.decoded.ip() else { return true };
+        let address = match packet.direction {
+            Direction::Egress => ip.source,
+            _ => ip.destination,
+        };
+        !packet.at_interface
+            || ip.is_loopback()
+            || address == UNSPECIFIED
+            || self.local_addresses.contains(&(packet.netns_cookie, address))
     }
 }

@@ -1,7 +1,7 @@
 //! Owners of packets: the orders in which kernels tell of sockets and their users.
 
 use super::*;
-use crate::decode::samples::{CLIENT_V4, SERVER_V4, ipv4, tcp, udp};
+use crate::decode::samples::{CLIENT_V4, SERVER_V4, ethernet, ipv4, tcp, udp};
 use crate::decode::{decode, link_type, map_ipv4};
 
 const MASTER: ProcessRef = ProcessRef { pid: 10, start_time_ns: 1_000_000_000, coarse: false };
@@ -137,7 +137,7 @@ fn segment(flags: u8) -> Decoded {
 }
 
 fn facts(decoded: &Decoded, direction: Direction, socket_cookie: u64) -> PacketFacts<'_> {
-    PacketFacts { time_ns: 100, direction, socket_cookie, netns_cookie: 0, decoded }
+    PacketFacts { time_ns: 100, direction, socket_cookie, netns_cookie: 0, at_interface: false, decoded }
 }
 
 fn pid(index: &OwnerIndex, owner: Owner) -> Option<u32> {
@@ -201,6 +201,39 @@ fn a_listener_is_found_for_packets_without_socket() {
     }
     let elsewhere = index([bound(map_ipv4([10, 0, 0, 77]))]);
     assert_eq!(elsewhere.attribute(&facts(&syn, Direction::Ingress, 0), None).process, None);
+}
+
+/// A router listens on a port, and so does a host behind it.
+#[test]
+fn what_is_forwarded_belongs_to_nobody_here() {
+    const NETNS: u64 = 5;
+    let bound = SocketFact {
+        netns_cookie: NETNS,
+        local: Some(Endpoint { address: [0; 16], port: 443 }),
+        ..socket(10, 8, SocketFactKind::Bind, Some(MASTER))
+    };
+    let ask = |addresses: &[[u8; 4]], decoded: &Decoded, direction| {
+        let mut builder = OwnerIndexBuilder::default();
+        builder.socket(bound.clone());
+        addresses.iter().for_each(|address| builder.local_address(NETNS, map_ipv4(*address)));
+        builder.local_address(NETNS + 1, map_ipv4(SERVER_V4));
+        let index = builder.build();
+        let packet = PacketFacts { netns_cookie: NETNS, at_interface: true, ..facts(decoded, direction, 0) };
+        let owner = index.attribute(&packet, None);
+        (pid(&index, owner), owner.attribution)
+    };
+    let (syn, reset) = (segment(0x02), segment(0x14));
+    assert_eq!(ask(&[], &syn, Direction::Ingress), (None, Attribution::NoSocket), "of another namespace");
+    assert_eq!(ask(&[SERVER_V4], &syn, Direction::Ingress), (Some(10), Attribution::Tuple));
+    assert_eq!(ask(&[], &reset, Direction::Egress), (None, Attribution::NoSocket));
+    assert_eq!(ask(&[CLIENT_V4], &reset, Direction::Egress), (None, Attribution::Kernel));
+    let arp = decode(link_type::ETHERNET, &ethernet(0x0806, &[0, 1, 8, 0, 6, 4, 0, 1, 0, 0]), 60);
+    let whole = [&[0, 1, 8, 0, 6, 4, 0, 1][..], &[0; 20]].concat();
+    let whole = decode(link_type::ETHERNET, &ethernet(0x0806, &whole), 60);
+    for direction in [Direction::Ingress, Direction::Egress] {
+        assert_eq!(ask(&[], &whole, direction), (None, Attribution::Kernel));
+        assert_eq!(ask(&[], &arp, direction), (None, Attribution::NoSocket), "cut off");
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use twox_hash::XxHash3_128;
 
 use super::Candidate;
-use crate::decode::{DecodeError, SPLIT_HEADER_LEN_MAX, Transport};
+use crate::decode::{DecodeError, Network, SPLIT_HEADER_LEN_MAX, Transport};
 
 /// Bytes of payload that are compared when more was captured of one copy than of the other.
 const PREFIX_LEN: usize = 64;
@@ -32,6 +32,13 @@ const FIN: u8 = 0x01;
 const PSH: u8 = 0x08;
 const CWR: u8 = 0x80;
 
+/// Places of TTL and hop limit.
+const IPV4_TTL: usize = 8;
+const IPV6_HOP_LIMIT: usize = 7;
+
+/// Bytes of an ARP packet for Ethernet and IPv4 (RFC 826).
+const ARP_LEN: usize = 28;
+
 /// Place of the checksum in an IPv4 header.
 const IPV4_CHECKSUM: std::ops::Range<usize> = 10..12;
 
@@ -41,6 +48,22 @@ pub(super) fn headers(candidate: &Candidate<'_>) -> Option<u128> {
     let headers = Headers::of(candidate)?;
     let wire_len = candidate.wire_len.saturating_sub(candidate.decoded.network_offset);
     Some(headers.hash(candidate, wire_len))
+}
+
+/// A hash of all that must be equal in a packet's frames at several interfaces, and the TTL, which routers lower: a packet
+/// of IP without it, or ARP. Padding behind a short packet doesn't count.
+pub(super) fn routed(candidate: &Candidate<'_>) -> Option<(u128, u8)> {
+    let decoded = candidate.decoded;
+    if let Network::Arp(_) = decoded.network {
+        let arp = candidate.header.get(decoded.network_offset as usize..)?.get(..ARP_LEN)?;
+        return Some((XxHash3_128::oneshot(arp), 0));
+    }
+    let mut headers = Headers::of(candidate)?;
+    let ip = decoded.ip()?;
+    let ttl_at = if ip.version == 4 { IPV4_TTL } else { IPV6_HOP_LIMIT };
+    *headers.bytes.get_mut(ttl_at)? = 0;
+    let wire_len = candidate.wire_len.saturating_sub(decoded.network_offset);
+    Some((headers.hash(candidate, wire_len.min(ip.total_len)), ip.ttl))
 }
 
 /// A hash of all that must be equal in the headers of a TCP packet and of the pieces that it is cut into: all but lengths,

@@ -11,8 +11,12 @@
 //! No partner is found for a packet that left the host, was routed on the way (its TTL is lower), was merged between two
 //! namespaces (GRO), or whose other copy was lost. Of a multicast datagram that several sockets receive,
 //! one arrival is the copy of one departure; the others stay.
+//!
+//! Frames that were recorded at interfaces are matched with those of other interfaces (`interfaces.rs`): there, a
+//! forwarded packet is the copy of what arrived.
 
 mod fingerprint;
+mod interfaces;
 mod pieces;
 #[cfg(test)]
 mod tests;
@@ -24,6 +28,7 @@ use rustc_hash::FxHashMap;
 use crate::Direction;
 use crate::decode::Decoded;
 use fingerprint::PayloadPrint;
+use interfaces::InterfaceMatcher;
 use pieces::PieceMatcher;
 
 /// How long a departure waits for its arrival. Within a host that takes microseconds; more only behind a queue.
@@ -50,6 +55,8 @@ pub struct Candidate<'a> {
     pub socket_cookie: u64,
     /// Cookie of its network namespace, 0 when unknown.
     pub netns_cookie: u64,
+    /// Index of the interface at which it was seen; `None` when it was seen at its socket.
+    pub interface: Option<u32>,
     /// Its length on the wire from the link header on.
     pub wire_len: u32,
     /// Payload bytes of each packet that this one stands for; 0 for a plain packet.
@@ -63,16 +70,16 @@ pub struct Candidate<'a> {
     pub payload: Option<&'a [u8]>,
 }
 
-/// An arrival and the departure that it is the copy of.
+/// A record and the earlier one that it is the copy of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pair {
-    /// The arriving record: the duplicate.
-    pub ingress_id: u64,
-    /// The leaving record: the first copy.
-    pub egress_id: u64,
-    /// Socket that received the packet.
+    /// The duplicate: the arriving record; of frames, the later one.
+    pub copy_id: u64,
+    /// The first copy: the leaving record; of frames, the first one.
+    pub first_id: u64,
+    /// Socket that received the packet; 0 when that isn't known.
     pub receiver_cookie: u64,
-    /// Socket that sent it.
+    /// Socket that sent it; 0 when that isn't known.
     pub sender_cookie: u64,
 }
 
@@ -109,12 +116,17 @@ pub struct DuplicateMatcher {
     chains: FxHashMap<u128, Chain>,
     /// Departures that may arrive in pieces.
     pieces: PieceMatcher,
+    /// Frames.
+    interfaces: InterfaceMatcher,
 }
 
 impl DuplicateMatcher {
     /// Takes the next record. Returns the pair that an arriving one makes with an earlier leaving one.
     pub fn feed(&mut self, candidate: &Candidate<'_>) -> Option<Pair> {
         self.expire(candidate.time_ns);
+        if let Some(interface) = candidate.interface {
+            return self.feed_frame(candidate, interface);
+        }
         match candidate.direction {
             Direction::Egress => {
                 self.depart(candidate);
@@ -126,10 +138,27 @@ impl DuplicateMatcher {
         }
     }
 
-    /// Departures in memory.
+    fn feed_frame(&mut self, candidate: &Candidate<'_>, interface: u32) -> Option<Pair> {
+        let pair = match candidate.direction {
+            Direction::Egress => {
+                self.pieces.depart(candidate);
+                self.interfaces.again(candidate, interface)
+            }
+            Direction::Ingress => {
+                self.interfaces.again(candidate, interface).or_else(|| self.pieces.arrive(candidate))
+            }
+            Direction::Unknown => return None,
+        };
+        if pair.is_none() {
+            self.interfaces.first(candidate, interface);
+        }
+        pair
+    }
+
+    /// Departures and frames in memory.
     #[must_use]
     pub fn waiting_len(&self) -> usize {
-        self.departures.len()
+        self.departures.len() + self.interfaces.waiting_len()
     }
 
     /// Forgets everything, and keeps the memory.
@@ -137,6 +166,7 @@ impl DuplicateMatcher {
         self.departures.clear();
         self.chains.clear();
         self.pieces.clear();
+        self.interfaces.clear();
         self.first_number = 0;
     }
 
@@ -181,15 +211,15 @@ impl DuplicateMatcher {
             }
             departure.matched = true;
             let pair = Pair {
-                ingress_id: candidate.id,
-                egress_id: departure.id,
+                copy_id: candidate.id,
+                first_id: departure.id,
                 receiver_cookie: candidate.socket_cookie,
                 sender_cookie: departure.socket_cookie,
             };
             if number == chain.first {
                 self.advance(fingerprint, next);
             }
-            self.pieces.arrived_whole(candidate, pair.egress_id);
+            self.pieces.arrived_whole(candidate, pair.first_id);
             return Some(pair);
         }
         // So many overtaken departures have lost their partners. They are given up, or they would hide the later ones.

@@ -74,8 +74,8 @@ impl PieceMatcher {
             };
             whole.arrived |= bit;
             return Some(Pair {
-                ingress_id: candidate.id,
-                egress_id: whole.id,
+                copy_id: candidate.id,
+                first_id: whole.id,
                 receiver_cookie: candidate.socket_cookie,
                 sender_cookie: whole.socket_cookie,
             });

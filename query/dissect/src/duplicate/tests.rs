@@ -1,7 +1,7 @@
 //! Pairs are made when the evidence is there, and only then.
 
 use super::*;
-use crate::decode::samples::{CLIENT_V4, SERVER_V4, SplitMix, corpus, ipv4, ipv6, tcp, udp};
+use crate::decode::samples::{CLIENT_V4, SERVER_V4, SplitMix, corpus, ethernet, ipv4, ipv6, tcp, udp};
 use crate::decode::{decode, decode_parts, link_type};
 
 /// A record of raw IP whose headers and payload are not split.
@@ -29,6 +29,7 @@ fn push(matcher: &mut DuplicateMatcher, record: &Record) -> Option<u64> {
         direction: record.direction,
         socket_cookie: record.id + 100,
         netns_cookie: record.netns_cookie,
+        interface: None,
         wire_len,
         gso_size: record.gso_size,
         decoded: &decoded,
@@ -36,9 +37,9 @@ fn push(matcher: &mut DuplicateMatcher, record: &Record) -> Option<u64> {
         payload: record.payload.as_deref(),
     };
     let pair = matcher.feed(&candidate)?;
-    assert_eq!((pair.ingress_id, pair.receiver_cookie), (record.id, record.id + 100));
-    assert_eq!(pair.sender_cookie, pair.egress_id + 100);
-    Some(pair.egress_id)
+    assert_eq!((pair.copy_id, pair.receiver_cookie), (record.id, record.id + 100));
+    assert_eq!(pair.sender_cookie, pair.first_id + 100);
+    Some(pair.first_id)
 }
 
 fn segment(sequence: u32, id: u16) -> Vec<u8> {
@@ -246,6 +247,7 @@ fn any_bytes_at_all() {
             direction,
             socket_cookie: 1,
             netns_cookie: 1,
+            interface: [None, Some(1), Some(2)][random.below(3)],
             wire_len: random.next() as u32,
             gso_size: 0,
             decoded: &decoded,
@@ -253,7 +255,8 @@ fn any_bytes_at_all() {
             payload: Some(payload),
         };
         let pair = matcher.feed(&candidate);
-        assert!(pair.is_none_or(|pair| direction == Ingress && pair.ingress_id == id));
+        let may_have = direction == Ingress || candidate.interface.is_some();
+        assert!(pair.is_none_or(|pair| may_have && pair.copy_id == id && pair.first_id < id));
     }
 }
 
@@ -329,4 +332,121 @@ fn a_departure_that_arrived_whole_has_no_pieces() {
     push(&mut matcher, &bulk(1, Egress, 1000, 7, 0x10, 2000, 1000));
     assert_eq!(push(&mut matcher, &bulk(2, Ingress, 1000, 7, 0x10, 2000, 1000)), Some(1));
     assert_eq!(push(&mut matcher, &bulk(3, Ingress, 1000, 7, 0x10, 1000, 0)), None);
+}
+
+/// An Ethernet frame seen at an interface.
+fn see(
+    matcher: &mut DuplicateMatcher,
+    id: u64,
+    (interface, direction): (u32, Direction),
+    packet: &[u8],
+) -> Option<u64> {
+    let ether_type = match packet[0] >> 4 {
+        4 => 0x0800,
+        6 => 0x86dd,
+        _ => 0x0806,
+    };
+    // Each interface has its addresses; short frames that arrive have padding.
+    let mut frame = ethernet(ether_type, packet);
+    frame[5] = interface as u8;
+    let wire_len = frame.len() as u32 + if direction == Ingress { 6 } else { 0 };
+    let decoded = decode(link_type::ETHERNET, &frame, wire_len);
+    let candidate = Candidate {
+        id,
+        time_ns: id * 1000,
+        direction,
+        socket_cookie: if direction == Egress { 9 } else { 0 },
+        netns_cookie: 1,
+        interface: Some(interface),
+        wire_len,
+        gso_size: 0,
+        decoded: &decoded,
+        header: &frame,
+        payload: None,
+    };
+    let pair = matcher.feed(&candidate)?;
+    assert_eq!(pair.copy_id, id);
+    Some(pair.first_id)
+}
+
+fn with_ttl(mut packet: Vec<u8>, ttl: u8) -> Vec<u8> {
+    let at = if packet[0] >> 4 == 4 { 8 } else { 7 };
+    packet[at] = ttl;
+    packet
+}
+
+#[test]
+fn a_packet_is_one_wherever_it_is_seen() {
+    for packet in [segment(1, 7), datagram()] {
+        let mut matcher = DuplicateMatcher::default();
+        let (before, after) = (with_ttl(packet.clone(), 64), with_ttl(packet, 63));
+        assert_eq!(see(&mut matcher, 1, (1, Ingress), &before), None);
+        assert_eq!(see(&mut matcher, 2, (2, Ingress), &before), Some(1), "the bridge of the first one");
+        assert_eq!(see(&mut matcher, 3, (3, Egress), &after), Some(1), "routed");
+        assert_eq!(see(&mut matcher, 4, (4, Egress), &after), Some(1), "the device below");
+    }
+    let mut matcher = DuplicateMatcher::default();
+    see(&mut matcher, 1, (1, Ingress), &with_ttl(segment(1, 7), 64));
+    let back = see(&mut matcher, 2, (1, Egress), &with_ttl(segment(1, 7), 63));
+    assert_eq!(back, Some(1), "routed back to where it came from");
+    let arp = [&[0, 1, 8, 0, 6, 4, 0, 1][..], &[7; 20]].concat();
+    let mut matcher = DuplicateMatcher::default();
+    assert_eq!(see(&mut matcher, 1, (1, Ingress), &arp), None);
+    assert_eq!(see(&mut matcher, 2, (2, Egress), &arp), Some(1), "bridged");
+    assert_eq!(see(&mut matcher, 3, (2, Egress), &arp), None, "asked again");
+}
+
+#[test]
+fn what_is_seen_again_at_one_place_is_another_packet() {
+    let mut matcher = DuplicateMatcher::default();
+    let (before, after) = (with_ttl(datagram(), 64), with_ttl(datagram(), 63));
+    for first in [1, 3] {
+        assert_eq!(see(&mut matcher, first, (1, Ingress), &before), None);
+        assert_eq!(see(&mut matcher, first + 1, (2, Egress), &after), Some(first));
+    }
+    // A run of the same that is forwarded in the order in which it came.
+    for id in 10..20 {
+        assert_eq!(see(&mut matcher, id, (1, Ingress), &before), None);
+    }
+    for id in 20..30 {
+        assert_eq!(see(&mut matcher, id, (2, Egress), &after), Some(id - 10));
+    }
+}
+
+#[test]
+fn other_packets_are_not_copies_of_frames() {
+    let packet = with_ttl(segment(1, 7), 64);
+    let mut other_address = packet.clone();
+    other_address[16] ^= 1;
+    let routed = |ttl| with_ttl(packet.clone(), ttl);
+    for (place, other) in [
+        ((2, Egress), with_ttl(segment(2, 7), 64)),
+        ((2, Egress), with_ttl(segment(1, 8), 63)),
+        ((2, Egress), other_address),
+        ((2, Egress), routed(62)),
+        ((2, Egress), routed(65)),
+        ((2, Ingress), routed(63)),
+        ((1, Ingress), routed(64)),
+    ] {
+        let mut matcher = DuplicateMatcher::default();
+        see(&mut matcher, 1, (1, Ingress), &packet);
+        assert_eq!(see(&mut matcher, 2, place, &other), None, "{place:?}");
+    }
+    let mut matcher = DuplicateMatcher::default();
+    push(&mut matcher, &record(1, Egress, packet.clone()));
+    assert_eq!(see(&mut matcher, 2, (1, Ingress), &packet), None, "seen at a socket");
+}
+
+#[test]
+fn frames_take_bounded_memory() {
+    let mut matcher = DuplicateMatcher::default();
+    for id in 1..WAITING_MAX as u64 + 1000 {
+        see(&mut matcher, id, (1, Ingress), &segment(id as u32, 0));
+        see(&mut matcher, id, (1, Ingress), &datagram());
+    }
+    assert!(matcher.waiting_len() <= WAITING_MAX);
+    see(&mut matcher, 10_000_000, (1, Ingress), &datagram());
+    assert_eq!(matcher.waiting_len(), 1, "nothing is kept of what is over");
+    matcher.clear();
+    assert_eq!(see(&mut matcher, 10_000_001, (2, Egress), &datagram()), None);
 }

@@ -25,8 +25,11 @@ impl Losses {
             for block in handle.blocks(BlockType::LOSS)? {
                 for report in handle.block_losses(block)? {
                     let side = match report.program() {
-                        LossProgram::PacketIngress => &mut losses.inbound,
-                        LossProgram::PacketEgress => &mut losses.outbound,
+                        // A packet socket doesn't tell which way those went that it lost.
+                        LossProgram::PacketIngress
+                        | LossProgram::InterfaceIngress
+                        | LossProgram::PacketSocket => &mut losses.inbound,
+                        LossProgram::PacketEgress | LossProgram::InterfaceEgress => &mut losses.outbound,
                         _ => continue,
                     };
                     let lost: u64 = report.lost.iter().map(|lost| lost.count).sum();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use kcap_dissect::attribute::PacketFacts;
 use kcap_dissect::decode::{decode_outer, decode_parts, may_go_on};
 use kcap_dissect::{Decoded, Direction, decode, flow_id};
+use kcap_format::proto::LossProgram;
 use kcap_format::{BlockEntry, PacketBatch, PacketColumns, PacketId};
 
 use super::needs::Needs;
@@ -23,7 +24,8 @@ pub struct PacketBlock {
     pub batch: PacketBatch,
     /// Decoded headers, when they were needed.
     pub decoded: Vec<Decoded>,
-    /// For the arriving copy of a local packet, the id of the leaving one; 0 otherwise.
+    /// For the arriving copy of a local packet, the id of the leaving one, and for a frame of a packet that was seen at
+    /// another interface before, the id of the first; 0 otherwise.
     pub duplicate_of: Vec<u64>,
     /// Cookie of the socket at the other end of a local packet; 0 when not known.
     pub peer_cookie: Vec<u64>,
@@ -170,6 +172,7 @@ impl PacketBlock {
             direction: self.direction(row),
             socket_cookie: self.batch.socket_cookie[row],
             netns_cookie: self.batch.netns_cookie[row],
+            at_interface: self.at_interface(row).is_some(),
             decoded: &self.decoded[row],
         }
     }
@@ -229,7 +232,8 @@ impl PacketBlock {
         Some(self.handle().clock().ok()?.realtime_ns(time_ns))
     }
 
-    /// True for the arriving copy of a packet whose leaving copy is in the recording.
+    /// True for the arriving copy of a packet whose leaving copy is in the recording, and for a packet that was recorded at
+    /// another interface before.
     #[must_use]
     pub fn is_copy(&self, row: usize) -> bool {
         self.duplicate_of.get(row).is_some_and(|id| *id != 0)
@@ -243,6 +247,14 @@ impl PacketBlock {
             kcap_format::Direction::Egress => Direction::Egress,
             kcap_format::Direction::Unknown => Direction::Unknown,
         }
+    }
+
+    /// The interface at which a row's packet was seen; `None` when that was at its socket.
+    pub(super) fn at_interface(&self, row: usize) -> Option<u32> {
+        const AT_INTERFACES: [LossProgram; 3] =
+            [LossProgram::InterfaceIngress, LossProgram::InterfaceEgress, LossProgram::PacketSocket];
+        let program = LossProgram::try_from(i32::from(self.batch.program[row])).ok()?;
+        AT_INTERFACES.contains(&program).then(|| self.batch.interface_index[row])
     }
 
     /// The flow of a row's packet.

@@ -139,7 +139,7 @@ pub(super) fn columns() -> Vec<PacketColumn> {
         ends(Column::repeated_text("dst_pod_name", "Name of its pod", |block: &PacketBlock, row| pod_name(container(block, row, block.destination_end(row))?))),
         ends(Column::repeated_text("dst_pod_namespace", "Namespace of its pod", |block: &PacketBlock, row| pod_namespace(container(block, row, block.destination_end(row))?))),
         PacketColumn {
-            column: Column::number::<UInt64Type>("duplicate_of", "packet_id of the leaving copy, when this is the arriving copy of the same packet; such rows are there only when kcap.duplicates is set", |block: &PacketBlock, row| block.duplicate_of.get(row).copied().filter(|id| *id != 0)),
+            column: Column::number::<UInt64Type>("duplicate_of", "packet_id of the first copy, when this is another one of the same packet: the arriving one of a local packet, or a frame that another interface had before; such rows are there only when kcap.duplicates is set", |block: &PacketBlock, row| block.duplicate_of.get(row).copied().filter(|id| *id != 0)),
             needs: Needs::matching(),
         },
         decoded(Column::rare_text("decode_error", "What stopped decoding of the headers; null when nothing did", |block: &PacketBlock, row| block.decoded[row].error.map(|error| error.to_string()))),

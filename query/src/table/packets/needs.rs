@@ -13,7 +13,7 @@ pub struct Needs {
     pub payload: bool,
     /// Decode the headers.
     pub decode: bool,
-    /// Find the arriving copies of local packets.
+    /// Find the copies of packets that were recorded more than once.
     pub duplicates: bool,
     /// Find the process at the hook.
     pub owner: bool,
@@ -47,7 +47,7 @@ impl Needs {
         Self { decode: true, ..Self::sections(columns) }
     }
 
-    /// Copies of local packets.
+    /// Copies of packets.
     #[must_use]
     pub const fn matching() -> Self {
         let columns = Self::decoding().columns.union(Self::identity()).union(PacketColumns::GSO_SIZE);
@@ -72,6 +72,8 @@ impl Needs {
             .union(PacketColumns::DIRECTION)
             .union(PacketColumns::SOCKET_COOKIE)
             .union(PacketColumns::NETNS_COOKIE)
+            .union(PacketColumns::INTERFACE_INDEX)
+            .union(PacketColumns::PROGRAM)
     }
 }
 

@@ -266,6 +266,7 @@ impl Pipeline {
                 direction: block.direction(row),
                 socket_cookie: block.batch.socket_cookie[row],
                 netns_cookie: block.batch.netns_cookie[row],
+                interface: block.at_interface(row),
                 wire_len: block.batch.wire_len[row],
                 gso_size: block.batch.gso_size[row],
                 decoded: outermost.as_ref().unwrap_or(&block.decoded[row]),
@@ -274,17 +275,17 @@ impl Pipeline {
                 payload: None,
             };
             let Some(pair) = self.matcher.feed(&candidate) else { continue };
-            block.duplicate_of[row] = pair.egress_id;
+            block.duplicate_of[row] = pair.first_id;
             block.peer_cookie[row] = pair.sender_cookie;
-            let (_, sequence, egress_row) = kcap_format::PacketId::from_u64(pair.egress_id).parts();
-            if sequence == block.entry().sequence && block.packet_id(egress_row as usize) == pair.egress_id {
-                block.peer_cookie[egress_row as usize] = pair.receiver_cookie;
+            let (_, sequence, first_row) = kcap_format::PacketId::from_u64(pair.first_id).parts();
+            if sequence == block.entry().sequence && block.packet_id(first_row as usize) == pair.first_id {
+                block.peer_cookie[first_row as usize] = pair.receiver_cookie;
                 continue;
             }
             let mut earlier = self.waiting.iter_mut().rev();
-            let owner = earlier.find(|(earlier, _)| earlier.packet_id(egress_row as usize) == pair.egress_id);
+            let owner = earlier.find(|(earlier, _)| earlier.packet_id(first_row as usize) == pair.first_id);
             if let Some((earlier, _)) = owner {
-                earlier.peer_cookie[egress_row as usize] = pair.receiver_cookie;
+                earlier.peer_cookie[first_row as usize] = pair.receiver_cookie;
             }
         }
     }
