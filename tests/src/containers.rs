@@ -1,9 +1,13 @@
 //! Whose packets they are by container, joined from what segments hold, and with the format's reader alone.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use kcap_format::proto::{CgroupEvent, Container, Event, cgroup_event, event::Event as Kind};
 use kcap_format::{BlockType, Direction, PacketColumns, Segment};
+use serde_json::Value;
+
+use crate::kcap::sql;
 
 /// Owners and containers, as a recording tells them.
 #[derive(Debug, Default)]
@@ -88,6 +92,18 @@ impl Owners {
         };
         self.containers.get(&cgroup.container_id).map_or("", |container| &container.name)
     }
+}
+
+/// What packets that left for a port carry of their containers and pods, asked with `kcap sql`: for each combination the
+/// number of packets.
+#[track_caller]
+pub fn carried(capture: &Path, port: u16) -> Vec<Value> {
+    let query = format!(
+        "SELECT k.container_id, k.container_name, c.image, c.runtime, c.labels, k.pod_name, k.pod_namespace, c.pod_id, \
+         c.pod_labels, count(*) AS packets FROM packets k LEFT JOIN containers c ON k.container_id = c.container_id \
+         WHERE k.dst_port = {port} AND k.direction = 'egress' GROUP BY ALL"
+    );
+    sql(capture, &query)
 }
 
 /// Packets that left for a port of IPv4, as their sockets' cookies.

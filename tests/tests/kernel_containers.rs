@@ -9,10 +9,11 @@ use std::time::Duration;
 use kcap_format::Segment;
 use kcap_tests::answer::{get, serve};
 use kcap_tests::command::wait_until;
-use kcap_tests::containers::{Owners, leaving_for};
+use kcap_tests::containers::{Owners, carried, leaving_for};
 use kcap_tests::docker::{Docker, IMAGE};
 use kcap_tests::kernel;
 use kcap_tests::recorder::{Recorder, segments};
+use serde_json::{Value, json};
 
 fn open(folder: &Path) -> Vec<Segment> {
     segments(folder).iter().map(|path| Segment::open(path).expect("a whole segment")).collect()
@@ -57,9 +58,21 @@ fn each_packet_carries_its_container() {
     for (port, name) in [(old_port, "old"), (new_port, "new"), (short_port, "short"), (host_port, "")] {
         let packets = leaving_for(&segments, port);
         assert!(!packets.is_empty(), "{name} has packets");
-        for cookie in packets {
-            assert_eq!(owners.container_name(cookie), name, "socket {cookie}");
+        for cookie in &packets {
+            assert_eq!(owners.container_name(*cookie), name, "socket {cookie}");
         }
+        let carried = carried(&capture, port);
+        let [all] = &carried[..] else { panic!("{name}: not all packets carry the same: {carried:?}") };
+        assert_eq!(all["packets"], packets.len());
+        if name.is_empty() {
+            assert_eq!((&all["container_id"], &all["container_name"]), (&Value::Null, &Value::Null));
+            continue;
+        }
+        let container = owners.named(name).expect("it was told of");
+        assert_eq!((&all["container_id"], &all["container_name"]), (&json!(container.id), &json!(name)));
+        assert_eq!((&all["image"], &all["runtime"]), (&json!(IMAGE), &json!("docker")));
+        assert_eq!(all["labels"]["age"], name);
+        assert_eq!(all["pod_name"], Value::Null);
     }
     let container = owners.container(&new).expect("the container by its id");
     assert_eq!((container.name.as_str(), container.runtime.as_str()), ("new", "docker"));

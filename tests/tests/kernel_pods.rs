@@ -16,14 +16,16 @@ use kcap_recorder::container::cri_api::{
 use kcap_tests::answer::{get, serve};
 use kcap_tests::command::wait_until;
 use kcap_tests::containerd::{Containerd, IMAGE};
-use kcap_tests::containers::{Owners, leaving_for};
+use kcap_tests::containers::{Owners, carried, leaving_for};
 use kcap_tests::kernel;
 use kcap_tests::recorder::{Recorder, segments};
+use serde_json::json;
 use tokio::net::UnixStream;
 use tokio::runtime::Runtime;
 use tonic::transport::{Channel, Endpoint};
 use tower::service_fn;
 
+const OLD_UID: &str = "11111111-2222-4333-8444-555555555555";
 const UID: &str = "6f1c2d3e-4b5a-4678-9abc-def012345678";
 
 /// A small kubelet.
@@ -118,7 +120,7 @@ fn each_packet_carries_its_pod() {
     let containerd = Containerd::start();
     let mut kubelet = Kubelet::new(&containerd.socket());
     let (old_port, new_port) = (serve(), serve());
-    let old_pod = kubelet.run_pod("old-0", "11111111-2222-4333-8444-555555555555", "test");
+    let old_pod = kubelet.run_pod("old-0", OLD_UID, "test");
     kubelet.run_container(&old_pod, "old", &format!("while :; do {}; sleep 0.2; done", get(old_port)));
     let folder = tempfile::tempdir().expect("a scratch folder");
     let capture = folder.path().join("capture");
@@ -138,12 +140,27 @@ fn each_packet_carries_its_pod() {
 
     let segments = open(&capture);
     let owners = Owners::of(&segments);
-    for (port, name) in [(old_port, "old"), (new_port, "front")] {
+    let pods = [("old-0", OLD_UID, "test"), ("shop-0", UID, "prod")];
+    for (port, name, (pod_name, pod_id, pod_namespace)) in
+        [(old_port, "old", pods[0]), (new_port, "front", pods[1])]
+    {
         let packets = leaving_for(&segments, port);
         assert!(!packets.is_empty(), "{name} has packets");
-        for cookie in packets {
-            assert_eq!(owners.container_name(cookie), name);
+        for cookie in &packets {
+            assert_eq!(owners.container_name(*cookie), name);
         }
+        let carried = carried(&capture, port);
+        let [all] = &carried[..] else { panic!("{name}: not all packets carry the same: {carried:?}") };
+        let container = owners.named(name).expect("it was told of");
+        let expected = json!({
+            "container_id": container.id, "container_name": name, "image": IMAGE, "runtime": "containerd",
+            "pod_name": pod_name, "pod_namespace": pod_namespace, "pod_id": pod_id,
+            "pod_labels": {"app": pod_name}, "packets": packets.len(),
+        });
+        for (column, value) in expected.as_object().expect("an object") {
+            assert_eq!(&all[column], value, "{column} of {all}");
+        }
+        assert_eq!(all["labels"]["tier"], "web");
     }
     let container = owners.container(&id).expect("the container by its id");
     assert_eq!((container.name.as_str(), container.runtime.as_str()), ("front", "containerd"));
