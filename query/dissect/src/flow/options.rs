@@ -1,5 +1,6 @@
 //! Limits and choices of following flows.
 
+use crate::flow_id::FlowKey;
 use crate::stream::StreamOptions;
 
 /// Flows that are followed at a time. When there are more, those that were silent longest are given up, closed and
@@ -24,6 +25,34 @@ pub(super) const HOLD_TIME_MAX_NS: i64 = 100_000_000;
 /// After this many acknowledgements in a row that were not early, but told of missing packets, nothing is waited for.
 pub(super) const HOLDS_FAILED_MAX: u8 = 3;
 
+/// One of several parts of all flows, for those who divide them between tables: each flow, whichever way its packets go, is in
+/// one part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowPart {
+    /// Which part, from 0.
+    pub number: u32,
+    /// How many there are.
+    pub of: u32,
+}
+
+impl FlowPart {
+    /// All flows.
+    pub const ALL: Self = Self { number: 0, of: 1 };
+
+    /// The part that a flow is in, of so many.
+    #[must_use]
+    pub fn number_of(key: &FlowKey, of: u32) -> u32 {
+        // The remainder is less than a number of 32 bits.
+        (key.id() % u64::from(of.max(1))) as u32
+    }
+
+    /// Whether a flow is in it.
+    #[must_use]
+    pub fn has(self, key: &FlowKey) -> bool {
+        self.of <= 1 || Self::number_of(key, self.of) == self.number
+    }
+}
+
 /// Choices of following flows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlowOptions {
@@ -33,6 +62,8 @@ pub struct FlowOptions {
     pub period_ns: Option<i64>,
     /// Flows that are followed at a time.
     pub flows_max: usize,
+    /// The flows that are followed; packets of others are passed over.
+    pub part: FlowPart,
     /// Whether streams are reassembled, and datagrams handed on.
     pub streams: bool,
     /// Whether [`FlowConsumer::report`](super::FlowConsumer::report) is called.
@@ -47,6 +78,7 @@ impl Default for FlowOptions {
             timeout_ns: FLOW_TIMEOUT_DEFAULT_NS,
             period_ns: Some(FLOW_PERIOD_DEFAULT_NS),
             flows_max: FLOWS_MAX,
+            part: FlowPart::ALL,
             streams: true,
             reports: false,
             stream: StreamOptions::default(),

@@ -112,7 +112,8 @@ impl<C: FlowConsumer> FlowTable<C> {
         self.by_key.is_empty()
     }
 
-    /// Takes a packet. Packets come in the order of time, or nearly so. Those without an IP header have no flow: false then.
+    /// Takes a packet. Packets come in the order of time, or nearly so. Those without an IP header have no flow, and
+    /// that of others may not be in [`FlowOptions::part`]: false then.
     ///
     /// A packet in tunnels is one of its own flow, and of the flow of each tunnel; nobody is told of it as a datagram of
     /// these.
@@ -163,6 +164,9 @@ impl<C: FlowConsumer> FlowTable<C> {
 
     fn one(&mut self, view: &PacketView<'_>, parent_flow_id: Option<u64>, handing: Handing) -> bool {
         let Some(key) = FlowKey::of(view.decoded, view.netns_cookie) else { return false };
+        if !self.options.part.has(&key) {
+            return false;
+        }
         let Some(ip) = view.decoded.ip() else { return false };
         let (canonical_key, source_is_second) = canonical(&key);
         let found = self.by_key.get(&canonical_key).copied();

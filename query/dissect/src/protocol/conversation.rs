@@ -34,11 +34,28 @@ enum State {
     /// A stream: held back until there is enough.
     Detecting(Held),
     /// A stream whose protocol is known.
-    Stream { name: &'static str, parser: Box<dyn StreamParser> },
+    Stream { known: Known, parser: Box<dyn StreamParser> },
     /// Datagrams whose protocol is known.
-    Datagrams { name: &'static str, parser: Box<dyn DatagramParser> },
+    Datagrams { known: Known, parser: Box<dyn DatagramParser> },
     /// No protocol was recognised; so many tries are left.
     Unknown { tries: u8 },
+}
+
+/// What is to be remembered of the protocol.
+#[derive(Clone, Copy)]
+struct Known {
+    name: &'static str,
+    wants_fields: bool,
+}
+
+impl Known {
+    fn of(configured: &Configured) -> Self {
+        Self { name: configured.protocol.name, wants_fields: configured.wants_fields() }
+    }
+
+    fn context<'a>(self, flow: &'a Arc<Flow>, transactions: &'a mut Vec<Transaction>) -> Context<'a> {
+        Context::new(flow, transactions).wanting_fields(self.wants_fields)
+    }
 }
 
 /// What came before a decision, to be given to the parser then.
@@ -70,7 +87,7 @@ impl Conversation {
     #[must_use]
     pub fn protocol(&self) -> Option<&'static str> {
         match &self.state {
-            State::Stream { name, .. } | State::Datagrams { name, .. } => Some(name),
+            State::Stream { known, .. } | State::Datagrams { known, .. } => Some(known.name),
             _ => None,
         }
     }
@@ -84,8 +101,8 @@ impl Conversation {
     /// The next bytes of one direction of a stream.
     pub fn data(&mut self, protocols: &Protocols, chunk: Chunk<'_>, transactions: &mut Vec<Transaction>) {
         match &mut self.state {
-            State::Stream { parser, .. } => {
-                let mut context = Context::new(&self.flow, transactions);
+            State::Stream { known, parser } => {
+                let mut context = known.context(&self.flow, transactions);
                 parser.data(chunk, &mut context);
                 if let Some(rest) = context.handed_over.take() {
                     parser.finish(&mut context);
@@ -105,7 +122,7 @@ impl Conversation {
                 if let Some(found) = best(protocols, &sample, |found, _| found == Detection::Certain)
                     && let Some(parser) = found.dissector.stream(&self.flow)
                 {
-                    self.state = State::Stream { name: found.protocol.name, parser };
+                    self.state = State::Stream { known: Known::of(found), parser };
                     self.data(protocols, chunk, transactions);
                 }
             }
@@ -123,8 +140,8 @@ impl Conversation {
         transactions: &mut Vec<Transaction>,
     ) {
         match &mut self.state {
-            State::Stream { parser, .. } => {
-                parser.gap(sender, len, at, &mut Context::new(&self.flow, transactions));
+            State::Stream { known, parser } => {
+                parser.gap(sender, len, at, &mut known.context(&self.flow, transactions));
             }
             State::Detecting(held) => {
                 held.push_gap(sender, len, at);
@@ -143,8 +160,8 @@ impl Conversation {
         transactions: &mut Vec<Transaction>,
     ) {
         match &mut self.state {
-            State::Stream { parser, .. } => {
-                parser.end(sender, at, &mut Context::new(&self.flow, transactions));
+            State::Stream { known, parser } => {
+                parser.end(sender, at, &mut known.context(&self.flow, transactions));
             }
             State::Detecting(held) => {
                 held.parts.push(Part::End { sender, at });
@@ -162,8 +179,8 @@ impl Conversation {
         transactions: &mut Vec<Transaction>,
     ) {
         let tries = match &mut self.state {
-            State::Datagrams { parser, .. } => {
-                parser.datagram(datagram, &mut Context::new(&self.flow, transactions));
+            State::Datagrams { known, parser } => {
+                parser.datagram(datagram, &mut known.context(&self.flow, transactions));
                 return;
             }
             State::Detecting(_) => DATAGRAM_TRIES_MAX,
@@ -175,11 +192,11 @@ impl Conversation {
         let sample = Sample { flow: &self.flow, bytes, first: datagram.sender, from_start: [true; 2] };
         // A datagram is whole: there will never be more of it.
         let found = best(protocols, &sample, wanted)
-            .and_then(|found| Some((found.protocol.name, found.dissector.datagrams(&self.flow)?)));
+            .and_then(|found| Some((Known::of(found), found.dissector.datagrams(&self.flow)?)));
         self.state = match found {
-            Some((name, mut parser)) => {
-                parser.datagram(datagram, &mut Context::new(&self.flow, transactions));
-                State::Datagrams { name, parser }
+            Some((known, mut parser)) => {
+                parser.datagram(datagram, &mut known.context(&self.flow, transactions));
+                State::Datagrams { known, parser }
             }
             None => State::Unknown { tries: tries - 1 },
         };
@@ -188,10 +205,11 @@ impl Conversation {
     /// The conversation is over, or the capture is. Nothing may follow.
     pub fn finish(&mut self, protocols: &Protocols, transactions: &mut Vec<Transaction>) {
         self.decide(protocols, true, transactions);
-        let mut context = Context::new(&self.flow, transactions);
         match &mut self.state {
-            State::Stream { parser, .. } => parser.finish(&mut context),
-            State::Datagrams { parser, .. } => parser.finish(&mut context),
+            State::Stream { known, parser } => parser.finish(&mut known.context(&self.flow, transactions)),
+            State::Datagrams { known, parser } => {
+                parser.finish(&mut known.context(&self.flow, transactions));
+            }
             State::Detecting(_) | State::Unknown { .. } => {}
         }
         self.state = State::Unknown { tries: 0 };
@@ -221,9 +239,9 @@ impl Conversation {
             }
         }
         let found = best(protocols, &sample, wanted)
-            .and_then(|found| Some((found.protocol.name, found.dissector.stream(&self.flow)?)));
+            .and_then(|found| Some((Known::of(found), found.dissector.stream(&self.flow)?)));
         let state = match found {
-            Some((name, parser)) => State::Stream { name, parser },
+            Some((known, parser)) => State::Stream { known, parser },
             None => State::Unknown { tries: LATER_TRIES_MAX },
         };
         let State::Detecting(held) = std::mem::replace(&mut self.state, state) else { return };

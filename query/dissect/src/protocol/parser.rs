@@ -121,6 +121,8 @@ pub trait DatagramParser: Send {
 pub struct Context<'a> {
     /// The conversation.
     pub flow: &'a Arc<Flow>,
+    /// Whether anybody looks at [`Transaction::fields`]. Where not, parsers may leave them out, and nothing else.
+    pub wants_fields: bool,
     pub(super) transactions: &'a mut Vec<Transaction>,
     pub(super) handed_over: Option<Vec<u8>>,
 }
@@ -129,7 +131,13 @@ impl<'a> Context<'a> {
     /// A context whose transactions are appended to a list.
     #[must_use]
     pub fn new(flow: &'a Arc<Flow>, transactions: &'a mut Vec<Transaction>) -> Self {
-        Self { flow, transactions, handed_over: None }
+        Self { flow, wants_fields: true, transactions, handed_over: None }
+    }
+
+    /// The same where fields are wanted or not.
+    #[must_use]
+    pub fn wanting_fields(self, wants_fields: bool) -> Self {
+        Self { wants_fields, ..self }
     }
 
     /// Reports a transaction.

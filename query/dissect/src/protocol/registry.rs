@@ -57,6 +57,16 @@ pub struct Configured {
     pub common: CommonOptions,
     /// What recognises and parses it, with its own options.
     pub dissector: Arc<dyn Dissector>,
+    /// Whether transactions have fields beside what all protocols have in common.
+    wants_fields: bool,
+}
+
+impl Configured {
+    /// Whether transactions of the protocol have their fields; see [`Protocols::with_fields_of`].
+    #[must_use]
+    pub fn wants_fields(&self) -> bool {
+        self.wants_fields
+    }
 }
 
 impl fmt::Debug for Configured {
@@ -101,7 +111,7 @@ impl Protocols {
                 let common = CommonOptions::read(&mut options, protocol.ports)?;
                 let dissector = (protocol.configure)(&common, &mut options)?;
                 options.finish()?;
-                Ok(Configured { protocol, common, dissector })
+                Ok(Configured { protocol, common, dissector, wants_fields: true })
             })
             .collect::<Result<_, _>>()?;
         match tables.into_iter().next() {
@@ -123,6 +133,15 @@ impl Protocols {
     #[must_use]
     pub fn only_on_ports(self) -> Self {
         Self { on_any_port: false, ..self }
+    }
+
+    /// Leaves [`Transaction::fields`](super::Transaction::fields) out of what is found of all protocols but those that are
+    /// wanted: making them is most of the work.
+    #[must_use]
+    pub fn with_fields_of(self, wanted: impl Fn(&Protocol) -> bool) -> Self {
+        let configured = (self.configured.iter())
+            .map(|configured| Configured { wants_fields: wanted(configured.protocol), ..configured.clone() });
+        Self { configured: configured.collect(), ..self }
     }
 
     /// Whether a protocol is followed in conversations on none of its ports.

@@ -1,5 +1,6 @@
 //! What a dissector gives: a request with its response, or one message.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::flow::{Endpoint, Flow, Moment, Sender};
@@ -21,7 +22,7 @@ pub struct Transaction {
     /// The response; of protocols of single messages, one of the server.
     pub response: Option<Message>,
     /// The verb: `GET`, `SELECT`, `QUERY`.
-    pub method: Option<String>,
+    pub method: Option<Cow<'static, str>>,
     /// What was asked, as people would write it: `GET /index.html`, `class IN, type MX, example.org`.
     pub query: Option<String>,
     /// What it was about, without parameters: a path, a table, a key, a name.

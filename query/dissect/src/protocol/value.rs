@@ -1,5 +1,7 @@
 //! The fields of a transaction: an ordered tree, from which table columns and documents are made.
 
+use std::borrow::Cow;
+
 use super::name::Name;
 
 /// A value of a field.
@@ -192,6 +194,7 @@ from! {
     usize => |value| Self::Uint(value as u64);
     f64 => |value| Self::Float(value);
     &str => |value| Self::Text(value.to_owned());
+    Cow<'_, str> => |value| Self::Text(value.into_owned());
     String => |value| Self::Text(value);
     Vec<Value> => |value| Self::List(value);
     Fields => |value| Self::Object(value);

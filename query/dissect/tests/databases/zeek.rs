@@ -1,5 +1,6 @@
 //! Against Zeek's logs.
 
+use std::borrow::Cow;
 use std::fs;
 
 use kcap_dissect::protocol::{Transaction, Value};
@@ -61,7 +62,12 @@ fn redis() {
         .map(|one| {
             let success = if one.status.name() == "OK" { "T" } else { "F" };
             let value = dash(word(one, "redis.return_value"));
-            vec![dash(one.method.clone()), dash(one.resource.clone()), success.to_owned(), value]
+            vec![
+                dash(one.method.clone().map(Cow::into_owned)),
+                dash(one.resource.clone()),
+                success.to_owned(),
+                value,
+            ]
         })
         .collect();
     assert_eq!(found, expected);

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::net::Ipv6Addr;
 use std::path::Path;
 
-use kcap_dissect::protocol::{Fields, Transaction, Value};
+use kcap_dissect::protocol::{Fields, Protocols, Transaction, Value};
 
 use super::transactions;
 
@@ -33,19 +33,30 @@ fn line(one: &Transaction) -> String {
             write!(line, "{name}={value} ").unwrap();
         }
     };
-    let quoted = |text: &Option<String>| text.as_ref().map(|text| format!("{text:?}"));
+    let quoted = |text: Option<&str>| text.map(|text| format!("{text:?}"));
     let bytes =
         [one.request, one.response].map(|place| place.map_or("-".to_owned(), |at| at.bytes.to_string()));
-    add("method", quoted(&one.method));
-    add("query", quoted(&one.query));
-    add("resource", quoted(&one.resource));
+    add("method", quoted(one.method.as_deref()));
+    add("query", quoted(one.query.as_deref()));
+    add("resource", quoted(one.resource.as_deref()));
     add("status", Some(one.status.name().to_owned()));
     add("bytes", Some(bytes.join("/")));
     add("incomplete", one.incomplete.map(|reason| reason.name().to_owned()));
     add("errors", (!one.errors.is_empty()).then(|| format!("{:?}", one.errors)));
     add("table_only", one.table_only.then(|| "true".to_owned()));
-    add("response", quoted(&one.response_text));
+    add("response", quoted(one.response_text.as_deref()));
     line + &render_fields(&one.fields)
+}
+
+/// Where nobody wants fields, all else must be the same.
+fn without_fields(capture: &Path, options: &str, all: &[Transaction]) {
+    let protocols = Protocols::read(options.parse().unwrap()).unwrap().with_fields_of(|_| false);
+    let found = transactions::with(capture, protocols);
+    assert_eq!(found.len(), all.len(), "without fields");
+    for (found, expected) in found.iter().zip(all) {
+        let expected = Transaction { fields: found.fields.clone(), ..expected.clone() };
+        assert_eq!(found, &expected, "without fields");
+    }
 }
 
 /// Compares the transactions of a capture of this protocol with the golden file; gives them.
@@ -60,6 +71,7 @@ pub fn check(folder: &str, name: &str, ports: &str) -> Vec<Transaction> {
         (all.iter().map(line).collect(), all_on_port.iter().map(line).collect());
     assert_eq!(one, other, "otherwise than by its bytes alone");
     assert!(all.iter().all(|one| one.protocol == name), "{name}");
+    without_fields(&folder.join(format!("{name}.pcap")), &options, &all);
     let found: String = all.iter().map(|one| line(one) + "\n").collect();
     let golden = folder.join(format!("{name}.golden"));
     if std::env::var_os("KCAP_UPDATE_GOLDEN").is_some() {

@@ -66,19 +66,20 @@ impl DatagramParser for Dhcp {
         let client = if is_request { datagram.sender } else { datagram.sender.other() };
         let mut transaction = Transaction::new(PROTOCOL.name, context.flow, client);
         transaction.source = datagram.sender;
-        let fields = message_fields(&message);
-        let message_type = fields.value("option.message_type").and_then(Value::as_text).map(str::to_owned);
+        let wants_all = context.wants_fields;
+        let options = options::option_fields(&message, |code| {
+            wants_all || matches!(code, options::MESSAGE_TYPE | options::MESSAGE)
+        });
+        let message_type = options.value("message_type").and_then(Value::as_text).map(str::to_owned);
         if matches!(message_type.as_deref(), Some("nak" | "decline")) {
             transaction.status = Status::Error;
-            transaction
-                .errors
-                .extend(fields.value("option.message").and_then(Value::as_text).map(str::to_owned));
+            transaction.errors.extend(options.value("message").and_then(Value::as_text).map(str::to_owned));
         }
         if message.options_error().is_some() || datagram.bytes.len() < datagram.wire_len {
             transaction.set_incomplete(Incomplete::Malformed);
             transaction.errors.push("Malformed message: its options are cut".to_owned());
         }
-        transaction.method = message_type.map(|name| name.to_uppercase());
+        transaction.method = message_type.map(|name| name.to_uppercase().into());
         let wanted = if is_request { self.send_request } else { self.send_response };
         let shown = wanted.then(|| text(datagram.bytes));
         if is_request {
@@ -86,7 +87,9 @@ impl DatagramParser for Dhcp {
         } else {
             (transaction.response, transaction.response_text) = (place, shown);
         }
-        transaction.fields.set("dhcpv4", fields);
+        if context.wants_fields {
+            transaction.fields.set("dhcpv4", message_fields(&message, options));
+        }
         context.emit(transaction);
     }
 
@@ -94,7 +97,7 @@ impl DatagramParser for Dhcp {
 }
 
 /// The fields below `dhcpv4`. Addresses that are 0.0.0.0 say that there is none, and are left out.
-fn message_fields(message: &Message<'_>) -> Fields {
+fn message_fields(message: &Message<'_>, options: Fields) -> Fields {
     let mut fields = Fields::new();
     fields.set("op_code", kinds::operation_name(message.operation()));
     fields.set("hardware_type", kinds::hardware_name(message.hardware_type()));
@@ -120,7 +123,6 @@ fn message_fields(message: &Message<'_>) -> Fields {
     if let Some(name) = message.boot_file_name() {
         fields.set("boot_file_name", name);
     }
-    let options = options::option_fields(message);
     if !options.is_empty() {
         fields.set("option", options);
     }

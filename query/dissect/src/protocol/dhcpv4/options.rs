@@ -7,6 +7,11 @@ use super::message::Message;
 use super::values::{Form, hex, value};
 use crate::protocol::value::{Fields, Value};
 
+/// Code of the option with the type of the message (RFC 2132, section 9.6).
+pub(super) const MESSAGE_TYPE: u8 = 53;
+/// Code of the option with what went wrong (RFC 2132, section 9.9).
+pub(super) const MESSAGE: u8 = 56;
+
 /// An option of the standards.
 struct OptionKind {
     code: u8,
@@ -16,10 +21,10 @@ struct OptionKind {
 }
 
 /// The fields below `dhcpv4.option`. Parts of an option that come apart are one value (RFC 3396, section 7); what has no name, and
-/// values that aren't what their option has, are hexadecimal.
-pub(super) fn option_fields(message: &Message<'_>) -> Fields {
+/// values that aren't what their option has, are hexadecimal. Only options with codes that are wanted.
+pub(super) fn option_fields(message: &Message<'_>, is_wanted: impl Fn(u8) -> bool) -> Fields {
     let mut whole: Vec<(u8, Vec<u8>)> = Vec::new();
-    for (code, bytes) in message.options() {
+    for (code, bytes) in message.options().filter(|(code, _)| is_wanted(*code)) {
         match whole.iter_mut().find(|(known, _)| *known == code) {
             Some((_, value)) => value.extend_from_slice(bytes),
             None => whole.push((code, bytes.to_vec())),

@@ -20,28 +20,29 @@ impl Datagrams {
         let limits = Limits::with_timeout(options.transaction_timeout_ns);
         Self { options, waiting: Matcher::new(limits) }
     }
-
-    fn message(&mut self, sender: Sender, part: Part, context: &mut Context<'_>) {
-        let now_ns = part.place.first.ts_ns;
-        if part.header.is_response() {
-            let client = sender.other();
-            report(self.waiting.expired(now_ns), context);
-            let request = self.waiting.response(&(client, part.header.id)).map(|(_, request)| request);
-            emit(context, client, request, Some(part), Alone::NoResponse);
-        } else {
-            let key = (sender, part.header.id);
-            let unanswered = self.waiting.request_once(key, now_ns, part.memory_bytes(), (sender, part));
-            report(unanswered, context);
-        }
-    }
 }
 
 impl DatagramParser for Datagrams {
     fn datagram(&mut self, datagram: Datagram<'_>, context: &mut Context<'_>) {
         let Some(message) = read(datagram.bytes) else { return };
         let place = Place::at(datagram.at, datagram.wire_len);
-        let part = Part::new(datagram.bytes, message, place, &self.options);
-        self.message(datagram.sender, part, context);
+        let (sender, now_ns) = (datagram.sender, datagram.at.ts_ns);
+        let (options, wants_fields) = (&self.options, context.wants_fields);
+        if message.header.is_response() {
+            let client = sender.other();
+            report(self.waiting.expired(now_ns), context);
+            let request = self.waiting.response(&(client, message.header.id)).map(|(_, request)| request);
+            let part = match &request {
+                Some(_) => Part::without_question(&message, place, options, wants_fields),
+                None => Part::new(&message, place, options, wants_fields),
+            };
+            emit(context, client, request, Some(part), Alone::NoResponse);
+        } else {
+            let part = Part::new(&message, place, options, wants_fields);
+            let key = (sender, message.header.id);
+            let unanswered = self.waiting.request_once(key, now_ns, part.memory_bytes(), (sender, part));
+            report(unanswered, context);
+        }
     }
 
     fn finish(&mut self, context: &mut Context<'_>) {

@@ -1,6 +1,6 @@
 //! From messages to transactions: fields under Packetbeat's names.
 
-use super::message::{Header, Message, Question, Record, flag, read};
+use super::message::{Header, Message, Question, Record, Section, flag, read};
 use super::names::{class_name, opcode_name, record_type, response_code_name, type_name};
 use super::records::{record_address, record_fields, record_line};
 use super::service::edns_options;
@@ -26,15 +26,27 @@ mod sentence {
 pub(super) struct Part {
     pub(super) place: Place,
     pub(super) header: Header,
-    pub(super) question: Option<Question>,
+    question: Option<Asked>,
     body: Body,
     text: Option<String>,
     error: Option<&'static str>,
+    /// SOA records among the answers of a transfer: it begins and ends with one.
+    pub(super) soa_count: usize,
+}
+
+/// What was asked.
+#[derive(Clone, Debug)]
+struct Asked {
+    name: String,
+    kind: u16,
+    class: u16,
 }
 
 /// What a message says.
 #[derive(Clone, Debug)]
 enum Body {
+    /// Nobody wants to know.
+    Unwanted,
     /// As fields.
     Fields(Fields),
     /// Of a query, which nearly always has a response that says the same again: as it came.
@@ -43,20 +55,41 @@ enum Body {
 
 impl Part {
     /// Takes from a message what a transaction shows of it.
-    pub(super) fn new(bytes: &[u8], message: Message, place: Place, options: &Options) -> Self {
+    pub(super) fn new(message: &Message<'_>, place: Place, options: &Options, wants_fields: bool) -> Self {
+        let asked = |question: Question<'_>| Asked {
+            name: question.name.text(),
+            kind: question.kind,
+            class: question.class,
+        };
+        let question = message.questions().next().map(asked);
+        Self { question, ..Self::without_question(message, place, options, wants_fields) }
+    }
+
+    /// The same of a response whose query says what was asked.
+    pub(super) fn without_question(
+        message: &Message<'_>,
+        place: Place,
+        options: &Options,
+        wants_fields: bool,
+    ) -> Self {
         let is_response = message.header.is_response();
-        let wanted = if is_response { options.send_response } else { options.send_request };
+        let wants_text = if is_response { options.send_response } else { options.send_request };
+        let may_be_transfer =
+            is_response && message.questions().next().is_none_or(|question| is_transfer(question.kind));
+        let soa_records =
+            || message.records(Section::Answers).filter(|record| record.kind == record_type::SOA).count();
         Self {
             place,
             header: message.header,
-            body: if is_response {
-                Body::Fields(message_fields(bytes, &message, options))
-            } else {
-                Body::Query(bytes[..message.len].into(), *options)
+            question: None,
+            body: match (wants_fields, is_response) {
+                (false, _) => Body::Unwanted,
+                (true, true) => Body::Fields(message_fields(message, options)),
+                (true, false) => Body::Query(message.bytes().into(), *options),
             },
-            text: wanted.then(|| message_text(bytes, &message)),
+            text: wants_text.then(|| message_text(message)),
             error: message.error,
-            question: message.questions.into_iter().next(),
+            soa_count: if may_be_transfer { soa_records() } else { 0 },
         }
     }
 
@@ -68,9 +101,10 @@ impl Part {
 
     fn into_fields(self) -> Fields {
         match self.body {
+            Body::Unwanted => Fields::new(),
             Body::Fields(fields) => fields,
             Body::Query(bytes, options) => {
-                read(&bytes).map(|message| message_fields(&bytes, &message, &options)).unwrap_or_default()
+                read(&bytes).map(|message| message_fields(&message, &options)).unwrap_or_default()
             }
         }
     }
@@ -98,23 +132,19 @@ impl Part {
         }
     }
 
-    /// Number of SOA records among the answers: a transfer begins and ends with one.
-    pub(super) fn soa_count(&self) -> usize {
-        let Body::Fields(fields) = &self.body else { return 0 };
-        let Some(Value::List(answers)) = fields.value("answers") else { return 0 };
-        let is_soa = |answer: &&Value| match answer {
-            Value::Object(fields) => fields.value("type").and_then(Value::as_text) == Some("SOA"),
-            _ => false,
-        };
-        answers.iter().filter(is_soa).count()
-    }
-
     /// True for questions that several messages may answer (RFC 5936, section 2.2).
     pub(super) fn is_transfer(&self) -> bool {
-        self.question
-            .as_ref()
-            .is_some_and(|question| matches!(question.kind, record_type::AXFR | record_type::IXFR))
+        self.question.as_ref().is_some_and(|question| is_transfer(question.kind))
     }
+
+    /// True for the transfer of a whole zone.
+    pub(super) fn is_full_transfer(&self) -> bool {
+        self.question.as_ref().is_some_and(|question| question.kind == record_type::AXFR)
+    }
+}
+
+fn is_transfer(kind: u16) -> bool {
+    matches!(kind, record_type::AXFR | record_type::IXFR)
 }
 
 /// Why a query has no response.
@@ -128,8 +158,8 @@ pub(super) enum Alone {
 pub(super) fn emit(
     context: &mut Context<'_>,
     client: Sender,
-    request: Option<Part>,
-    response: Option<Part>,
+    mut request: Option<Part>,
+    mut response: Option<Part>,
     alone: Alone,
 ) {
     let mut transaction = Transaction::new(PROTOCOL.name, context.flow, client);
@@ -162,16 +192,19 @@ pub(super) fn emit(
         Some(part) if part.header.response_code() == 0 => Status::Ok,
         _ => Status::Error,
     };
-    transaction.request_text = request.as_ref().and_then(|part| part.text.clone());
-    transaction.response_text = response.as_ref().and_then(|part| part.text.clone());
-    let described = request.as_ref().or(response.as_ref());
-    transaction.method = described.map(|part| opcode_name(part.header.opcode()));
-    if let Some(question) = described.and_then(|part| part.question.as_ref()) {
-        transaction.query = Some(question_line(question));
-        transaction.resource = Some(question.name.clone());
+    transaction.request_text = request.as_mut().and_then(|part| part.text.take());
+    transaction.response_text = response.as_mut().and_then(|part| part.text.take());
+    if let Some(described) = request.as_mut().or(response.as_mut()) {
+        transaction.method = Some(opcode_name(described.header.opcode()));
+        if let Some(question) = described.question.take() {
+            transaction.query = Some(question_line(&question.name, question.kind, question.class));
+            transaction.resource = Some(question.name);
+        }
     }
     // The response repeats the question and says how it went; a query alone says what was asked.
-    if let Some(part) = response.or(request) {
+    if context.wants_fields
+        && let Some(part) = response.or(request)
+    {
         let mut fields = part.into_fields();
         if let Some(Value::List(addresses)) = fields.value("resolved_ip") {
             let addresses = addresses.clone();
@@ -184,8 +217,9 @@ pub(super) fn emit(
 }
 
 /// The fields of a message, from `dns` on.
-fn message_fields(bytes: &[u8], message: &Message, options: &Options) -> Fields {
+fn message_fields(message: &Message<'_>, options: &Options) -> Fields {
     let header = message.header;
+    let opt = opt(message);
     let mut fields = Fields::new();
     fields.set("id", header.id);
     fields.set("op_code", opcode_name(header.opcode()));
@@ -194,30 +228,33 @@ fn message_fields(bytes: &[u8], message: &Message, options: &Options) -> Fields 
         flags.set_key(name, header.has(bit));
     }
     fields.set("header_flags", Value::list(header_flags(header)));
-    fields.set("response_code", response_code_name(extended_response_code(message)));
-    if let Some(question) = message.questions.first() {
-        fields.set("question", question_fields(question));
+    fields.set("response_code", response_code_name(extended_response_code(header, opt)));
+    if let Some(question) = message.questions().next() {
+        fields.set("question", question_fields(&question));
     }
-    set_edns(bytes, message, &mut fields);
-    let [answers, authorities, additionals] = &message.sections;
-    fields.set("answers_count", answers.len());
-    if !answers.is_empty() {
-        fields.set("answers", records(bytes, answers));
-        let addresses: Vec<_> =
-            answers.iter().take(RECORDS_MAX).filter_map(|record| record_address(bytes, record)).collect();
+    if let Some(opt) = opt {
+        set_edns(header, &opt, &mut fields);
+    }
+    fields.set("answers_count", message.record_count(Section::Answers));
+    if message.record_count(Section::Answers) > 0 {
+        fields.set("answers", records(message.records(Section::Answers)));
+        let answers = message.records(Section::Answers).take(RECORDS_MAX);
+        let addresses: Vec<_> = answers.filter_map(|record| record_address(&record)).collect();
         if !addresses.is_empty() {
             fields.set("resolved_ip", Value::list(addresses));
         }
     }
-    fields.set("authorities_count", authorities.len());
-    if options.include_authorities && !authorities.is_empty() {
-        fields.set("authorities", records(bytes, authorities));
+    let authorities = message.record_count(Section::Authorities);
+    fields.set("authorities_count", authorities);
+    if options.include_authorities && authorities > 0 {
+        fields.set("authorities", records(message.records(Section::Authorities)));
     }
-    let additionals: Vec<_> =
-        additionals.iter().filter(|record| record.kind != record_type::OPT).cloned().collect();
-    fields.set("additionals_count", additionals.len());
-    if options.include_additionals && !additionals.is_empty() {
-        fields.set("additionals", records(bytes, &additionals));
+    let additionals =
+        || message.records(Section::Additionals).filter(|record| record.kind != record_type::OPT);
+    let count = additionals().count();
+    fields.set("additionals_count", count);
+    if options.include_additionals && count > 0 {
+        fields.set("additionals", records(additionals()));
     }
     fields
 }
@@ -241,12 +278,13 @@ fn header_flags(header: Header) -> Vec<&'static str> {
         .collect()
 }
 
-fn question_fields(question: &Question) -> Fields {
+fn question_fields(question: &Question<'_>) -> Fields {
     let mut fields = Fields::new();
-    fields.set("name", question.name.as_str());
+    let name = question.name.text();
+    fields.set("name", name.as_str());
     fields.set("type", type_name(question.kind));
     fields.set("class", class_name(question.class));
-    if let Some(parts) = super::domain::split(&question.name) {
+    if let Some(parts) = super::domain::split(&name) {
         fields.set("etld_plus_one", parts.registered);
         fields.set("registered_domain", parts.registered);
         fields.set("top_level_domain", parts.suffix);
@@ -255,39 +293,39 @@ fn question_fields(question: &Question) -> Fields {
     fields
 }
 
-fn records(bytes: &[u8], records: &[Record]) -> Value {
-    Value::list(records.iter().take(RECORDS_MAX).map(|record| record_fields(bytes, record)))
+fn records<'a>(records: impl Iterator<Item = Record<'a>>) -> Value {
+    Value::list(records.take(RECORDS_MAX).map(|record| record_fields(&record)))
 }
 
-fn opt(message: &Message) -> Option<&Record> {
-    message.sections[2].iter().find(|record| record.kind == record_type::OPT)
+fn opt<'a>(message: &Message<'a>) -> Option<Record<'a>> {
+    message.records(Section::Additionals).find(|record| record.kind == record_type::OPT)
 }
 
 /// The response code with the eight bits that an OPT record adds (RFC 6891, section 6.1.3).
-fn extended_response_code(message: &Message) -> u16 {
-    let high = opt(message).map_or(0, |opt| opt.ttl >> 24);
-    (high << 4) as u16 | u16::from(message.header.response_code())
+fn extended_response_code(header: Header, opt: Option<Record<'_>>) -> u16 {
+    let high = opt.map_or(0, |opt| opt.ttl >> 24);
+    (high << 4) as u16 | u16::from(header.response_code())
 }
 
-fn set_edns(bytes: &[u8], message: &Message, fields: &mut Fields) {
+fn set_edns(header: Header, opt: &Record<'_>, fields: &mut Fields) {
     const DNSSEC_OK: u32 = 0x8000;
-    let Some(opt) = opt(message) else { return };
     let version = opt.ttl >> 16 & 0xff;
     fields.set("opt.version", version.to_string());
     fields.set("opt.do", opt.ttl & DNSSEC_OK != 0);
-    fields.set("opt.ext_rcode", response_code_name(extended_response_code(message)));
+    fields.set("opt.ext_rcode", response_code_name(extended_response_code(header, Some(*opt))));
     fields.set("opt.udp_size", opt.class);
-    for (name, value) in edns_options(&bytes[opt.data.clone()]) {
+    for (name, value) in edns_options(opt.data) {
         fields.object("opt").set_key(&name, value);
     }
 }
 
-fn question_line(question: &Question) -> String {
-    format!("class {}, type {}, {}", class_name(question.class), type_name(question.kind), question.name)
+/// `class IN, type MX, example.org`.
+fn question_line(name: &str, kind: u16, class: u16) -> String {
+    ["class ", &class_name(class), ", type ", &type_name(kind), ", ", name].concat()
 }
 
 /// A message in one line: fields `request` and `response`.
-fn message_text(bytes: &[u8], message: &Message) -> String {
+fn message_text(message: &Message<'_>) -> String {
     let header = message.header;
     let flags: Vec<_> = header_flags(header).into_iter().map(str::to_lowercase).collect();
     let mut text = format!(
@@ -296,17 +334,23 @@ fn message_text(bytes: &[u8], message: &Message) -> String {
         if header.is_response() { "response" } else { "query" },
         opcode_name(header.opcode()),
         flags.join(" "),
-        response_code_name(extended_response_code(message))
+        response_code_name(extended_response_code(header, opt(message)))
     );
     let mut add = |title: &str, lines: Vec<String>| {
         if !lines.is_empty() {
             text.push_str(&format!("; {title} {}", lines.join("; ")));
         }
     };
-    add("QUESTION", message.questions.iter().take(RECORDS_MAX).map(question_line).collect());
-    for (title, section) in ["ANSWER", "AUTHORITY", "ADDITIONAL"].into_iter().zip(&message.sections) {
-        let shown = section.iter().filter(|record| record.kind != record_type::OPT).take(RECORDS_MAX);
-        add(title, shown.map(|record| record_line(bytes, record)).collect());
+    let line = |question: Question<'_>| question_line(&question.name.text(), question.kind, question.class);
+    add("QUESTION", message.questions().take(RECORDS_MAX).map(line).collect());
+    let sections = [
+        ("ANSWER", Section::Answers),
+        ("AUTHORITY", Section::Authorities),
+        ("ADDITIONAL", Section::Additionals),
+    ];
+    for (title, section) in sections {
+        let shown = message.records(section).filter(|record| record.kind != record_type::OPT);
+        add(title, shown.take(RECORDS_MAX).map(|record| record_line(&record)).collect());
     }
     text
 }

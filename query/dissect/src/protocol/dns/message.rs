@@ -1,12 +1,15 @@
 //! The view of a DNS message (RFC 1035, section 4): sections, records and names, checked, without their meaning.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 /// Bytes of the header.
 pub const HEADER_LEN: usize = 12;
 
 /// Bytes of a name in a message, lengths included (RFC 1035, section 2.3.4).
 const NAME_LEN_MAX: usize = 255;
+
+/// Bytes of text that most names have no more of.
+const NAME_LEN_USUAL: usize = 32;
 
 /// Compression pointers in one name: as many as labels fit in.
 const POINTERS_MAX: usize = 127;
@@ -73,11 +76,32 @@ pub mod flag {
     pub const CHECKING_DISABLED: u16 = 0x0010;
 }
 
+/// A name in a message. It was read once, and so can be read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Name<'a> {
+    message: &'a [u8],
+    at: usize,
+}
+
+impl Name<'_> {
+    /// The name, as in [`read_name`].
+    #[must_use]
+    pub fn text(self) -> String {
+        read_name(self.message, self.at).map_or_else(|_| String::new(), |(name, _)| name)
+    }
+}
+
+impl fmt::Debug for Name<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.text().fmt(formatter)
+    }
+}
+
 /// An entry of the question section.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Question {
-    /// The name asked for, as in [`read_name`].
-    pub name: String,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Question<'a> {
+    /// The name asked for.
+    pub name: Name<'a>,
     /// QTYPE.
     pub kind: u16,
     /// QCLASS.
@@ -85,29 +109,72 @@ pub struct Question {
 }
 
 /// A resource record.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record<'a> {
     /// The name that it belongs to.
-    pub name: String,
+    pub name: Name<'a>,
     /// TYPE.
     pub kind: u16,
     /// CLASS; of OPT records the size of UDP payloads that the sender takes.
     pub class: u16,
     /// TTL in seconds; of OPT records extended response code, version and flags.
     pub ttl: u32,
-    /// Where RDATA is in the message. Never beyond its end.
-    pub data: std::ops::Range<usize>,
+    /// Where RDATA begins in the message.
+    pub data_at: usize,
+    /// RDATA.
+    pub data: &'a [u8],
+}
+
+impl<'a> Record<'a> {
+    fn read(bytes: &'a [u8], at: usize) -> Result<(Self, usize), &'static str> {
+        const CUT: &str = "a record is cut";
+        let end = walk_name(bytes, at, |_| {})?;
+        let kind = u16_at(bytes, end).ok_or(CUT)?;
+        let class = u16_at(bytes, end + 2).ok_or(CUT)?;
+        let ttl = u32_at(bytes, end + 4).ok_or(CUT)?;
+        let data_len = usize::from(u16_at(bytes, end + 8).ok_or(CUT)?);
+        let data_at = end + 10;
+        let data = bytes.get(data_at..data_at + data_len).ok_or("the data of a record are cut")?;
+        let name = Name { message: bytes, at };
+        Ok((Self { name, kind, class, ttl, data_at, data }, data_at + data_len))
+    }
+
+    /// The message that it is in.
+    #[must_use]
+    pub fn message(&self) -> &'a [u8] {
+        self.name.message
+    }
+}
+
+impl<'a> Question<'a> {
+    fn read(bytes: &'a [u8], at: usize) -> Result<(Self, usize), &'static str> {
+        const CUT: &str = "a question is cut";
+        let end = walk_name(bytes, at, |_| {})?;
+        let kind = u16_at(bytes, end).ok_or(CUT)?;
+        let class = u16_at(bytes, end + 2).ok_or(CUT)?;
+        Ok((Self { name: Name { message: bytes, at }, kind, class }, end + 4))
+    }
+}
+
+/// The sections with records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Section {
+    /// What was asked for.
+    Answers,
+    /// Who is an authority for it.
+    Authorities,
+    /// What else may be of use.
+    Additionals,
 }
 
 /// A message as far as it could be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Message {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Message<'a> {
+    bytes: &'a [u8],
     /// Its header.
     pub header: Header,
-    /// Questions.
-    pub questions: Vec<Question>,
-    /// Answer, authority and additional records.
-    pub sections: [Vec<Record>; 3],
+    /// Of each section, the questions first: where it begins, and how many of its entries could be read.
+    sections: [(usize, u16); 4],
     /// Bytes that were read; more may lie behind them.
     pub len: usize,
     /// What was wrong, when not everything that the header announces could be read.
@@ -116,45 +183,64 @@ pub struct Message {
 
 /// Reads a message as far as possible; `None` when not even the header is whole.
 #[must_use]
-pub fn read(bytes: &[u8]) -> Option<Message> {
+pub fn read(bytes: &[u8]) -> Option<Message<'_>> {
     let header = Header::read(bytes)?;
-    let mut message =
-        Message { header, questions: Vec::new(), sections: Default::default(), len: HEADER_LEN, error: None };
-    message.error = read_sections(bytes, &mut message).err();
+    let mut message = Message { bytes, header, sections: [(HEADER_LEN, 0); 4], len: HEADER_LEN, error: None };
+    message.error = message.read_sections().err();
     Some(message)
 }
 
-/// Each question and record takes bytes of the message, so that counts that lie end with the bytes.
-fn read_sections(bytes: &[u8], message: &mut Message) -> Result<(), &'static str> {
-    for _ in 0..message.header.counts[0] {
-        let (name, end) = read_name(bytes, message.len)?;
-        let kind = u16_at(bytes, end).ok_or("a question is cut")?;
-        let class = u16_at(bytes, end + 2).ok_or("a question is cut")?;
-        message.questions.push(Question { name, kind, class });
-        message.len = end + 4;
+impl<'a> Message<'a> {
+    /// The bytes that were read.
+    #[must_use]
+    pub fn bytes(&self) -> &'a [u8] {
+        &self.bytes[..self.len]
     }
-    for section in 0..3 {
-        for _ in 0..message.header.counts[section + 1] {
-            let record = read_record(bytes, message.len)?;
-            message.len = record.data.end;
-            message.sections[section].push(record);
+
+    /// Questions.
+    pub fn questions(&self) -> impl Iterator<Item = Question<'a>> + use<'a> {
+        let bytes = self.bytes;
+        entries(self.sections[0], move |at| Question::read(bytes, at))
+    }
+
+    /// Records of a section.
+    pub fn records(&self, section: Section) -> impl Iterator<Item = Record<'a>> + use<'a> {
+        let bytes = self.bytes;
+        entries(self.sections[1 + section as usize], move |at| Record::read(bytes, at))
+    }
+
+    /// Number of records of a section that could be read.
+    #[must_use]
+    pub fn record_count(&self, section: Section) -> usize {
+        self.sections[1 + section as usize].1.into()
+    }
+
+    /// Each question and record takes bytes of the message, so that counts that lie end with the bytes.
+    fn read_sections(&mut self) -> Result<(), &'static str> {
+        for number in 0..4 {
+            self.sections[number].0 = self.len;
+            for _ in 0..self.header.counts[number] {
+                self.len = match number {
+                    0 => Question::read(self.bytes, self.len)?.1,
+                    _ => Record::read(self.bytes, self.len)?.1,
+                };
+                self.sections[number].1 += 1;
+            }
         }
+        Ok(())
     }
-    Ok(())
 }
 
-fn read_record(bytes: &[u8], at: usize) -> Result<Record, &'static str> {
-    const CUT: &str = "a record is cut";
-    let (name, end) = read_name(bytes, at)?;
-    let kind = u16_at(bytes, end).ok_or(CUT)?;
-    let class = u16_at(bytes, end + 2).ok_or(CUT)?;
-    let ttl = u32_at(bytes, end + 4).ok_or(CUT)?;
-    let data_len = usize::from(u16_at(bytes, end + 8).ok_or(CUT)?);
-    let start = end + 10;
-    if bytes.len() < start + data_len {
-        return Err("the data of a record are cut");
-    }
-    Ok(Record { name, kind, class, ttl, data: start..start + data_len })
+/// The entries of a section, which were read once.
+fn entries<T>(
+    (mut at, count): (usize, u16),
+    read: impl Fn(usize) -> Result<(T, usize), &'static str>,
+) -> impl Iterator<Item = T> {
+    (0..count).map_while(move |_| {
+        let (entry, end) = read(at).ok()?;
+        at = end;
+        Some(entry)
+    })
 }
 
 /// Reads a name, following compression pointers. Gives it without the dot at its end (`.` for the root), with dots and
@@ -163,29 +249,39 @@ fn read_record(bytes: &[u8], at: usize) -> Result<Record, &'static str> {
 /// # Errors
 /// When it is cut, too long, or never ends.
 pub fn read_name(bytes: &[u8], start: usize) -> Result<(String, usize), &'static str> {
+    let mut name = String::with_capacity(NAME_LEN_USUAL);
+    let end = walk_name(bytes, start, |label| {
+        if !name.is_empty() {
+            name.push('.');
+        }
+        push_label(&mut name, label);
+    })?;
+    if name.is_empty() {
+        name.push('.');
+    }
+    Ok((name, end))
+}
+
+/// Shows the labels of a name; gives where it ends.
+fn walk_name<'a>(
+    bytes: &'a [u8],
+    start: usize,
+    mut show: impl FnMut(&'a [u8]),
+) -> Result<usize, &'static str> {
     const CUT: &str = "a name is cut";
-    let mut name = String::new();
     let (mut at, mut end) = (start, None);
     let (mut wire_len, mut pointers) = (0, 0);
     loop {
         let len = *bytes.get(at).ok_or(CUT)?;
         match len >> 6 {
-            0 if len == 0 => {
-                if name.is_empty() {
-                    name.push('.');
-                }
-                return Ok((name, end.unwrap_or(at + 1)));
-            }
+            0 if len == 0 => return Ok(end.unwrap_or(at + 1)),
             0 => {
                 let label = bytes.get(at + 1..at + 1 + usize::from(len)).ok_or(CUT)?;
                 wire_len += label.len() + 1;
                 if wire_len >= NAME_LEN_MAX {
                     return Err("a name is longer than 255 bytes");
                 }
-                if !name.is_empty() {
-                    name.push('.');
-                }
-                push_label(&mut name, label);
+                show(label);
                 at += 1 + label.len();
             }
             3 => {
@@ -240,12 +336,21 @@ mod tests {
         let query = read(QUERY_MX).unwrap();
         assert_eq!((query.error, query.len), (None, QUERY_MX.len()));
         assert!(!query.header.is_response() && query.header.has(flag::RECURSION_DESIRED));
-        assert_eq!(query.questions, [Question { name: "example.org".into(), kind: 15, class: 1 }]);
+        let questions: Vec<_> =
+            query.questions().map(|question| (question.name.text(), question.kind, question.class)).collect();
+        assert_eq!(questions, [("example.org".to_owned(), 15, 1)]);
         let response = read(RESPONSE_MX).unwrap();
         assert_eq!((response.error, response.len), (None, RESPONSE_MX.len()));
         assert!(response.header.is_response());
-        assert_eq!(response.sections[0][0].name, "example.org");
-        assert_eq!(response.sections[0][0].ttl, 300);
+        let answers: Vec<_> = response.records(Section::Answers).collect();
+        assert_eq!((answers[0].name.text().as_str(), answers[0].ttl), ("example.org", 300));
+        assert_eq!((answers.len(), response.record_count(Section::Answers)), (1, 1));
+        assert_eq!(response.records(Section::Authorities).count(), 0);
+        let additional = response.records(Section::Additionals).next().unwrap();
+        assert_eq!(
+            (additional.name.text().as_str(), additional.data),
+            ("mail.example.org", &[192, 0, 2, 25][..])
+        );
     }
 
     #[test]
@@ -279,6 +384,6 @@ mod tests {
         let mut bytes = [0; HEADER_LEN + 10];
         bytes[4..12].fill(0xff);
         let message = read(&bytes).unwrap();
-        assert!(message.error.is_some() && message.questions.len() <= 2);
+        assert!(message.error.is_some() && message.questions().count() <= 2);
     }
 }

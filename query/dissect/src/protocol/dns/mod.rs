@@ -19,6 +19,8 @@ mod tests;
 
 use std::sync::Arc;
 
+use message::Section;
+
 use super::flow::Flow;
 use super::options::{CommonOptions, OptionError, OptionTable};
 use super::parser::{DatagramParser, Detection, Dissector, Sample, StreamParser};
@@ -86,12 +88,12 @@ fn detect(bytes: &[u8]) -> Detection {
     if header.opcode() > OPCODE_MAX {
         return Detection::No;
     }
-    let known = |question: &message::Question| {
+    let known = |question: message::Question<'_>| {
         names::is_known_type(question.kind) && CLASSES.contains(&(question.class & 0x7fff))
     };
-    let has_content = !message.questions.is_empty() || !message.sections[0].is_empty();
+    let has_content = message.questions().next().is_some() || message.record_count(Section::Answers) > 0;
     let whole = message.error.is_none() && message.len == bytes.len();
-    if whole && has_content && !header.has(message::flag::ZERO) && message.questions.iter().all(known) {
+    if whole && has_content && !header.has(message::flag::ZERO) && message.questions().all(known) {
         Detection::Likely
     } else {
         Detection::Port

@@ -1,5 +1,7 @@
 //! Names of the numbers in DNS messages, as IANA's registry "Domain Name System (DNS) Parameters" and Packetbeat have them.
 
+use std::borrow::Cow;
+
 /// TYPE numbers that dissection looks into.
 #[allow(missing_docs)]
 pub mod record_type {
@@ -152,8 +154,8 @@ const RESPONSE_CODES: &[(u16, &str)] = &[
 
 /// Name of a TYPE; `TYPE123` for those without (RFC 3597, section 5).
 #[must_use]
-pub fn type_name(kind: u16) -> String {
-    known(TYPES, kind).map_or_else(|| format!("TYPE{kind}"), str::to_owned)
+pub fn type_name(kind: u16) -> Cow<'static, str> {
+    known(TYPES, kind).map_or_else(|| format!("TYPE{kind}").into(), Cow::Borrowed)
 }
 
 /// True when this number has a name.
@@ -165,7 +167,7 @@ pub fn is_known_type(kind: u16) -> bool {
 /// Name of a CLASS; `CLASS123` for those without. The highest bit is left out: multicast DNS uses it for other ends
 /// (RFC 6762, sections 5.4 and 10.2).
 #[must_use]
-pub fn class_name(class: u16) -> String {
+pub fn class_name(class: u16) -> Cow<'static, str> {
     match class & 0x7fff {
         1 => "IN".into(),
         2 => "CS".into(),
@@ -173,13 +175,13 @@ pub fn class_name(class: u16) -> String {
         4 => "HS".into(),
         254 => "NONE".into(),
         255 => "ANY".into(),
-        other => format!("CLASS{other}"),
+        other => format!("CLASS{other}").into(),
     }
 }
 
 /// Name of an OPCODE.
 #[must_use]
-pub fn opcode_name(opcode: u8) -> String {
+pub fn opcode_name(opcode: u8) -> Cow<'static, str> {
     match opcode {
         0 => "QUERY".into(),
         1 => "IQUERY".into(),
@@ -187,14 +189,14 @@ pub fn opcode_name(opcode: u8) -> String {
         4 => "NOTIFY".into(),
         5 => "UPDATE".into(),
         6 => "DSO".into(),
-        other => format!("OPCODE{other}"),
+        other => format!("OPCODE{other}").into(),
     }
 }
 
 /// Name of a response code, with the bits that EDNS adds.
 #[must_use]
-pub fn response_code_name(code: u16) -> String {
-    known(RESPONSE_CODES, code).map_or_else(|| format!("RCODE{code}"), str::to_owned)
+pub fn response_code_name(code: u16) -> Cow<'static, str> {
+    known(RESPONSE_CODES, code).map_or_else(|| format!("RCODE{code}").into(), Cow::Borrowed)
 }
 
 fn known(names: &[(u16, &'static str)], number: u16) -> Option<&'static str> {

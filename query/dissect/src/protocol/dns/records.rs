@@ -11,39 +11,39 @@ use crate::protocol::value::{Fields, Value};
 /// A record as fields: `name`, `type`, `class`, `ttl`, `data`, and those that its type has besides. Data that are cut, and those of
 /// types that aren't known, are written as in RFC 3597.
 #[must_use]
-pub fn record_fields(message: &[u8], record: &Record) -> Fields {
+pub fn record_fields(record: &Record<'_>) -> Fields {
     let mut fields = Fields::new();
-    fields.set("name", record.name.as_str());
+    fields.set("name", record.name.text());
     fields.set("type", type_name(record.kind));
     fields.set("class", class_name(record.class));
     fields.set("ttl", record.ttl.to_string());
     let mut own = Fields::new();
-    let data = read_data(message, record, &mut own);
+    let data = read_data(record, &mut own);
     if let Some(data) = data {
         fields.merge(own);
         fields.set("data", data);
     } else {
-        fields.set("data", unknown_data(&message[record.data.clone()]));
+        fields.set("data", unknown_data(record.data));
     }
     fields
 }
 
 /// The address of an A or AAAA record, as text.
 #[must_use]
-pub fn record_address(message: &[u8], record: &Record) -> Option<String> {
-    let data = &message[record.data.clone()];
+pub fn record_address(record: &Record<'_>) -> Option<String> {
     match record.kind {
-        record_type::A => Some(Ipv4Addr::from(<[u8; 4]>::try_from(data).ok()?).to_string()),
-        record_type::AAAA => Some(Ipv6Addr::from(<[u8; 16]>::try_from(data).ok()?).to_string()),
+        record_type::A => Some(Ipv4Addr::from(<[u8; 4]>::try_from(record.data).ok()?).to_string()),
+        record_type::AAAA => Some(Ipv6Addr::from(<[u8; 16]>::try_from(record.data).ok()?).to_string()),
         _ => None,
     }
 }
 
 /// Field `data` of a record; the others are set. `None` when the data aren't what their type has.
-fn read_data(message: &[u8], record: &Record, fields: &mut Fields) -> Option<String> {
-    let mut data = Data { message, at: record.data.start, end: record.data.end };
+fn read_data(record: &Record<'_>, fields: &mut Fields) -> Option<String> {
+    let at = record.data_at;
+    let mut data = Data { message: record.message(), at, end: at + record.data.len() };
     match record.kind {
-        record_type::A | record_type::AAAA => record_address(message, record),
+        record_type::A | record_type::AAAA => record_address(record),
         record_type::NS | record_type::CNAME | record_type::PTR | record_type::DNAME => data.name(),
         record_type::MX | record_type::KX | record_type::AFSDB => {
             fields.set("preference", data.u16()?);
@@ -289,8 +289,8 @@ fn base32_hex(bytes: &[u8]) -> String {
 
 /// A record in one line, for the text of requests and responses.
 #[must_use]
-pub fn record_line(message: &[u8], record: &Record) -> String {
-    let fields = record_fields(message, record);
+pub fn record_line(record: &Record<'_>) -> String {
+    let fields = record_fields(record);
     let mut parts = Vec::new();
     for (name, value) in fields.iter() {
         match value {
@@ -304,11 +304,15 @@ pub fn record_line(message: &[u8], record: &Record) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::message::{Section, read};
     use super::*;
 
     fn fields_of(kind: u16, data: &[u8]) -> Fields {
-        let record = Record { name: "x".into(), kind, class: 1, ttl: 60, data: 0..data.len() };
-        record_fields(data, &record)
+        let data_len = u16::try_from(data.len()).unwrap();
+        let header =
+            [&[0, 0, 0x80, 0, 0, 0, 0, 1, 0, 0, 0, 0][..], b"\x01x\x00", &kind.to_be_bytes()].concat();
+        let message = [&header[..], &[0, 1, 0, 0, 0, 60], &data_len.to_be_bytes(), data].concat();
+        record_fields(&read(&message).unwrap().records(Section::Answers).next().unwrap())
     }
 
     fn data_of(kind: u16, data: &[u8]) -> String {

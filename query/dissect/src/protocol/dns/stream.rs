@@ -90,16 +90,12 @@ impl Stream {
     /// (RFC 1995, section 4) and is taken to end when the next query is answered or the connection is closed.
     fn transfer_part(&mut self, part: Part, context: &mut Context<'_>) {
         let Some(transfer) = &mut self.transfer else { return };
-        transfer.soa_seen += part.soa_count();
+        transfer.soa_seen += part.soa_count;
         match &mut transfer.response {
             Some(response) => response.append(&part),
             None => transfer.response = Some(part),
         }
-        let is_full = transfer
-            .request
-            .question
-            .as_ref()
-            .is_some_and(|question| question.kind == super::names::record_type::AXFR);
+        let is_full = transfer.request.is_full_transfer();
         if is_full && transfer.soa_seen >= 2 {
             self.end_transfer(context);
         }
@@ -138,7 +134,7 @@ impl StreamParser for Stream {
             let place = Place { first: direction.first, last: chunk.at, bytes: bytes.len() as u64 };
             match read(&bytes[PREFIX_LEN..]) {
                 Some(message) => {
-                    let part = Part::new(&bytes[PREFIX_LEN..], message, place, &self.options);
+                    let part = Part::new(&message, place, &self.options, context.wants_fields);
                     self.message(chunk.sender, part, context);
                 }
                 // Shorter than a header: the lengths are no lengths.

@@ -291,7 +291,7 @@ impl Connection {
     ) {
         let client = self.client.unwrap_or(Sender::Originator);
         let mut transaction = Transaction::new(super::NAME, context.flow, client);
-        fields::set(&mut transaction, request, response, reason, &self.options);
+        fields::set(&mut transaction, request, response, reason, &self.options, context.wants_fields);
         context.emit(transaction);
     }
 

@@ -1,5 +1,6 @@
 //! The fields of an exchange, under the names of ECS and Packetbeat.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use super::coding;
@@ -15,26 +16,28 @@ use crate::protocol::{Fields, Incomplete, Status, Transaction, Value, text};
 /// The port that URLs with scheme `http` leave out.
 const DEFAULT_PORT: u16 = 80;
 
-/// Sets everything of a transaction from its request, its response, or both. `reason`: why there is no response.
+/// Sets everything of a transaction from its request, its response, or both. `reason`: why there is no response. Without
+/// `wants_fields`, only what all protocols have.
 pub(super) fn set(
     transaction: &mut Transaction,
     mut request: Option<Message>,
     mut response: Option<Message>,
     reason: Option<Incomplete>,
     options: &Options,
+    wants_fields: bool,
 ) {
     for message in [&mut request, &mut response].into_iter().flatten() {
         redact(&mut message.head, options);
     }
     if let Some(request) = &request {
-        set_request(transaction, request, options);
+        set_request(transaction, request, options, wants_fields);
     }
     if let Some(response) = &response {
-        set_response(transaction, response, options);
+        set_response(transaction, response, options, wants_fields);
     }
     let versions =
         [&request, &response].map(|message| message.as_ref().and_then(|message| message.head.minor_version));
-    if let Some(minor) = versions.into_iter().flatten().next() {
+    if wants_fields && let Some(minor) = versions.into_iter().flatten().next() {
         transaction.fields.set("http.version", format!("1.{minor}"));
     }
     match (&request, &response) {
@@ -69,17 +72,24 @@ pub(super) fn set(
     }
 }
 
-fn set_request(transaction: &mut Transaction, request: &Message, options: &Options) {
+fn set_request(transaction: &mut Transaction, request: &Message, options: &Options, wants_fields: bool) {
     let Start::Request { method, target } = &request.head.start else { return };
     let decoded = decoded_body(transaction, request, options);
     let host_field = request.head.value("host").map(text);
     let parts = Target::parse(method, target, host_field.as_deref());
     let path = text(&parameters::decode(parts.path.as_bytes(), false));
     transaction.request = Some(request.place);
-    transaction.method = Some(method.clone());
+    transaction.method = Some(method_name(method));
     // A tunnel has no path: what is asked for is its other end.
-    transaction.query = Some(format!("{method} {}", if path.is_empty() { target } else { &path }));
-    transaction.resource = Some(if path.is_empty() { target.clone() } else { path.clone() });
+    let resource = if path.is_empty() { target } else { &path };
+    transaction.query = Some([method, " ", resource].concat());
+    transaction.resource = Some(resource.clone());
+    if options.send_request {
+        transaction.request_text = Some(message_text(request, decoded.as_deref(), options));
+    }
+    if !wants_fields {
+        return;
+    }
     let server_port = transaction.server_end().port;
     let fields = &mut transaction.fields;
     fields.set("http.request.method", method.as_str());
@@ -102,17 +112,20 @@ fn set_request(transaction: &mut Transaction, request: &Message, options: &Optio
     if let Some(address) = options.real_ip_header.as_deref().and_then(|name| real_ip(&request.head, name)) {
         fields.set("network.forwarded_ip", address.to_string());
     }
-    if options.send_request {
-        transaction.request_text = Some(message_text(request, decoded.as_deref(), options));
-    }
 }
 
-fn set_response(transaction: &mut Transaction, response: &Message, options: &Options) {
+fn set_response(transaction: &mut Transaction, response: &Message, options: &Options, wants_fields: bool) {
     let Start::Response { status, phrase } = &response.head.start else { return };
     let decoded = decoded_body(transaction, response, options);
     transaction.response = Some(response.place);
     if *status >= 400 {
         transaction.status = Status::Error;
+    }
+    if options.send_response {
+        transaction.response_text = Some(message_text(response, decoded.as_deref(), options));
+    }
+    if !wants_fields {
+        return;
     }
     let fields = &mut transaction.fields;
     fields.set("http.response.status_code", *status);
@@ -120,8 +133,14 @@ fn set_response(transaction: &mut Transaction, response: &Message, options: &Opt
         fields.set("http.response.status_phrase", phrase.to_lowercase());
     }
     set_message(fields, "http.response", response, decoded.as_deref(), options);
-    if options.send_response {
-        transaction.response_text = Some(message_text(response, decoded.as_deref(), options));
+}
+
+/// The method; those that nearly all requests have need no memory of their own.
+fn method_name(method: &str) -> Cow<'static, str> {
+    const COMMON: [&str; 8] = ["GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "CONNECT"];
+    match COMMON.into_iter().find(|common| *common == method) {
+        Some(common) => Cow::Borrowed(common),
+        None => Cow::Owned(method.to_owned()),
     }
 }
 

@@ -72,8 +72,9 @@ struct Part {
     place: Message,
 }
 
-/// Memory of a request that waits.
-const PART_BYTES: usize = size_of::<Part>() + size_of::<Key>();
+/// Memory that a request counts while it waits: that of the transaction that is made of it. When a conversation ends, all that wait
+/// become transactions at once.
+const PART_BYTES: usize = 1024;
 
 impl DatagramParser for Messages {
     fn datagram(&mut self, datagram: Datagram<'_>, context: &mut Context<'_>) {
@@ -94,9 +95,11 @@ impl DatagramParser for Messages {
             Role::Error => {
                 let mut transaction = alone(context, &part);
                 transaction.status = Status::Error;
-                let mut fields = Fields::new();
-                original::set_fields(&mut fields, context.flow, datagram.bytes);
-                transaction.fields.object("icmp").merge(fields);
+                if context.wants_fields {
+                    let mut fields = Fields::new();
+                    original::set_fields(&mut fields, context.flow, datagram.bytes);
+                    transaction.fields.object("icmp").merge(fields);
+                }
                 context.emit(transaction);
             }
             Role::Notice => {
@@ -146,13 +149,15 @@ fn emit(context: &mut Context<'_>, request: Option<Part>, response: Option<Part>
         transaction.errors.push(if_alone.to_owned());
         transaction.status = Status::Error;
     }
-    set_common(&mut transaction);
     transaction.request = request.as_ref().map(|part| part.place);
     transaction.response = response.as_ref().map(|part| part.place);
-    for (name, part) in [("request", request), ("response", response)] {
-        if let Some(part) = part {
-            let fields = message_fields(context.flow.ip_protocol, part.icmp);
-            transaction.fields.object("icmp").set(name, fields);
+    if context.wants_fields {
+        set_common(&mut transaction);
+        for (name, part) in [("request", request), ("response", response)] {
+            if let Some(part) = part {
+                let fields = message_fields(context.flow.ip_protocol, part.icmp);
+                transaction.fields.object("icmp").set(name, fields);
+            }
         }
     }
     context.emit(transaction);
@@ -161,10 +166,12 @@ fn emit(context: &mut Context<'_>, request: Option<Part>, response: Option<Part>
 /// A message that neither asks nor answers.
 fn alone(context: &Context<'_>, part: &Part) -> Transaction {
     let mut transaction = Transaction::new(PROTOCOL.name, context.flow, part.sender);
-    set_common(&mut transaction);
     transaction.request = Some(part.place);
-    let fields = message_fields(context.flow.ip_protocol, part.icmp);
-    transaction.fields.object("icmp").set("request", fields);
+    if context.wants_fields {
+        set_common(&mut transaction);
+        let fields = message_fields(context.flow.ip_protocol, part.icmp);
+        transaction.fields.object("icmp").set("request", fields);
+    }
     transaction
 }
 

@@ -424,7 +424,7 @@ impl Connection {
             pending,
             incomplete,
             options,
-            context.flow,
+            context,
             self.client_end(),
         ));
     }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::super::options::CommonOptions;
+use super::super::parser::Context;
 use super::super::sql::{Reader, method};
 use super::super::transaction::{Incomplete, Message, Status, Transaction};
 use super::super::{Flow, Moment, Sender, Value, text};
@@ -253,18 +254,18 @@ pub(super) fn command(
     mut pending: Pending,
     incomplete: Option<Incomplete>,
     options: &CommonOptions,
-    flow: &Arc<Flow>,
+    context: &Context<'_>,
     client: Sender,
 ) -> Transaction {
-    let mut transaction = Transaction::new("mysql", flow, client);
+    let mut transaction = Transaction::new("mysql", context.flow, client);
     transaction.request = pending.request;
     transaction.response = pending.response_place;
     transaction.table_only = !pending.command.is_documented() || pending.request.is_none();
     let query = pending.query.as_deref().map(|query| query.trim_matches([' ', '\r', '\n', '\t']).to_owned());
     transaction.method = Some(match &query {
         Some(query) if pending.command.is_documented() && query != UNKNOWN_STATEMENT => method(query),
-        _ if pending.command.is_execution() => "EXECUTE".to_owned(),
-        _ => pending.command.name().to_owned(),
+        _ if pending.command.is_execution() => "EXECUTE".into(),
+        _ => pending.command.name().into(),
     });
     if pending.request.is_none() {
         transaction.method = None;
@@ -274,9 +275,33 @@ pub(super) fn command(
     }
     transaction.query = query;
     transaction.errors.extend(pending.notes.iter().map(|&note| note.to_owned()));
+    if context.wants_fields {
+        set_fields(session, &mut pending, &mut transaction);
+    }
+    let response = &mut pending.response;
+    if options.send_response && pending.response_place.is_some() {
+        let message = response.message.take();
+        transaction.response_text = response.take_text().or(message).or_else(|| Some(String::new()));
+    }
+    if let Some(error) = response.failure.take() {
+        set_error(&mut transaction, &error);
+    }
+    if response.is_malformed {
+        transaction.set_incomplete(Incomplete::Malformed);
+    }
+    if let Some(reason) = incomplete {
+        if reason == Incomplete::NoResponse {
+            transaction.status = Status::ServerError;
+        }
+        transaction.set_incomplete(reason);
+    }
+    transaction
+}
+
+fn set_fields(session: &Session, pending: &mut Pending, transaction: &mut Transaction) {
     let response = &mut pending.response;
     transaction.fields.set_some("path", response.path());
-    if let Some(parameters) = pending.parameters.filter(|parameters| !parameters.is_empty()) {
+    if let Some(parameters) = pending.parameters.take().filter(|parameters| !parameters.is_empty()) {
         transaction.fields.set("params", Value::list(parameters));
     }
     let fields = transaction.fields.object("mysql");
@@ -300,24 +325,7 @@ pub(super) fn command(
         response.prepared.map(|prepared| prepared.statement_id).or(pending.statement_id),
     );
     fields.set_some("local_infile", response.local_infile.take());
-    session.fill(&mut transaction);
-    if options.send_response && pending.response_place.is_some() {
-        let message = response.message.take();
-        transaction.response_text = response.take_text().or(message).or_else(|| Some(String::new()));
-    }
-    if let Some(error) = response.failure.take() {
-        set_error(&mut transaction, &error);
-    }
-    if response.is_malformed {
-        transaction.set_incomplete(Incomplete::Malformed);
-    }
-    if let Some(reason) = incomplete {
-        if reason == Incomplete::NoResponse {
-            transaction.status = Status::ServerError;
-        }
-        transaction.set_incomplete(reason);
-    }
-    transaction
+    session.fill(transaction);
 }
 
 /// A login that was decided, or wasn't.
@@ -331,7 +339,7 @@ pub(super) fn login(
 ) -> Transaction {
     let mut transaction = Transaction::new("mysql", flow, client);
     transaction.table_only = true;
-    transaction.method = Some("LOGIN".to_owned());
+    transaction.method = Some("LOGIN".into());
     transaction.request = Some(attempt.request);
     transaction.response = attempt.response;
     transaction.query.clone_from(&session.user);
@@ -377,7 +385,7 @@ pub(super) fn refused(
 ) -> Transaction {
     let mut transaction = Transaction::new("mysql", flow, client);
     transaction.table_only = true;
-    transaction.method = Some("LOGIN".to_owned());
+    transaction.method = Some("LOGIN".into());
     transaction.response = Some(place);
     session.fill_connection(&mut transaction);
     transaction.fields.set("mysql.command", "LOGIN");

@@ -143,6 +143,29 @@ fn prepared() -> Vec<Event> {
 }
 
 #[test]
+fn statements_are_remembered_for_the_statement_timeout() {
+    const SECOND_NS: i64 = 1_000_000_000;
+    let execution = || client(&packet(0, b"\x17\x07\0\0\0\0\x01\0\0\0\0\x01\xfd\0\x03abc"));
+    let answer = || server(&packet(1, OK));
+    let mut events = prepared();
+    events.truncate(5);
+    // What counts is the time since the last use, not since the preparation.
+    for pause_ns in [0, 50 * SECOND_NS, 50 * SECOND_NS, 61 * SECOND_NS] {
+        events.extend([Event::Pause(pause_ns), execution(), answer()]);
+    }
+    let all = documented(run_with(&PROTOCOL, true, "statement_timeout = \"1m\"", &events));
+    let queries: Vec<_> = all.iter().skip(1).map(|one| one.query.as_deref().unwrap()).collect();
+    let known = "select id from products p where name = ?";
+    assert_eq!(queries, [known, known, known, "Request Execute Statement"]);
+    assert_eq!(all[4].errors, ["The actual query being used is unknown"]);
+    let all = documented(run(&PROTOCOL, &events));
+    assert!(
+        all.iter().skip(1).all(|one| one.query.as_deref() == Some(known)),
+        "an hour unless told otherwise"
+    );
+}
+
+#[test]
 fn prepared_statements_and_their_parameters() {
     let all = run_with(&PROTOCOL, true, "send_response = true", &prepared());
     let all = documented(all);

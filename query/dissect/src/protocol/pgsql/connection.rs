@@ -180,7 +180,7 @@ impl Connection {
         }
         let incomplete = run.incomplete.or(incomplete);
         let options = &self.options.common;
-        context.emit(report::run(&self.session, run, incomplete, options, context.flow, self.client_end()));
+        context.emit(report::run(&self.session, run, incomplete, options, context, self.client_end()));
     }
 
     /// Adds something that the server is to answer. When too much waits, all of it is reported.

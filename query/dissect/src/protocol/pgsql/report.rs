@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::super::options::CommonOptions;
+use super::super::parser::Context;
 use super::super::sql::{Reader, method};
 use super::super::transaction::{Incomplete, Message, Status, Transaction};
 use super::super::{Flow, Sender, Value, text};
@@ -111,7 +112,7 @@ pub(super) fn login(
 ) -> Transaction {
     let mut transaction = Transaction::new("pgsql", flow, client);
     transaction.table_only = true;
-    transaction.method = Some("LOGIN".to_owned());
+    transaction.method = Some("LOGIN".into());
     transaction.query.clone_from(&session.user);
     transaction.request = login.request;
     transaction.response = login.response;
@@ -137,7 +138,7 @@ pub(super) fn login(
 pub(super) fn cancel(process: u32, place: Message, flow: &Arc<Flow>, client: Sender) -> Transaction {
     let mut transaction = Transaction::new("pgsql", flow, client);
     transaction.table_only = true;
-    transaction.method = Some("CANCEL".to_owned());
+    transaction.method = Some("CANCEL".into());
     transaction.request = Some(place);
     let fields = transaction.fields.object("pgsql");
     fields.set("protocol", "startup");
@@ -151,18 +152,18 @@ pub(super) fn run(
     mut run: Run,
     incomplete: Option<Incomplete>,
     options: &CommonOptions,
-    flow: &Arc<Flow>,
+    context: &Context<'_>,
     client: Sender,
 ) -> Transaction {
-    let mut transaction = Transaction::new("pgsql", flow, client);
+    let mut transaction = Transaction::new("pgsql", context.flow, client);
     transaction.request = run.request;
     transaction.response = run.response;
     let query = run.query.take().map(|query| query.trim().trim_end_matches(';').trim_end().to_owned());
     transaction.method = match (&query, run.kind) {
-        (_, Kind::Function) => Some("FUNCTION".to_owned()),
+        (_, Kind::Function) => Some("FUNCTION".into()),
         (Some(query), _) => Some(method(query)),
         (None, Kind::Unknown) => None,
-        (None, _) => Some(UNKNOWN_METHOD.to_owned()),
+        (None, _) => Some(UNKNOWN_METHOD.into()),
     };
     // Settings that drivers make for themselves, without looking at the result: Packetbeat has no documents of them.
     let is_setting =
@@ -174,6 +175,25 @@ pub(super) fn run(
     }
     transaction.query = query;
     transaction.errors.extend(run.notes.iter().map(|&note| note.to_owned()));
+    if context.wants_fields {
+        set_fields(session, &mut run, &mut transaction);
+    }
+    if options.send_response && run.response.is_some() {
+        transaction.response_text = Some(run.take_text().unwrap_or_default());
+    }
+    if let Some(error) = run.error.take() {
+        set_error(&mut transaction, error);
+    }
+    if let Some(reason) = incomplete {
+        if reason == Incomplete::NoResponse {
+            transaction.status = if run.is_passed_over { Status::Error } else { Status::ServerError };
+        }
+        transaction.set_incomplete(reason);
+    }
+    transaction
+}
+
+fn set_fields(session: &Session, run: &mut Run, transaction: &mut Transaction) {
     if !run.parameters.is_empty() {
         transaction.fields.set("params", Value::list(std::mem::take(&mut run.parameters)));
     }
@@ -190,20 +210,7 @@ pub(super) fn run(
     if run.is_suspended {
         fields.set("suspended", true);
     }
-    session.fill(&mut transaction);
-    if options.send_response && run.response.is_some() {
-        transaction.response_text = Some(run.take_text().unwrap_or_default());
-    }
-    if let Some(error) = run.error.take() {
-        set_error(&mut transaction, error);
-    }
-    if let Some(reason) = incomplete {
-        if reason == Incomplete::NoResponse {
-            transaction.status = if run.is_passed_over { Status::Error } else { Status::ServerError };
-        }
-        transaction.set_incomplete(reason);
-    }
-    transaction
+    session.fill(transaction);
 }
 
 fn protocol(kind: Kind) -> Option<&'static str> {

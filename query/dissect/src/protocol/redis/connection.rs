@@ -223,7 +223,7 @@ impl Connection {
         if is_confirmation {
             self.subscriptions.confirm(&parsed.value);
         } else if self.is_pushed(&parsed.value) {
-            context.emit(report::pushed(&parsed, context.flow, self.client_end()));
+            context.emit(report::pushed(&parsed, context, self.client_end()));
             return;
         }
         if self.replies_given_up > 0 {
@@ -231,7 +231,7 @@ impl Connection {
             return;
         }
         let Some(pending) = self.waiting.front_mut() else {
-            context.emit(report::orphan(&parsed, context.flow, self.client_end()));
+            context.emit(report::orphan(&parsed, context, self.client_end()));
             return;
         };
         let bytes_before = pending.response.map_or(0, |response| response.bytes);
@@ -290,13 +290,13 @@ impl Connection {
             self.report(pending, None, context);
             return;
         }
-        context.emit(report::replicated(&parsed, context.flow, self.client_end()));
+        context.emit(report::replicated(&parsed, context, self.client_end()));
     }
 
     fn report(&self, pending: Pending, incomplete: Option<Incomplete>, context: &mut Context<'_>) {
         let incomplete = pending.incomplete.or(incomplete);
         let shown = Shown::of(&self.options.common);
-        context.emit(report::command(pending, incomplete, shown, context.flow, self.client_end()));
+        context.emit(report::command(pending, incomplete, shown, context, self.client_end()));
     }
 
     /// It is no longer known where messages of this direction begin.

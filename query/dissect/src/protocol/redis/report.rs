@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::super::options::CommonOptions;
+use super::super::parser::Context;
 use super::super::transaction::{Incomplete, Message, Status, Transaction};
 use super::super::{Flow, Sender};
 use super::connection::Pending;
@@ -27,13 +28,13 @@ pub(super) fn command(
     mut pending: Pending,
     incomplete: Option<Incomplete>,
     shown: Shown,
-    flow: &Arc<Flow>,
+    context: &Context<'_>,
     client: Sender,
 ) -> Transaction {
-    let mut transaction = Transaction::new("redis", flow, client);
+    let mut transaction = Transaction::new("redis", context.flow, client);
     transaction.request = Some(pending.request);
     transaction.response = pending.response;
-    transaction.method = Some(pending.method);
+    transaction.method = Some(pending.method.into());
     transaction.resource = pending.resource;
     transaction.errors.extend(pending.notes.iter().map(|&note| note.to_owned()));
     if pending.is_inline {
@@ -46,7 +47,7 @@ pub(super) fn command(
         _ => Some(Value::Items(Aggregate::Array, pending.replies)),
     };
     if let Some(value) = value {
-        set_value(&mut transaction, &value, shown.response);
+        set_value(&mut transaction, &value, shown.response, context);
     }
     if shown.request {
         transaction.request_text = Some(pending.query.clone());
@@ -61,59 +62,60 @@ pub(super) fn command(
     transaction
 }
 
-fn set_value(transaction: &mut Transaction, value: &Value, is_shown: bool) {
-    let text = value.to_string();
+fn set_value(transaction: &mut Transaction, value: &Value, is_shown: bool, context: &Context<'_>) {
     if is_shown {
-        transaction.response_text = Some(text.clone());
+        transaction.response_text = Some(value.to_string());
     }
-    if matches!(value, Value::Error(_)) {
+    let is_error = matches!(value, Value::Error(_));
+    if is_error {
         transaction.status = Status::Error;
-        transaction.fields.set("redis.error", text);
-    } else {
-        transaction.fields.set("redis.return_value", text);
+    }
+    if context.wants_fields {
+        let name = if is_error { "redis.error" } else { "redis.return_value" };
+        transaction.fields.set(name, value.to_string());
     }
 }
 
 /// A message that the server sent without being asked.
-pub(super) fn pushed(parsed: &Parsed, flow: &Arc<Flow>, client: Sender) -> Transaction {
-    let mut transaction = of_server(parsed, flow, client);
+pub(super) fn pushed(parsed: &Parsed, context: &Context<'_>, client: Sender) -> Transaction {
+    let mut transaction = of_server(parsed, context.flow, client);
     transaction.fields.set("redis.push", true);
     let items = parsed.value.items();
     transaction.method = Some(match items.first().and_then(Value::as_text) {
-        Some(kind) => kind.to_ascii_uppercase(),
-        None => "MONITOR".to_owned(),
+        Some(kind) => kind.to_ascii_uppercase().into(),
+        None => "MONITOR".into(),
     });
     transaction.resource = items.get(1).map(ToString::to_string);
     match items {
-        [] => set_value(&mut transaction, &parsed.value, false),
-        [.., last] if items.len() > 2 => set_value(&mut transaction, last, false),
+        [] => set_value(&mut transaction, &parsed.value, false, context),
+        [.., last] if items.len() > 2 => set_value(&mut transaction, last, false, context),
         _ => {}
     }
     transaction
 }
 
 /// A reply to a command that wasn't seen.
-pub(super) fn orphan(parsed: &Parsed, flow: &Arc<Flow>, client: Sender) -> Transaction {
-    let mut transaction = of_server(parsed, flow, client);
+pub(super) fn orphan(parsed: &Parsed, context: &Context<'_>, client: Sender) -> Transaction {
+    let mut transaction = of_server(parsed, context.flow, client);
     transaction.table_only = true;
-    set_value(&mut transaction, &parsed.value, false);
+    set_value(&mut transaction, &parsed.value, false, context);
     transaction.set_incomplete(Incomplete::NoRequest);
     transaction
 }
 
 /// What a master sends to its replica.
-pub(super) fn replicated(parsed: &Parsed, flow: &Arc<Flow>, client: Sender) -> Transaction {
-    let mut transaction = of_server(parsed, flow, client);
+pub(super) fn replicated(parsed: &Parsed, context: &Context<'_>, client: Sender) -> Transaction {
+    let mut transaction = of_server(parsed, context.flow, client);
     transaction.table_only = true;
     transaction.fields.set("redis.replication", true);
     let words: Vec<_> = parsed.value.items().iter().map(ToString::to_string).collect();
     match words.first() {
         Some(name) => {
-            transaction.method = Some(name.to_ascii_uppercase());
+            transaction.method = Some(name.to_ascii_uppercase().into());
             transaction.resource = words.get(1).cloned();
             transaction.query = Some(words.join(" "));
         }
-        None => set_value(&mut transaction, &parsed.value, false),
+        None => set_value(&mut transaction, &parsed.value, false, context),
     }
     transaction
 }

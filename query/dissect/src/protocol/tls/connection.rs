@@ -247,7 +247,9 @@ impl Connection {
         if let Some(reason) = self.incomplete_reason() {
             transaction.set_incomplete(reason);
         }
-        fields::set(&mut transaction.fields, &self.handshake, client, &self.options);
+        if context.wants_fields {
+            fields::set(&mut transaction.fields, &self.handshake, client, &self.options);
+        }
         // Nothing of it is needed any more, and connections can be long.
         self.handshake = Handshake::default();
         self.directions = Default::default();
