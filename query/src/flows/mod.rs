@@ -1,12 +1,13 @@
 //! One pass over the packets of recordings in the order of time, following their flows.
 //!
 //! A packet that was recorded leaving and arriving counts once. Each recording has flows of its own; the capture files of
-//! other programs that are named in one command are one recording, so that rotated files go together. The pass is one thread
-//! over blocks that come decoded: answers don't depend on how many threads a session has.
+//! other programs that are named in one command are one recording, so that rotated files go together. [`follow`] is one thread
+//! over blocks that come decoded, [`find_in_flows`] several; answers don't depend on how many threads a session has.
 
 mod ends;
 mod feed;
 mod fragments;
+mod parallel;
 mod payload;
 
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use crate::table::packets::{Needs, OrderedPackets, PacketBlock};
 pub use ends::FlowEnds;
 pub use feed::Feeder;
 pub use fragments::{FragmentFinding, FragmentName};
+pub use parallel::{Finder, FlowBegin, find_in_flows};
 
 /// Rows that are taken at once.
 const RUN_ROWS_MAX: usize = 4096;
@@ -46,6 +48,19 @@ pub struct PassSettings {
     pub flow_ids: Option<FlowIds>,
 }
 
+impl PassSettings {
+    fn needs(&self) -> Needs {
+        let ends = if self.owners { Needs::both_ends() } else { Needs::matching() };
+        let needs = ends | Needs::timed() | Needs::sections(PacketColumns::PAYLOAD_LEN);
+        if self.flows.streams { needs | Needs::payload() } else { needs }
+    }
+}
+
+/// The recording that a block is of; `None` for the capture files of other programs, which are one.
+fn recording_of(block: &PacketBlock) -> Option<&str> {
+    block.handle().import().is_none().then(|| block.capture_id())
+}
+
 /// Follows the flows of a library. `consumer` makes a consumer for each recording; `drain` is given each one now and then, and
 /// when its recording ends.
 ///
@@ -57,16 +72,11 @@ pub fn follow<C: PacketConsumer>(
     mut consumer: impl FnMut() -> C,
     mut drain: impl FnMut(&mut C) -> Result<()>,
 ) -> Result<()> {
-    let mut needs = if settings.owners { Needs::both_ends() } else { Needs::matching() };
-    needs = needs | Needs::timed() | Needs::sections(PacketColumns::PAYLOAD_LEN);
-    if settings.flows.streams {
-        needs = needs | Needs::payload();
-    }
-    let mut packets = OrderedPackets::with_payloads_of(library, needs, settings.flow_ids.as_ref())?;
+    let mut packets =
+        OrderedPackets::with_payloads_of(library, settings.needs(), settings.flow_ids.as_ref())?;
     let mut tables: Vec<(Option<String>, FlowTable<C>, Feeder)> = Vec::new();
     while let Some(run) = packets.next_run(RUN_ROWS_MAX)? {
-        let is_import = run.block.handle().import().is_some();
-        let recording = (!is_import).then(|| run.block.capture_id());
+        let recording = recording_of(&run.block);
         let known = tables.iter().position(|(name, ..)| name.as_deref() == recording);
         let place = known.unwrap_or_else(|| {
             let table = FlowTable::new(settings.flows, consumer());

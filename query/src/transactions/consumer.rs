@@ -10,7 +10,7 @@ use kcap_dissect::protocol::{self, Chunk, Conversation, Endpoint, Moment, Protoc
 use kcap_dissect::stream::{EndReason, Gap, PacketRef, StreamData};
 
 use super::{FlowReportRecord, Found, TransactionRecord};
-use crate::flows::PacketConsumer;
+use crate::flows::{Finder, FlowBegin, PacketConsumer};
 use crate::source::EndFacts;
 use crate::table::packets::PacketBlock;
 
@@ -19,10 +19,10 @@ use crate::table::packets::PacketBlock;
 pub struct FlowFacts {
     /// The flow as protocols see it: addresses and hardware addresses of both ends.
     pub flow: Arc<protocol::Flow>,
-    /// Community ID.
-    pub community_id: String,
+    /// Of ICMP, what its Community ID has in the place of ports: type and code of its messages.
+    icmp: Option<(u8, u8)>,
     /// The recording.
-    pub capture_id: String,
+    pub capture_id: Arc<str>,
     /// The processes at the ends, the client's first: the end that began the flow.
     pub ends: [EndFacts; 2],
 }
@@ -33,6 +33,17 @@ impl FlowFacts {
     pub fn end(&self, end: Sender) -> &EndFacts {
         &self.ends[end.index()]
     }
+
+    /// Community ID. It takes a hash: not to be asked for lightly.
+    #[must_use]
+    pub fn community_id(&self) -> String {
+        let [originator, responder] = [&self.flow.originator, &self.flow.responder];
+        let (from, to) = match self.icmp {
+            Some((kind, code)) => (kind.into(), code.into()),
+            None => (originator.port, responder.port),
+        };
+        community_id(COMMUNITY_ID_SEED, (&originator.ip, from), (&responder.ip, to), self.flow.ip_protocol)
+    }
 }
 
 /// Keeps a conversation for each flow.
@@ -41,14 +52,14 @@ pub(super) struct Collector {
     /// The packet that the table is at.
     current: Option<(Arc<PacketBlock>, usize)>,
     transactions: Vec<Transaction>,
-    pub(super) found: Vec<Found>,
+    found: Vec<(FlowBegin, Found)>,
 }
 
 /// What is kept of a flow.
 #[derive(Default)]
 pub(super) struct State {
     conversation: Option<Conversation>,
-    facts: Arc<FlowFacts>,
+    facts: Option<Arc<FlowFacts>>,
 }
 
 impl Collector {
@@ -61,13 +72,13 @@ impl Collector {
     }
 
     fn learn_ends(&self, state: &mut State, side: Side) {
-        let Some((block, row)) = &self.current else { return };
+        let (Some((block, row)), Some(facts)) = (&self.current, &mut state.facts) else { return };
         let ends = [(side, block.source_end(*row)), (side.other(), block.destination_end(*row))];
         for (side, end) in ends {
             if let Some(end) = end
-                && state.facts.ends[side.index()].is_worse_than(end)
+                && facts.ends[side.index()].is_worse_than(end)
             {
-                Arc::make_mut(&mut state.facts).ends[side.index()] = block.end_facts(*row, end);
+                Arc::make_mut(facts).ends[side.index()] = block.end_facts(*row, end);
             }
         }
     }
@@ -83,7 +94,6 @@ impl Collector {
         // Echoes have their identifier in the place of ports, other messages their type.
         let (client_port, server_port) =
             if flow.icmp.is_some() { (0, 0) } else { (key.source_port, key.destination_port) };
-        let hashed = flow.icmp.map_or((client_port, server_port), |(kind, code)| (kind.into(), code.into()));
         FlowFacts {
             flow: Arc::new(protocol::Flow {
                 flow_id: flow.flow_id,
@@ -96,24 +106,21 @@ impl Collector {
                 netns_cookie: key.netns_cookie,
                 originator_known: flow.initiator_known,
             }),
-            community_id: community_id(
-                COMMUNITY_ID_SEED,
-                (&key.source, hashed.0),
-                (&key.destination, hashed.1),
-                key.protocol,
-            ),
+            icmp: flow.icmp,
             capture_id: self
                 .current
                 .as_ref()
-                .map_or_else(String::new, |(block, _)| block.capture_id().into()),
+                .map_or_else(|| Arc::from(""), |(block, _)| Arc::clone(block.shared_capture_id())),
             ends: Default::default(),
         }
     }
 
     /// Hands on what a conversation gave.
-    fn collect(&mut self, state: &State) {
+    fn collect(&mut self, flow: &Flow, state: &State) {
+        let Some(facts) = &state.facts else { return };
         self.found.extend(self.transactions.drain(..).map(|transaction| {
-            Found::Transaction(Box::new(TransactionRecord { transaction, facts: Arc::clone(&state.facts) }))
+            let record = TransactionRecord { transaction, facts: Arc::clone(facts) };
+            (begin_of(flow), Found::Transaction(Box::new(record)))
         }));
     }
 }
@@ -127,33 +134,42 @@ impl PacketConsumer for Collector {
     }
 }
 
+impl Finder for Collector {
+    type Found = Found;
+
+    fn take(&mut self, mut place: impl FnMut(FlowBegin, Found)) {
+        self.found.drain(..).for_each(|(begin, found)| place(begin, found));
+    }
+}
+
 impl FlowConsumer for Collector {
     type State = State;
 
     fn packet(&mut self, flow: &Flow, state: &mut State, side: Side, _packet: PacketRef) {
         if state.conversation.is_none() {
-            state.facts = Arc::new(self.facts(flow, side));
-            state.conversation = Some(Conversation::new(Arc::clone(&state.facts.flow)));
+            let facts = self.facts(flow, side);
+            state.conversation = Some(Conversation::new(Arc::clone(&facts.flow)));
+            state.facts = Some(Arc::new(facts));
         }
         self.learn_ends(state, side);
     }
 
-    fn data(&mut self, _flow: &Flow, state: &mut State, side: Side, data: StreamData<'_>) {
+    fn data(&mut self, flow: &Flow, state: &mut State, side: Side, data: StreamData<'_>) {
         let Some(conversation) = &mut state.conversation else { return };
         let chunk = Chunk { sender: sender(side), bytes: data.bytes, at: moment(data.packet) };
         conversation.data(&self.protocols, chunk, &mut self.transactions);
-        self.collect(state);
+        self.collect(flow, state);
     }
 
-    fn gap(&mut self, _flow: &Flow, state: &mut State, side: Side, gap: Gap) {
+    fn gap(&mut self, flow: &Flow, state: &mut State, side: Side, gap: Gap) {
         let Some(conversation) = &mut state.conversation else { return };
         conversation.gap(&self.protocols, sender(side), gap.len, moment(gap.packet), &mut self.transactions);
-        self.collect(state);
+        self.collect(flow, state);
     }
 
     fn end(
         &mut self,
-        _flow: &Flow,
+        flow: &Flow,
         state: &mut State,
         side: Side,
         reason: EndReason,
@@ -166,10 +182,10 @@ impl FlowConsumer for Collector {
         }
         let Some(conversation) = &mut state.conversation else { return };
         conversation.end(&self.protocols, sender(side), moment(packet), &mut self.transactions);
-        self.collect(state);
+        self.collect(flow, state);
     }
 
-    fn datagram(&mut self, _flow: &Flow, state: &mut State, side: Side, datagram: Datagram<'_>) {
+    fn datagram(&mut self, flow: &Flow, state: &mut State, side: Side, datagram: Datagram<'_>) {
         let Some(conversation) = &mut state.conversation else { return };
         let datagram = protocol::Datagram {
             sender: sender(side),
@@ -179,20 +195,25 @@ impl FlowConsumer for Collector {
             at: moment(datagram.packet),
         };
         conversation.datagram(&self.protocols, datagram, &mut self.transactions);
-        self.collect(state);
+        self.collect(flow, state);
     }
 
-    fn closed(&mut self, _flow: &Flow, mut state: State, _reason: CloseReason) {
+    fn closed(&mut self, flow: &Flow, mut state: State, _reason: CloseReason) {
         if let Some(conversation) = &mut state.conversation {
             conversation.finish(&self.protocols, &mut self.transactions);
         }
-        self.collect(&state);
+        self.collect(flow, &state);
     }
 
-    fn report(&mut self, _flow: &Flow, state: &mut State, report: &FlowReport) {
-        let record = FlowReportRecord { report: *report, facts: Arc::clone(&state.facts) };
-        self.found.push(Found::Flow(Box::new(record)));
+    fn report(&mut self, flow: &Flow, state: &mut State, report: &FlowReport) {
+        let Some(facts) = &state.facts else { return };
+        let record = FlowReportRecord { report: *report, facts: Arc::clone(facts) };
+        self.found.push((begin_of(flow), Found::Flow(Box::new(record))));
     }
+}
+
+fn begin_of(flow: &Flow) -> FlowBegin {
+    (flow.first_ns, flow.first_packet_id)
 }
 
 fn sender(side: Side) -> Sender {

@@ -5,22 +5,18 @@
 
 mod consumer;
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use kcap_dissect::flow::{FlowOptions, FlowReport, FlowTable};
+use kcap_dissect::flow::{FlowOptions, FlowReport};
 use kcap_dissect::protocol::{Protocols, Transaction};
-use kcap_format::PacketColumns;
 
 use crate::error::Result;
-use crate::flows::Feeder;
+use crate::flows::{PassSettings, find_in_flows};
 use crate::source::Library;
-use crate::table::packets::{Needs, OrderedPackets};
 use consumer::Collector;
 
 pub use consumer::FlowFacts;
-
-/// Rows that are taken at once.
-const RUN_ROWS_MAX: usize = 4096;
 
 /// A transaction, and what is known of its flow beside.
 #[derive(Clone, Debug)]
@@ -58,11 +54,18 @@ pub struct TransactionOptions {
     pub flows: FlowOptions,
     /// Whether the processes at both ends are looked up.
     pub owners: bool,
+    /// Threads that follow conversations; what they find doesn't depend on it.
+    pub threads: NonZeroUsize,
 }
 
 impl Default for TransactionOptions {
     fn default() -> Self {
-        Self { protocols: Protocols::default(), flows: FlowOptions::default(), owners: true }
+        Self {
+            protocols: Protocols::default(),
+            flows: FlowOptions::default(),
+            owners: true,
+            threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+        }
     }
 }
 
@@ -74,29 +77,10 @@ impl Default for TransactionOptions {
 pub fn each(
     library: &Arc<Library>,
     options: &TransactionOptions,
-    mut progress: impl FnMut(u64),
-    mut sink: impl FnMut(Found) -> Result<()>,
+    progress: impl FnMut(u64),
+    sink: impl FnMut(Found) -> Result<()>,
 ) -> Result<()> {
-    let ends = if options.owners { Needs::both_ends() } else { Needs::matching() };
-    let needs = ends | Needs::payload() | Needs::timed() | Needs::sections(PacketColumns::PAYLOAD_LEN);
-    let mut packets = OrderedPackets::new(library, needs)?;
-    let mut table = FlowTable::new(options.flows, Collector::new(options.protocols.clone()));
-    let mut feeder = Feeder::new(true, None);
-    while let Some(run) = packets.next_run(RUN_ROWS_MAX)? {
-        let entry = run.block.entry();
-        progress(u64::from(entry.stored_len) * run.rows.len() as u64 / u64::from(entry.record_count.max(1)));
-        for row in &run.rows {
-            let row = *row as usize;
-            if !run.block.is_copy(row) {
-                feeder.feed(&mut table, &run.block, row);
-            }
-        }
-        drain(table.consumer(), &mut sink)?;
-    }
-    let mut collector = table.finish();
-    drain(&mut collector, &mut sink)
-}
-
-fn drain(collector: &mut Collector, sink: &mut impl FnMut(Found) -> Result<()>) -> Result<()> {
-    collector.found.drain(..).try_for_each(sink)
+    let settings = PassSettings { flows: options.flows, owners: options.owners, flow_ids: None };
+    let collector = || Collector::new(options.protocols.clone());
+    find_in_flows(library, &settings, options.threads, collector, progress, sink)
 }

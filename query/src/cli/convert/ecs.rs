@@ -28,7 +28,7 @@ pub(super) fn write(
     }
     // As Packetbeat: documents are of the ports that are named, tables of whatever is recognised.
     let protocols = config.protocols.clone().only_on_ports();
-    let options = TransactionOptions { protocols, flows, owners: true };
+    let options = TransactionOptions { protocols, flows, ..TransactionOptions::default() };
     let mut writer = EcsWriter::new(config, format, BufWriter::new(OutputFile::open(out)?));
     // The sink of transactions has the library's errors; one of the output is kept until it has stopped them.
     let mut failed = None;

@@ -25,7 +25,7 @@ pub(super) fn of(record: &TransactionRecord, options: &CommonOptions) -> Fields 
     set_ends(record, &mut document);
     document.set("network.type", network_type(flow.ip_version));
     document.set("network.transport", transport_name(flow.ip_protocol));
-    document.set("network.community_id", record.facts.community_id.as_str());
+    document.set("network.community_id", record.facts.community_id());
     if !matches!(flow.ip_protocol, ip_protocol::ICMP | ip_protocol::ICMPV6) {
         document.set("network.protocol", transaction.protocol);
     }

@@ -47,7 +47,7 @@ pub(super) fn of(record: &FlowReportRecord, is_delta: bool) -> Fields {
     }
     document.set("network.type", network_type(flow.ip_version));
     document.set("network.transport", transport_name(flow.ip_protocol));
-    document.set("network.community_id", record.facts.community_id.as_str());
+    document.set("network.community_id", record.facts.community_id());
     document.set("network.packets", counters.iter().map(|side| side.packets).sum::<u64>());
     document.set("network.bytes", counters.iter().map(|side| side.bytes).sum::<u64>());
     document

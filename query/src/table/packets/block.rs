@@ -19,7 +19,7 @@ pub struct PacketBlock {
     recording: usize,
     position: usize,
     entry: BlockEntry,
-    capture_id: String,
+    capture_id: Arc<str>,
     /// The sections that were read.
     pub batch: PacketBatch,
     /// Decoded headers, when they were needed.
@@ -57,7 +57,7 @@ impl PacketBlock {
             recording,
             position,
             entry: *entry,
-            capture_id: uuid_text(&handle.file_info().capture_id),
+            capture_id: uuid_text(&handle.file_info().capture_id).into(),
             batch,
             decoded: packets.decoded,
             duplicate_of: Vec::new(),
@@ -210,6 +210,12 @@ impl PacketBlock {
     /// The recording's id as text.
     #[must_use]
     pub fn capture_id(&self) -> &str {
+        &self.capture_id
+    }
+
+    /// The same, for whoever keeps it.
+    #[must_use]
+    pub(crate) fn shared_capture_id(&self) -> &Arc<str> {
         &self.capture_id
     }
 

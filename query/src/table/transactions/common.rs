@@ -38,7 +38,7 @@ pub(super) fn columns(with_protocol: bool) -> Vec<Column<Rows>> {
         Column::number::<UInt64Type>("response_last_packet_id", "Packet with its last byte", |rows: &Rows, row| last_packet(rows[row].transaction.response)),
         Column::text("request", "The request as text, when option `send_request` is on", |rows: &Rows, row| rows[row].transaction.request_text.as_deref()),
         Column::text("response", "The response as text, when option `send_response` is on", |rows: &Rows, row| rows[row].transaction.response_text.as_deref()),
-        Column::text("community_id", "Community ID of the flow", |rows: &Rows, row| Some(&rows[row].facts.community_id)),
+        Column::rare_text("community_id", "Community ID of the flow", |rows: &Rows, row| Some(rows[row].facts.community_id())),
         Column::repeated_text("client_proc_id", "Process that asks; null when it is on another host, or not known", |rows: &Rows, row| client(&rows[row]).proc_id.as_deref()),
         Column::number::<UInt32Type>("client_pid", "Its process id", |rows: &Rows, row| client(&rows[row]).pid),
         Column::repeated_text("client_process_name", "Its name then", |rows: &Rows, row| client(&rows[row]).process_name.as_deref()),

@@ -1,6 +1,7 @@
 //! The scan of transactions in a plan.
 
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
@@ -12,7 +13,7 @@ use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
-use kcap_dissect::protocol::Protocols;
+use kcap_dissect::protocol::{Protocol, Protocols};
 use tokio::sync::mpsc::Sender;
 
 use super::{Layout, TableColumn};
@@ -53,6 +54,12 @@ impl TransactionScan {
         );
         let library = Arc::clone(library);
         Self { library, protocols, layout, projection, limit, properties: Arc::new(properties) }
+    }
+
+    /// Whether a column is asked for that only this protocol has.
+    fn wants_fields_of(&self, protocol: &Protocol) -> bool {
+        self.layout.0.is_some_and(|own| own.name == protocol.name)
+            && self.names().iter().any(|name| protocol.columns.iter().any(|column| column.path == name))
     }
 
     fn names(&self) -> Vec<String> {
@@ -104,7 +111,7 @@ impl ExecutionPlan for TransactionScan {
     fn execute(
         &self,
         _partition: usize,
-        _context: Arc<TaskContext>,
+        context: Arc<TaskContext>,
     ) -> EngineResult<SendableRecordBatchStream> {
         let mut builder = RecordBatchReceiverStreamBuilder::new(self.schema(), BATCHES_WAITING_MAX);
         let mut columns: Vec<_> = self.layout.columns().into_iter().map(Some).collect();
@@ -117,8 +124,10 @@ impl ExecutionPlan for TransactionScan {
             output: builder.tx(),
         };
         let options = TransactionOptions {
-            protocols: self.protocols.clone(),
+            protocols: self.protocols.clone().with_fields_of(|protocol| self.wants_fields_of(protocol)),
             owners: self.names().iter().any(|name| needs_owners(name)),
+            threads: NonZeroUsize::new(context.session_config().target_partitions())
+                .unwrap_or(NonZeroUsize::MIN),
             ..TransactionOptions::default()
         };
         let library = Arc::clone(&self.library);
