@@ -457,6 +457,10 @@ fn options(args: &RunArgs) -> BTreeMap<String, String> {
     }
     options.extend(args.filter.as_ref().map(|filter| ("filter", filter.expression.clone())));
     options.extend(args.config.as_ref().map(|config| ("config", config.path.display().to_string())));
+    if !args.payload_tasks().is_empty() {
+        let names: Vec<&str> = args.payload_tasks().iter().map(|task| task.name.as_str()).collect();
+        options.insert("payload-tasks", names.join(", "));
+    }
     options.extend(args.duration.map(|duration| ("duration", seconds(duration))));
     if let SyncPolicy::Interval(interval) = limits.sync {
         options.insert("sync-interval", seconds(interval));

@@ -145,7 +145,10 @@ fn whole_packets_of_one_process_and_headers_of_all_others() {
         ..PayloadTask::default()
     };
     assert_eq!(told.payload_tasks, [task]);
-    assert_eq!(told.options["payload"], "none");
+    assert_eq!(
+        (told.options["payload"].as_str(), told.options["payload-tasks"].as_str()),
+        ("none", "wanted")
+    );
 }
 
 /// A filter makes a task smaller, and what it leaves out is recorded as anything else.
