@@ -114,6 +114,16 @@ mod tests {
     }
 
     #[test]
+    fn the_example_of_the_document_is_a_file() {
+        let document = include_str!("../../../spec/config.md");
+        let (_, own) = document.split_once("## The file of `kcap-record run`").unwrap();
+        let example = own.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+        let names: Vec<String> =
+            Config::parse(example).unwrap().payload.into_iter().map(|task| task.name).collect();
+        assert_eq!(names, ["shop", "who asks the database"]);
+    }
+
+    #[test]
     fn errors_name_the_line_and_the_key() {
         let task = "[[payload]]\nname = 'a'\nconditions = ['user.id=1']\n";
         for (text, expected) in [
