@@ -36,6 +36,7 @@ mod capture;
 mod checksum;
 mod clock;
 mod compression;
+pub mod container_path;
 mod dictionary;
 mod encoder;
 mod encryption;

@@ -3,10 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use kcap_format::container_path::{container_of, pod_uid};
 use kcap_format::proto::{self, event::Event as Kind};
-
-/// Digits of the ids that Docker, containerd, CRI-O and Podman give.
-const ID_DIGITS: usize = 64;
 
 /// Containers by their cgroups.
 #[derive(Debug, Default)]
@@ -47,29 +45,25 @@ impl Containers {
     }
 
     /// The container of a cgroup, given by its id or, when that is unknown, by its path. Of one that no runtime told of,
-    /// only the id is known.
+    /// only what the path tells is known.
     #[must_use]
     pub fn of_cgroup(&self, cgroup_id: u64, path: &[u8]) -> Option<Arc<proto::Container>> {
         let (path, told) =
             self.cgroups.get(&cgroup_id).map_or((path, ""), |(path, told)| (path.as_slice(), told.as_str()));
-        let path = String::from_utf8_lossy(path);
-        let id = if told.is_empty() { container_id(&path)? } else { told };
-        let known = self.by_id.get(id).cloned();
-        Some(known.unwrap_or_else(|| Arc::new(proto::Container { id: id.to_owned(), ..Default::default() })))
+        let named = container_of(path);
+        let id = if told.is_empty() { named?.id } else { told };
+        if let Some(known) = self.by_id.get(id) {
+            return Some(Arc::clone(known));
+        }
+        let named = named.filter(|named| named.id == id);
+        let pod = named.and_then(|named| named.pod);
+        Some(Arc::new(proto::Container {
+            id: id.to_owned(),
+            runtime: named.map(|named| named.runtime.to_owned()).unwrap_or_default(),
+            pod: pod.map(|pod| proto::Pod { id: pod_uid(pod), ..proto::Pod::default() }),
+            ..proto::Container::default()
+        }))
     }
-}
-
-/// The container's id in a path below the cgroup2 root: the last part of the path that has one in it, as in
-/// `/system.slice/docker-<id>.scope`, `/kubepods.slice/…/cri-containerd-<id>.scope`, `/docker/<id>`,
-/// `/machine.slice/libpod-<id>.scope`.
-fn container_id(cgroup_path: &str) -> Option<&str> {
-    cgroup_path.rsplit('/').find_map(|part| {
-        let part = part.strip_suffix(".scope").unwrap_or(part);
-        let start = part.len().checked_sub(ID_DIGITS)?;
-        let id = part.get(start..)?;
-        let begins = start == 0 || part[..start].ends_with(['-', ':']);
-        (begins && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(id)
-    })
 }
 
 #[cfg(test)]
@@ -77,21 +71,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_of_common_runtimes() {
+    fn of_a_container_that_nobody_told_of_its_path_tells() {
         let id = "0123456789abcdef".repeat(4);
-        for path in [
-            format!("/system.slice/docker-{id}.scope"),
-            format!("/docker/{id}"),
-            format!("/docker/{id}/init.scope"),
-            format!("/machine.slice/libpod-{id}.scope/container"),
-            format!("/kubepods.slice/kubepods-burstable.slice/kubepods-pod1.slice/cri-containerd-{id}.scope"),
-            format!("/kubepods/burstable/pod1/{id}"),
-        ] {
-            assert_eq!(container_id(&path), Some(id.as_str()), "{path}");
-        }
-        for path in ["/", "/user.slice/user-0.slice/session-1.scope", &format!("/x{id}"), &id[1..]] {
-            assert_eq!(container_id(path), None, "{path}");
-        }
+        let pod = "2b5c1d9e_0a3f_4d77_9c1b_6e5f4a3b2c1d";
+        let path = format!("/kubepods.slice/kubepods-pod{pod}.slice/cri-containerd-{id}.scope");
+        let found = Containers::default().of_cgroup(0, path.as_bytes()).expect("a container");
+        assert_eq!((found.id.as_str(), found.runtime.as_str()), (id.as_str(), "containerd"));
+        assert_eq!(found.pod.as_ref().map(|found| found.id.clone()), Some(pod.replace('_', "-")));
+        let helper = format!("/machine.slice/libpod-conmon-{id}.scope");
+        assert_eq!(
+            Containers::default().of_cgroup(0, helper.as_bytes()),
+            None,
+            "what is in it is on the host"
+        );
     }
 
     #[test]

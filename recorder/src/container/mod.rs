@@ -6,7 +6,6 @@
 
 mod cri;
 mod docker;
-mod path;
 mod runtime;
 mod store;
 mod text;
@@ -17,6 +16,8 @@ mod watch;
 
 use std::path::PathBuf;
 use std::str::FromStr;
+
+use kcap_format::container_path as path;
 
 pub(crate) use tree::{describe, enumerate};
 pub(crate) use watch::{Tap, start, tap};

@@ -5,10 +5,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirEntryExt;
 use std::path::{Path, PathBuf};
 
+use kcap_format::container_path::{container_of, pod_uid};
 use kcap_format::proto::{CgroupEvent, Event, cgroup_event::Kind, event};
 use tracing::warn;
 
-use super::path::{container_of, pod_uid};
 use crate::clock;
 
 /// Most cgroups that are enumerated.

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use crossbeam_channel::Sender;
+use kcap_format::container_path::container_of;
 use kcap_format::proto::{CgroupEvent, Container, Event, cgroup_event::Kind, event};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, interval, timeout_at};
 use tracing::{debug, warn};
 
-use super::path::container_of;
 use super::runtime::{LOOKUPS_MAX, Link, Protocol, Told, keep_following};
 use super::store::Store;
 use super::{CRI_SOCKETS, DOCKER_SOCKETS, SocketChoice};

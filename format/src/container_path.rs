@@ -6,21 +6,25 @@
 
 /// A container, as a path names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Named<'a> {
+pub struct Named<'a> {
     /// As its runtime has it.
-    pub(crate) id: &'a str,
+    pub id: &'a str,
     /// Empty when the path doesn't tell.
-    pub(crate) runtime: &'static str,
+    pub runtime: &'static str,
     /// UID of the pod, as the path writes it: [`pod_uid`] makes it what Kubernetes writes.
-    pub(crate) pod: Option<&'a str>,
+    pub pod: Option<&'a str>,
     /// The cgroup is the container's own, and not one below it.
-    pub(crate) is_own: bool,
+    pub is_own: bool,
 }
 
-pub(crate) const DOCKER: &str = "docker";
-pub(crate) const CONTAINERD: &str = "containerd";
-pub(crate) const CRI_O: &str = "cri-o";
-pub(crate) const PODMAN: &str = "podman";
+/// Name of Docker as a runtime.
+pub const DOCKER: &str = "docker";
+/// Name of containerd as a runtime.
+pub const CONTAINERD: &str = "containerd";
+/// Name of CRI-O as a runtime.
+pub const CRI_O: &str = "cri-o";
+/// Name of Podman as a runtime.
+pub const PODMAN: &str = "podman";
 
 /// Hexadecimal digits of an id: SHA-256 of 32 random bytes, or these themselves.
 const ID_LEN: usize = 64;
@@ -45,7 +49,8 @@ const CONTAINERD_DEFAULT: &str = "default";
 
 /// The innermost container that a cgroup belongs to, by its path below the root of the hierarchy; `None` outside of
 /// containers.
-pub(crate) fn container_of(path: &[u8]) -> Option<Named<'_>> {
+#[must_use]
+pub fn container_of(path: &[u8]) -> Option<Named<'_>> {
     // Runtimes only make names of ASCII; whatever else there is can lie above or below.
     let mut found = None;
     let mut parent: Option<&str> = None;
@@ -72,7 +77,8 @@ pub(crate) fn container_of(path: &[u8]) -> Option<Named<'_>> {
 }
 
 /// A pod's UID as Kubernetes writes it; slices of systemd have underscores in it, since dashes divide them.
-pub(crate) fn pod_uid(pod: &str) -> String {
+#[must_use]
+pub fn pod_uid(pod: &str) -> String {
     pod.replace('_', "-")
 }
 
