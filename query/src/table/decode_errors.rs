@@ -9,8 +9,9 @@ use kcap_dissect::stream::{DisagreementFact, Dropped, PacketRef};
 use super::column::Column;
 use super::conversation::SIDES;
 use super::facts::{Facts, RowSink};
+use super::row_collector::{CollectedRow, RowCollector, collect};
 use crate::error::Result;
-use crate::flows::{FragmentFinding, FragmentName, PacketConsumer, PassSettings, follow};
+use crate::flows::{FragmentFinding, FragmentName};
 use crate::source::Library;
 use crate::table::packets::PacketBlock;
 
@@ -59,96 +60,59 @@ impl Facts for DecodeErrors {
     }
 
     fn rows(library: &Arc<Library>, sink: &mut RowSink<ErrorRow>) -> Result<()> {
-        let settings =
-            PassSettings { flows: sink.options().flow_options(), owners: false, flow_ids: sink.flow_ids() };
-        follow(library, &settings, Collector::default, |collector| {
-            sink.check_wanted()?;
-            collector.rows.drain(..).try_for_each(|row| sink.push(row))
-        })
+        collect(library, sink, |options| options)
     }
 }
 
-/// Gathers findings.
-#[derive(Default)]
-struct Collector {
-    current: Option<(Arc<PacketBlock>, usize)>,
-    rows: Vec<ErrorRow>,
+impl CollectedRow for ErrorRow {
+    fn of_packet(collector: &mut RowCollector<Self>, block: &PacketBlock, row: usize) {
+        if let Some(error) = block.decoded[row].error {
+            let packet =
+                PacketRef { packet_id: block.packet_id(row), time_ns: block.realtime_ns(row).unwrap_or(0) };
+            let found = Self::of(collector, packet, "header", error.to_string(), block.flow_id(row));
+            collector.rows.push(found);
+        }
+    }
+
+    fn of_fragments(collector: &mut RowCollector<Self>, finding: FragmentFinding<'_>) {
+        collector.rows.push(match finding {
+            FragmentFinding::Incomplete(packet) => Self {
+                other_packet_id: Some(packet.last.packet.packet_id),
+                ..Self::of_fragment(&packet.first, "fragments", packet.to_string())
+            },
+            FragmentFinding::Rejected(name, error) => {
+                Self::of_fragment(name, "fragment", error.to_string())
+            }
+            FragmentFinding::Disagreement(name) => {
+                let message = "fragments of its packet carry other bytes for the same place; those that came first count";
+                Self::of_fragment(name, "fragment_disagreement", message.to_owned())
+            }
+        });
+    }
 }
 
-impl Collector {
-    fn push(
-        &mut self,
+impl ErrorRow {
+    /// A finding about a packet, told of with the current one.
+    fn of(
+        collector: &RowCollector<Self>,
         packet: PacketRef,
         kind: &'static str,
         message: String,
         flow_id: Option<u64>,
-    ) -> &mut ErrorRow {
-        let (len, capture_id) = self.current.as_ref().map_or((0, String::new()), |(block, row)| {
-            (block.batch.wire_len[*row], block.capture_id().to_owned())
-        });
-        self.rows.push(ErrorRow {
-            packet,
-            kind,
-            message,
-            len,
-            flow_id,
-            stream: None,
-            other_packet_id: None,
-            capture_id,
-        });
-        let last = self.rows.len() - 1;
-        &mut self.rows[last]
+    ) -> Self {
+        let capture_id = collector.capture_id().to_owned();
+        let len = collector.wire_len();
+        Self { packet, kind, message, len, flow_id, stream: None, other_packet_id: None, capture_id }
+    }
+
+    fn of_fragment(name: &FragmentName, kind: &'static str, message: String) -> Self {
+        let FragmentName { packet, wire_len: len, flow_id, capture_id } = name.clone();
+        Self { packet, kind, message, len, flow_id, stream: None, other_packet_id: None, capture_id }
     }
 }
 
-impl Collector {
-    fn push_fragment(&mut self, name: &FragmentName, kind: &'static str, message: String) -> &mut ErrorRow {
-        let FragmentName { packet, wire_len, flow_id, capture_id } = name.clone();
-        let row = ErrorRow {
-            packet,
-            kind,
-            message,
-            len: wire_len,
-            flow_id,
-            stream: None,
-            other_packet_id: None,
-            capture_id,
-        };
-        self.rows.push(row);
-        let last = self.rows.len() - 1;
-        &mut self.rows[last]
-    }
-}
-
-impl PacketConsumer for Collector {
-    fn begin(&mut self, block: &Arc<PacketBlock>, row: usize) {
-        self.current = Some((Arc::clone(block), row));
-        if let Some(error) = block.decoded[row].error {
-            let packet =
-                PacketRef { packet_id: block.packet_id(row), time_ns: block.realtime_ns(row).unwrap_or(0) };
-            self.push(packet, "header", error.to_string(), block.flow_id(row));
-        }
-    }
-
-    fn fragments(&mut self, finding: FragmentFinding<'_>) {
-        match finding {
-            FragmentFinding::Incomplete(packet) => {
-                let last = packet.last.packet.packet_id;
-                self.push_fragment(&packet.first, "fragments", packet.to_string()).other_packet_id =
-                    Some(last);
-            }
-            FragmentFinding::Rejected(name, error) => {
-                self.push_fragment(name, "fragment", error.to_string());
-            }
-            FragmentFinding::Disagreement(name) => {
-                let message = "fragments of its packet carry other bytes for the same place; those that came first count";
-                self.push_fragment(name, "fragment_disagreement", message.to_owned());
-            }
-        }
-    }
-}
-
-impl FlowConsumer for Collector {
+/// Gathers findings.
+impl FlowConsumer for RowCollector<ErrorRow> {
     type State = ();
 
     fn disagreement(&mut self, flow: &Flow, (): &mut (), side: Side, fact: DisagreementFact) {
@@ -159,9 +123,9 @@ impl FlowConsumer for Collector {
             fact.offset
         );
         let kept = Some(fact.kept.packet_id);
-        let row = self.push(fact.rejected, "disagreement", message, Some(flow.flow_id));
-        row.stream = Some((side, Some(fact.offset), fact.len));
-        row.other_packet_id = kept;
+        let row = ErrorRow::of(self, fact.rejected, "disagreement", message, Some(flow.flow_id));
+        let stream = Some((side, Some(fact.offset), fact.len));
+        self.rows.push(ErrorRow { stream, other_packet_id: kept, ..row });
     }
 
     fn dropped(&mut self, flow: &Flow, (): &mut (), side: Side, dropped: Dropped) {
@@ -173,6 +137,7 @@ impl FlowConsumer for Collector {
             dropped.sequence,
             kind.replace('_', " ")
         );
-        self.push(dropped.packet, kind, message, Some(flow.flow_id)).stream = Some((side, None, dropped.len));
+        let row = ErrorRow::of(self, dropped.packet, kind, message, Some(flow.flow_id));
+        self.rows.push(ErrorRow { stream: Some((side, None, dropped.len)), ..row });
     }
 }

@@ -7,12 +7,12 @@ use kcap_dissect::flow::{Flow, FlowConsumer, FlowOptions, FlowReport, Side};
 use kcap_dissect::stream::PacketRef;
 
 use super::column::Column;
-use super::conversation::{Conversation, OWNER_COLUMNS};
+use super::conversation::Conversation;
 use super::facts::{Facts, RowSink};
+use super::row_collector::{CollectedRow, RowCollector, collect};
 use crate::error::Result;
-use crate::flows::{FlowEnds, PacketConsumer, PassSettings, follow};
+use crate::flows::FlowEnds;
 use crate::source::Library;
-use crate::table::packets::PacketBlock;
 
 /// The table.
 #[derive(Debug)]
@@ -64,40 +64,22 @@ impl Facts for FlowReports {
     }
 
     fn rows(library: &Arc<Library>, sink: &mut RowSink<ReportRow>) -> Result<()> {
-        let flows = FlowOptions { streams: false, reports: true, ..sink.options().flow_options() };
-        let settings = PassSettings { flows, owners: sink.wants(&OWNER_COLUMNS), flow_ids: sink.flow_ids() };
-        follow(library, &settings, Collector::default, |collector| {
-            sink.check_wanted()?;
-            collector.rows.drain(..).try_for_each(|row| sink.push(row))
-        })
+        collect(library, sink, |options| FlowOptions { streams: false, reports: true, ..options })
     }
 }
+
+impl CollectedRow for ReportRow {}
 
 /// Gathers reports.
-#[derive(Default)]
-struct Collector {
-    current: Option<(Arc<PacketBlock>, usize)>,
-    rows: Vec<ReportRow>,
-}
-
-impl PacketConsumer for Collector {
-    fn begin(&mut self, block: &Arc<PacketBlock>, row: usize) {
-        self.current = Some((Arc::clone(block), row));
-    }
-}
-
-impl FlowConsumer for Collector {
+impl FlowConsumer for RowCollector<ReportRow> {
     type State = FlowEnds;
 
     fn packet(&mut self, _: &Flow, ends: &mut FlowEnds, side: Side, _: PacketRef) {
-        if let Some((block, row)) = &self.current {
-            ends.learn(block, *row, side);
-        }
+        self.learn(ends, side);
     }
 
     fn report(&mut self, flow: &Flow, ends: &mut FlowEnds, report: &FlowReport) {
-        let capture_id = self.current.as_ref().map(|(block, _)| block.capture_id());
-        let conversation = Conversation::of(flow, ends.clone(), capture_id.unwrap_or_default());
+        let conversation = self.conversation(flow, ends.clone());
         self.rows.push(ReportRow { conversation, report: *report });
     }
 }

@@ -9,12 +9,12 @@ use kcap_dissect::flow::{
 use kcap_dissect::stream::PacketRef;
 
 use super::column::Column;
-use super::conversation::{Conversation, OWNER_COLUMNS};
+use super::conversation::Conversation;
 use super::facts::{Facts, RowSink};
+use super::row_collector::{CollectedRow, RowCollector, collect};
 use crate::error::Result;
-use crate::flows::{FlowEnds, PacketConsumer, PassSettings, follow};
+use crate::flows::FlowEnds;
 use crate::source::Library;
-use crate::table::packets::PacketBlock;
 
 /// Names of [`ConnState`]s, by their numbers.
 const CONN_STATES: [&str; ConnState::ALL.len()] = {
@@ -117,12 +117,7 @@ impl Facts for Flows {
     }
 
     fn rows(library: &Arc<Library>, sink: &mut RowSink<FlowRow>) -> Result<()> {
-        let flows = FlowOptions { streams: false, ..sink.options().flow_options() };
-        let settings = PassSettings { flows, owners: sink.wants(&OWNER_COLUMNS), flow_ids: sink.flow_ids() };
-        follow(library, &settings, Collector::default, |collector| {
-            sink.check_wanted()?;
-            collector.rows.drain(..).try_for_each(|row| sink.push(row))
-        })
+        collect(library, sink, |options| FlowOptions { streams: false, ..options })
     }
 }
 
@@ -161,31 +156,18 @@ fn sides() -> Vec<Column<Rows>> {
     ]
 }
 
+impl CollectedRow for FlowRow {}
+
 /// Gathers the flows that ended.
-#[derive(Default)]
-struct Collector {
-    current: Option<(Arc<PacketBlock>, usize)>,
-    rows: Vec<FlowRow>,
-}
-
-impl PacketConsumer for Collector {
-    fn begin(&mut self, block: &Arc<PacketBlock>, row: usize) {
-        self.current = Some((Arc::clone(block), row));
-    }
-}
-
-impl FlowConsumer for Collector {
+impl FlowConsumer for RowCollector<FlowRow> {
     type State = FlowEnds;
 
     fn packet(&mut self, _: &Flow, ends: &mut FlowEnds, side: Side, _: PacketRef) {
-        if let Some((block, row)) = &self.current {
-            ends.learn(block, *row, side);
-        }
+        self.learn(ends, side);
     }
 
     fn closed(&mut self, flow: &Flow, ends: FlowEnds, reason: CloseReason) {
-        let capture_id = self.current.as_ref().map(|(block, _)| block.capture_id());
-        let conversation = Conversation::of(flow, ends, capture_id.unwrap_or_default());
+        let conversation = self.conversation(flow, ends);
         self.rows.push(FlowRow::of(flow, conversation, reason));
     }
 }

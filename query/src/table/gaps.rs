@@ -7,12 +7,12 @@ use kcap_dissect::flow::{Flow, FlowConsumer, Side};
 use kcap_dissect::stream::{Gap, PacketRef};
 
 use super::column::Column;
-use super::conversation::{Conversation, OWNER_COLUMNS, SIDES};
+use super::conversation::{Conversation, SIDES};
 use super::facts::{Facts, RowSink};
+use super::row_collector::{CollectedRow, RowCollector, collect};
 use crate::error::Result;
-use crate::flows::{FlowEnds, PacketConsumer, PassSettings, follow};
+use crate::flows::FlowEnds;
 use crate::source::Library;
-use crate::table::packets::PacketBlock;
 
 /// The table.
 #[derive(Debug)]
@@ -49,43 +49,22 @@ impl Facts for Gaps {
     }
 
     fn rows(library: &Arc<Library>, sink: &mut RowSink<GapRow>) -> Result<()> {
-        let settings = PassSettings {
-            flows: sink.options().flow_options(),
-            owners: sink.wants(&OWNER_COLUMNS),
-            flow_ids: sink.flow_ids(),
-        };
-        follow(library, &settings, Collector::default, |collector| {
-            sink.check_wanted()?;
-            collector.rows.drain(..).try_for_each(|row| sink.push(row))
-        })
+        collect(library, sink, |options| options)
     }
 }
+
+impl CollectedRow for GapRow {}
 
 /// Gathers gaps.
-#[derive(Default)]
-struct Collector {
-    current: Option<(Arc<PacketBlock>, usize)>,
-    rows: Vec<GapRow>,
-}
-
-impl PacketConsumer for Collector {
-    fn begin(&mut self, block: &Arc<PacketBlock>, row: usize) {
-        self.current = Some((Arc::clone(block), row));
-    }
-}
-
-impl FlowConsumer for Collector {
+impl FlowConsumer for RowCollector<GapRow> {
     type State = FlowEnds;
 
     fn packet(&mut self, _: &Flow, ends: &mut FlowEnds, side: Side, _: PacketRef) {
-        if let Some((block, row)) = &self.current {
-            ends.learn(block, *row, side);
-        }
+        self.learn(ends, side);
     }
 
     fn gap(&mut self, flow: &Flow, ends: &mut FlowEnds, side: Side, gap: Gap) {
-        let capture_id = self.current.as_ref().map_or("", |(block, _)| block.capture_id());
-        let conversation = Conversation::of(flow, ends.clone(), capture_id);
+        let conversation = self.conversation(flow, ends.clone());
         self.rows.push(GapRow { conversation, side, gap });
     }
 }

@@ -20,6 +20,7 @@ mod process_columns;
 mod process_events;
 mod processes;
 mod recorder_steps;
+mod row_collector;
 pub(crate) mod segments;
 mod sockets;
 mod stream_columns;

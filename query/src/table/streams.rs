@@ -7,12 +7,12 @@ use kcap_dissect::flow::{Flow, FlowConsumer, Side};
 use kcap_dissect::stream::{Gap, PacketRef, StreamData};
 
 use super::column::Column;
-use super::conversation::{Conversation, OWNER_COLUMNS, SIDES};
+use super::conversation::{Conversation, SIDES};
 use super::facts::{Facts, RowSink};
+use super::row_collector::{CollectedRow, RowCollector, collect};
 use crate::error::Result;
-use crate::flows::{FlowEnds, PacketConsumer, PassSettings, follow};
+use crate::flows::FlowEnds;
 use crate::source::Library;
-use crate::table::packets::PacketBlock;
 
 /// The table.
 #[derive(Debug)]
@@ -55,60 +55,40 @@ impl Facts for Streams {
     }
 
     fn rows(library: &Arc<Library>, sink: &mut RowSink<StreamRow>) -> Result<()> {
-        let settings = PassSettings {
-            flows: sink.options().flow_options(),
-            owners: sink.wants(&OWNER_COLUMNS),
-            flow_ids: sink.flow_ids(),
-        };
-        follow(library, &settings, Collector::default, |collector| {
-            sink.check_wanted()?;
-            collector.rows.drain(..).try_for_each(|row| {
-                let bytes = row.data.len();
-                sink.push_bytes(row, bytes)
-            })
-        })
+        collect(library, sink, |options| options)
     }
 }
 
-/// Gathers bytes.
-#[derive(Default)]
-struct Collector {
-    current: Option<(Arc<PacketBlock>, usize)>,
-    rows: Vec<StreamRow>,
+impl CollectedRow for StreamRow {
+    fn held_bytes(&self) -> usize {
+        self.data.len()
+    }
 }
 
 /// What is kept of a flow.
 #[derive(Default)]
-struct State {
+pub(super) struct StreamState {
     ends: FlowEnds,
     conversation: Option<Arc<Conversation>>,
     gaps: [u64; 2],
 }
 
-impl PacketConsumer for Collector {
-    fn begin(&mut self, block: &Arc<PacketBlock>, row: usize) {
-        self.current = Some((Arc::clone(block), row));
-    }
-}
+/// Gathers bytes.
+impl FlowConsumer for RowCollector<StreamRow> {
+    type State = StreamState;
 
-impl FlowConsumer for Collector {
-    type State = State;
-
-    fn packet(&mut self, _: &Flow, state: &mut State, side: Side, _: PacketRef) {
-        if let Some((block, row)) = &self.current
-            && state.ends.learn(block, *row, side)
-        {
+    fn packet(&mut self, _: &Flow, state: &mut StreamState, side: Side, _: PacketRef) {
+        if self.learn(&mut state.ends, side) {
             state.conversation = None;
         }
     }
 
-    fn data(&mut self, flow: &Flow, state: &mut State, side: Side, data: StreamData<'_>) {
-        let capture_id = self.current.as_ref().map_or("", |(block, _)| block.capture_id());
-        let conversation = state
-            .conversation
-            .get_or_insert_with(|| Arc::new(Conversation::of(flow, state.ends.clone(), capture_id)));
+    fn data(&mut self, flow: &Flow, state: &mut StreamState, side: Side, data: StreamData<'_>) {
+        let conversation =
+            state.conversation.get_or_insert_with(|| Arc::new(self.conversation(flow, state.ends.clone())));
+        let conversation = Arc::clone(conversation);
         self.rows.push(StreamRow {
-            conversation: Arc::clone(conversation),
+            conversation,
             side,
             offset: data.offset,
             gap_before: std::mem::take(&mut state.gaps[side.index()]),
@@ -117,7 +97,7 @@ impl FlowConsumer for Collector {
         });
     }
 
-    fn gap(&mut self, _: &Flow, state: &mut State, side: Side, gap: Gap) {
+    fn gap(&mut self, _: &Flow, state: &mut StreamState, side: Side, gap: Gap) {
         state.gaps[side.index()] += gap.len;
     }
 }
