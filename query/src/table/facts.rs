@@ -4,28 +4,21 @@ use std::fmt::{self, Debug};
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::error::{DataFusionError, Result as EngineResult};
+use datafusion::error::Result as EngineResult;
+use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
-use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
-use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
-use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
-use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
-use tokio::sync::mpsc::Sender;
+use datafusion::physical_plan::ExecutionPlan;
 
 use super::column::{Column, schema_of};
 use super::flow_ids::FlowIds;
+use super::scan_plan::{Output, Reader, Scan, ScanPlan, column_names};
 use crate::error::{Error, Result};
 use crate::source::Library;
 use crate::sql::KcapOptions;
-
-/// Batches that may wait for a slow reader.
-const BATCHES_WAITING_MAX: usize = 2;
 
 /// Bytes of a batch, for rows that say how many they hold.
 const BATCH_BYTES_MAX: usize = 8 << 20;
@@ -55,7 +48,7 @@ pub(crate) struct RowSink<Row> {
     batch_rows_max: usize,
     columns: Vec<Column<[Row]>>,
     schema: SchemaRef,
-    output: Sender<EngineResult<RecordBatch>>,
+    output: Output,
     reservation: MemoryReservation,
     options: KcapOptions,
     flow_ids: Option<FlowIds>,
@@ -180,20 +173,14 @@ impl<T: Facts> TableProvider for FactTable<T> {
     ) -> EngineResult<Arc<dyn ExecutionPlan>> {
         let projection = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
         let schema = Arc::new(self.schema.project(&projection)?);
-        let properties = PlanProperties::new(
-            EquivalenceProperties::new(schema),
-            Partitioning::UnknownPartitioning(1),
-            EmissionType::Incremental,
-            Boundedness::Bounded,
-        );
-        Ok(Arc::new(FactScan::<T> {
+        let scan = FactScan::<T> {
             library: Arc::clone(&self.library),
             projection,
             limit,
             flow_ids: FlowIds::of_all(filters),
-            properties: Arc::new(properties),
             table: std::marker::PhantomData,
-        }))
+        };
+        Ok(ScanPlan::plan(scan, schema, 1))
     }
 }
 
@@ -203,60 +190,27 @@ struct FactScan<T> {
     projection: Vec<usize>,
     limit: Option<usize>,
     flow_ids: Option<FlowIds>,
-    properties: Arc<PlanProperties>,
     table: std::marker::PhantomData<T>,
 }
 
-impl<T: Facts> Debug for FactScan<T> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("FactScan").field("name", &T::NAME).finish_non_exhaustive()
-    }
-}
+impl<T: Facts> Scan for FactScan<T> {
+    const NAME: &'static str = "FactScan";
 
-impl<T: Facts> DisplayAs for FactScan<T> {
-    fn fmt_as(&self, _format: DisplayFormatType, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<_> = self.schema().fields().iter().map(|field| field.name().clone()).collect();
-        write!(formatter, "FactScan: table={}, columns=[{}]", T::NAME, names.join(", "))?;
+    fn describe(&self, schema: &Schema, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "table={}, columns=[{}]", T::NAME, column_names(schema))?;
         if let Some(flow_ids) = &self.flow_ids {
             write!(formatter, ", {flow_ids}")?;
         }
         self.limit.map_or(Ok(()), |limit| write!(formatter, ", limit={limit}"))
     }
-}
 
-impl<T: Facts> ExecutionPlan for FactScan<T> {
-    fn name(&self) -> &'static str {
-        "FactScan"
-    }
-
-    fn properties(&self) -> &Arc<PlanProperties> {
-        &self.properties
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        Vec::new()
-    }
-
-    fn apply_expressions(
-        &self,
-        _f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> EngineResult<TreeNodeRecursion>,
-    ) -> EngineResult<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn with_new_children(
-        self: Arc<Self>,
-        _children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> EngineResult<Arc<dyn ExecutionPlan>> {
-        Ok(self)
-    }
-
-    fn execute(
+    fn reader(
         &self,
         _partition: usize,
-        context: Arc<TaskContext>,
-    ) -> EngineResult<SendableRecordBatchStream> {
-        let mut builder = RecordBatchReceiverStreamBuilder::new(self.schema(), BATCHES_WAITING_MAX);
+        schema: SchemaRef,
+        context: &TaskContext,
+        output: Output,
+    ) -> EngineResult<Reader> {
         let mut columns: Vec<_> = T::columns().into_iter().map(Some).collect();
         let mut sink = RowSink {
             rows: Vec::new(),
@@ -264,23 +218,19 @@ impl<T: Facts> ExecutionPlan for FactScan<T> {
             left: self.limit.unwrap_or(usize::MAX),
             batch_rows_max: context.session_config().batch_size(),
             columns: self.projection.iter().filter_map(|index| columns.get_mut(*index)?.take()).collect(),
-            schema: self.schema(),
-            output: builder.tx(),
+            schema,
+            output,
             reservation: MemoryConsumer::new(T::NAME).register(context.memory_pool()),
             options: KcapOptions::of(context.session_config().options()),
             flow_ids: self.flow_ids.clone(),
         };
         let library = Arc::clone(&self.library);
-        builder.spawn_blocking(move || {
+        Ok(Box::new(move || {
             if sink.left == 0 {
                 return Ok(());
             }
-            match T::rows(&library, &mut sink).and_then(|()| sink.flush()) {
-                Ok(()) | Err(Error::Stopped) => Ok(()),
-                Err(error) => Err(DataFusionError::from(error)),
-            }
-        });
-        Ok(builder.build())
+            T::rows(&library, &mut sink).and_then(|()| sink.flush())
+        }))
     }
 }
 

@@ -21,6 +21,7 @@ mod process_events;
 mod processes;
 mod recorder_steps;
 mod row_collector;
+mod scan_plan;
 pub(crate) mod segments;
 mod sockets;
 mod stream_columns;

@@ -113,6 +113,6 @@ impl TableProvider for Packets {
             blocks: selection.blocks,
             blocks_pruned: selection.pruned,
         };
-        Ok(Arc::new(PacketScan::new(&self.library, &self.schema, settings)?))
+        PacketScan::plan(&self.library, &self.schema, settings)
     }
 }

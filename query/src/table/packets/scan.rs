@@ -4,18 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
-use arrow::datatypes::SchemaRef;
-use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::error::{DataFusionError, Result as EngineResult};
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
-use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use arrow::datatypes::{Schema, SchemaRef};
+use datafusion::error::Result as EngineResult;
+use datafusion::execution::TaskContext;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::metrics::{
     BaselineMetrics, Count, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet,
 };
-use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
-use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
-use tokio::sync::mpsc::Sender;
 
 use super::block::PacketBlock;
 use super::columns::{PacketColumn, columns};
@@ -25,9 +21,7 @@ use super::predicate::Predicate;
 use super::ranges::BlockRange;
 use crate::error::{Error, Result};
 use crate::source::Library;
-
-/// Batches that may wait for a slow reader.
-const BATCHES_WAITING_MAX: usize = 2;
+use crate::table::scan_plan::{Output, Reader, Scan, ScanPlan, column_names};
 
 /// What a scan reads: a plain value.
 #[derive(Clone, Debug)]
@@ -49,36 +43,26 @@ pub(super) struct ScanSettings {
 }
 
 /// The scan.
-#[derive(Debug)]
 pub(super) struct PacketScan {
     library: Arc<Library>,
     settings: ScanSettings,
     needs: Needs,
-    properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
 }
 
 impl PacketScan {
-    pub(super) fn new(
+    /// The plan.
+    pub(super) fn plan(
         library: &Arc<Library>,
         schema: &SchemaRef,
         settings: ScanSettings,
-    ) -> EngineResult<Self> {
+    ) -> EngineResult<Arc<dyn ExecutionPlan>> {
         let projected = Arc::new(schema.project(&settings.projection)?);
+        let partitions = settings.partitions.len();
         let needs = needs_of(&settings, library);
-        let properties = PlanProperties::new(
-            EquivalenceProperties::new(projected),
-            Partitioning::UnknownPartitioning(settings.partitions.len()),
-            EmissionType::Incremental,
-            Boundedness::Bounded,
-        );
-        Ok(Self {
-            library: Arc::clone(library),
-            settings,
-            needs,
-            properties: Arc::new(properties),
-            metrics: ExecutionPlanMetricsSet::new(),
-        })
+        let metrics = ExecutionPlanMetricsSet::new();
+        let scan = Self { library: Arc::clone(library), settings, needs, metrics };
+        Ok(ScanPlan::plan(scan, projected, partitions))
     }
 }
 
@@ -95,13 +79,14 @@ fn needs_of(settings: &ScanSettings, library: &Library) -> Needs {
         .fold(hide | filter, |needs, column| needs | column.needs)
 }
 
-impl DisplayAs for PacketScan {
-    fn fmt_as(&self, _format: DisplayFormatType, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<_> = self.schema().fields().iter().map(|field| field.name().clone()).collect();
+impl Scan for PacketScan {
+    const NAME: &'static str = "PacketScan";
+
+    fn describe(&self, schema: &Schema, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let settings = &self.settings;
         write!(
             formatter,
-            "PacketScan: partitions={}, blocks={}, pruned={}, decode={}, payload={}, owners={}, duplicates={}, columns=[{}]",
+            "partitions={}, blocks={}, pruned={}, decode={}, payload={}, owners={}, duplicates={}, columns=[{}]",
             settings.partitions.len(),
             settings.blocks,
             settings.blocks_pruned,
@@ -109,55 +94,29 @@ impl DisplayAs for PacketScan {
             self.needs.payload,
             self.needs.owner,
             if settings.duplicates { "shown" } else { "hidden" },
-            names.join(", ")
+            column_names(schema)
         )?;
         if let Some(predicate) = &settings.predicate {
             write!(formatter, ", filter={predicate}")?;
         }
         settings.limit.map_or(Ok(()), |limit| write!(formatter, ", limit={limit}"))
     }
-}
 
-impl ExecutionPlan for PacketScan {
-    fn name(&self) -> &'static str {
-        "PacketScan"
-    }
-
-    fn properties(&self) -> &Arc<PlanProperties> {
-        &self.properties
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        Vec::new()
-    }
-
-    fn apply_expressions(
-        &self,
-        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> EngineResult<TreeNodeRecursion>,
-    ) -> EngineResult<TreeNodeRecursion> {
-        match &self.settings.predicate {
-            Some(predicate) => f(predicate.expression()),
-            None => Ok(TreeNodeRecursion::Continue),
-        }
-    }
-
-    fn with_new_children(
-        self: Arc<Self>,
-        _children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> EngineResult<Arc<dyn ExecutionPlan>> {
-        Ok(self)
+    fn filter(&self) -> Option<&Arc<dyn PhysicalExpr>> {
+        self.settings.predicate.as_ref().map(Predicate::expression)
     }
 
     fn metrics(&self) -> Option<MetricsSet> {
         Some(self.metrics.clone_inner())
     }
 
-    fn execute(
+    fn reader(
         &self,
         partition: usize,
-        context: Arc<TaskContext>,
-    ) -> EngineResult<SendableRecordBatchStream> {
-        let mut builder = RecordBatchReceiverStreamBuilder::new(self.schema(), BATCHES_WAITING_MAX);
+        schema: SchemaRef,
+        context: &TaskContext,
+        output: Output,
+    ) -> EngineResult<Reader> {
         let mut all: Vec<_> = columns().into_iter().map(Some).collect();
         let predicate = self.settings.predicate.clone();
         // Only blocks with rows that are left have their payloads read, unless those decide.
@@ -174,20 +133,16 @@ impl ExecutionPlan for PacketScan {
                 .iter()
                 .filter_map(|place| all.get_mut(*place)?.take())
                 .collect(),
-            schema: self.schema(),
+            schema,
             rows_left: self.settings.limit.unwrap_or(usize::MAX),
             hides_copies: !self.settings.duplicates,
             batch_rows_max: context.session_config().batch_size(),
-            output: builder.tx(),
+            output,
             baseline: BaselineMetrics::new(&self.metrics, partition),
             blocks_read: MetricBuilder::new(&self.metrics).counter("blocks_read", partition),
             rows_decoded: MetricBuilder::new(&self.metrics).counter("rows_decoded", partition),
         };
-        builder.spawn_blocking(move || match reader.run() {
-            Ok(()) | Err(Error::Stopped) => Ok(()),
-            Err(error) => Err(DataFusionError::from(error)),
-        });
-        Ok(builder.build())
+        Ok(Box::new(move || reader.run()))
     }
 }
 
@@ -202,7 +157,7 @@ struct PartitionReader {
     rows_left: usize,
     hides_copies: bool,
     batch_rows_max: usize,
-    output: Sender<EngineResult<RecordBatch>>,
+    output: Output,
     baseline: BaselineMetrics,
     blocks_read: Count,
     rows_decoded: Count,

@@ -15,10 +15,11 @@ use datafusion::physical_plan::streaming::PartitionStream;
 use futures::stream::{once, unfold};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
-use super::scan::{BATCH_ROWS_MAX, BATCHES_WAITING_MAX};
+use super::scan::BATCH_ROWS_MAX;
 use super::{Layout, TableColumn, layouts};
 use crate::error::{Error, Result};
 use crate::source::Library;
+use crate::table::scan_plan::BATCHES_WAITING_MAX;
 use crate::transactions::{Found, TransactionOptions, TransactionRecord, each};
 
 /// Tables that can be read once, all at the same time, while a [`Feed`] runs.

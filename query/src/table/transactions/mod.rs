@@ -152,6 +152,6 @@ impl TableProvider for Transactions {
         let schema = Arc::new(self.schema.project(&projection)?);
         // Also for one protocol all are looked for: which of them a conversation speaks must not depend on who asks.
         let protocols = self.protocols.clone();
-        Ok(Arc::new(TransactionScan::new(&self.library, protocols, self.layout, projection, schema, limit)))
+        Ok(TransactionScan::plan(&self.library, protocols, self.layout, projection, schema, limit))
     }
 }

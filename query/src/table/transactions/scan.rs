@@ -5,25 +5,19 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
-use arrow::datatypes::SchemaRef;
-use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::error::{DataFusionError, Result as EngineResult};
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
-use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
-use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
-use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
+use arrow::datatypes::{Schema, SchemaRef};
+use datafusion::error::Result as EngineResult;
+use datafusion::execution::TaskContext;
+use datafusion::physical_plan::ExecutionPlan;
 use kcap_dissect::protocol::{Protocol, Protocols};
-use tokio::sync::mpsc::Sender;
 
 use super::{Layout, TableColumn};
 use crate::error::{Error, Result};
 use crate::source::Library;
 use crate::table::conversation::needs_owners;
+use crate::table::scan_plan::{Output, Reader, Scan, ScanPlan, column_names};
 use crate::transactions::{Found, TransactionOptions, TransactionRecord, each};
 
-/// Batches that may wait for a slow reader.
-pub(super) const BATCHES_WAITING_MAX: usize = 2;
 /// Transactions of a batch: they may be large.
 pub(super) const BATCH_ROWS_MAX: usize = 1024;
 
@@ -34,108 +28,66 @@ pub(super) struct TransactionScan {
     layout: Layout,
     projection: Vec<usize>,
     limit: Option<usize>,
-    properties: Arc<PlanProperties>,
 }
 
 impl TransactionScan {
-    pub(super) fn new(
+    /// The plan.
+    pub(super) fn plan(
         library: &Arc<Library>,
         protocols: Protocols,
         layout: Layout,
         projection: Vec<usize>,
         schema: SchemaRef,
         limit: Option<usize>,
-    ) -> Self {
-        let properties = PlanProperties::new(
-            EquivalenceProperties::new(schema),
-            Partitioning::UnknownPartitioning(1),
-            EmissionType::Incremental,
-            Boundedness::Bounded,
-        );
+    ) -> Arc<dyn ExecutionPlan> {
         let library = Arc::clone(library);
-        Self { library, protocols, layout, projection, limit, properties: Arc::new(properties) }
+        ScanPlan::plan(Self { library, protocols, layout, projection, limit }, schema, 1)
     }
 
     /// Whether a column is asked for that only this protocol has.
-    fn wants_fields_of(&self, protocol: &Protocol) -> bool {
+    fn wants_fields_of(&self, protocol: &Protocol, schema: &Schema) -> bool {
+        let has = |name: &String| protocol.columns.iter().any(|column| column.path == name);
         self.layout.0.is_some_and(|own| own.name == protocol.name)
-            && self.names().iter().any(|name| protocol.columns.iter().any(|column| column.path == name))
-    }
-
-    fn names(&self) -> Vec<String> {
-        self.schema().fields().iter().map(|field| field.name().clone()).collect()
+            && schema.fields().iter().any(|field| has(field.name()))
     }
 }
 
-impl fmt::Debug for TransactionScan {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("TransactionScan").field("name", &self.layout.name()).finish_non_exhaustive()
-    }
-}
+impl Scan for TransactionScan {
+    const NAME: &'static str = "TransactionScan";
 
-impl DisplayAs for TransactionScan {
-    fn fmt_as(&self, _format: DisplayFormatType, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = self.names().join(", ");
-        write!(formatter, "TransactionScan: table={}, columns=[{names}]", self.layout.name())?;
+    fn describe(&self, schema: &Schema, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "table={}, columns=[{}]", self.layout.name(), column_names(schema))?;
         self.limit.map_or(Ok(()), |limit| write!(formatter, ", limit={limit}"))
     }
-}
 
-impl ExecutionPlan for TransactionScan {
-    fn name(&self) -> &'static str {
-        "TransactionScan"
-    }
-
-    fn properties(&self) -> &Arc<PlanProperties> {
-        &self.properties
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        Vec::new()
-    }
-
-    fn apply_expressions(
-        &self,
-        _f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> EngineResult<TreeNodeRecursion>,
-    ) -> EngineResult<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn with_new_children(
-        self: Arc<Self>,
-        _children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> EngineResult<Arc<dyn ExecutionPlan>> {
-        Ok(self)
-    }
-
-    fn execute(
+    fn reader(
         &self,
         _partition: usize,
-        context: Arc<TaskContext>,
-    ) -> EngineResult<SendableRecordBatchStream> {
-        let mut builder = RecordBatchReceiverStreamBuilder::new(self.schema(), BATCHES_WAITING_MAX);
+        schema: SchemaRef,
+        context: &TaskContext,
+        output: Output,
+    ) -> EngineResult<Reader> {
         let mut columns: Vec<_> = self.layout.columns().into_iter().map(Some).collect();
-        let batches = Batches {
-            protocol: self.layout.0.map(|protocol| protocol.name),
-            columns: self.projection.iter().filter_map(|place| columns.get_mut(*place)?.take()).collect(),
-            schema: self.schema(),
-            rows_left: self.limit.unwrap_or(usize::MAX),
-            records: Vec::new(),
-            output: builder.tx(),
-        };
         let options = TransactionOptions {
-            protocols: self.protocols.clone().with_fields_of(|protocol| self.wants_fields_of(protocol)),
-            owners: self.names().iter().any(|name| needs_owners(name)),
+            protocols: self
+                .protocols
+                .clone()
+                .with_fields_of(|protocol| self.wants_fields_of(protocol, &schema)),
+            owners: schema.fields().iter().any(|field| needs_owners(field.name())),
             threads: NonZeroUsize::new(context.session_config().target_partitions())
                 .unwrap_or(NonZeroUsize::MIN),
             ..TransactionOptions::default()
         };
+        let batches = Batches {
+            protocol: self.layout.0.map(|protocol| protocol.name),
+            columns: self.projection.iter().filter_map(|place| columns.get_mut(*place)?.take()).collect(),
+            schema,
+            rows_left: self.limit.unwrap_or(usize::MAX),
+            records: Vec::new(),
+            output,
+        };
         let library = Arc::clone(&self.library);
-        builder.spawn_blocking(move || match batches.run(&library, &options) {
-            Ok(()) | Err(Error::Stopped) => Ok(()),
-            Err(error) => Err(DataFusionError::from(error)),
-        });
-        Ok(builder.build())
+        Ok(Box::new(move || batches.run(&library, &options)))
     }
 }
 
@@ -147,7 +99,7 @@ struct Batches {
     schema: SchemaRef,
     rows_left: usize,
     records: Vec<TransactionRecord>,
-    output: Sender<EngineResult<RecordBatch>>,
+    output: Output,
 }
 
 impl Batches {
@@ -161,7 +113,7 @@ impl Batches {
         self.flush()
     }
 
-    fn take(&mut self, found: Found, output: &Sender<EngineResult<RecordBatch>>) -> Result<()> {
+    fn take(&mut self, found: Found, output: &Output) -> Result<()> {
         let Found::Transaction(record) = found else { return Ok(()) };
         if output.is_closed() {
             return Err(Error::Stopped);
