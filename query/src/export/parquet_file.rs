@@ -40,11 +40,11 @@ pub struct ParquetFile {
 }
 
 impl ParquetFile {
-    /// Creates the file: format 2, zstd, page index, bloom filters.
+    /// Creates the file: format 2, zstd, page index, bloom filters. `order` is that of the rows, if they have one.
     ///
     /// # Errors
     /// When the file cannot be created or the schema has no form in Parquet.
-    pub fn create(path: &Path, schema: &SchemaRef, order: TimeOrder) -> Result<Self, ExportError> {
+    pub fn create(path: &Path, schema: &SchemaRef, order: Option<TimeOrder>) -> Result<Self, ExportError> {
         let file = File::create_new(path).map_err(|error| {
             std::io::Error::new(error.kind(), format!("cannot write {}: {error}", path.display()))
         })?;
@@ -55,8 +55,8 @@ impl ParquetFile {
             .set_max_row_group_row_count(Some(ROW_GROUP_ROWS_MAX))
             .set_created_by(concat!("kcap ", env!("CARGO_PKG_VERSION")).to_owned());
         // Lists have more columns in the file than in the schema; only then would the place be another one.
-        if let (Ok(column_idx), false) =
-            (i32::try_from(order.column), has_nested_before(schema, order.column))
+        if let Some(TimeOrder { column }) = order
+            && let (Ok(column_idx), false) = (i32::try_from(column), has_nested_before(schema, column))
         {
             let sorting = SortingColumn { column_idx, descending: false, nulls_first: false };
             properties = properties.set_sorting_columns(Some(vec![sorting]));

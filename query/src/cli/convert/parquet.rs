@@ -37,9 +37,11 @@ pub(super) struct Settings<'a> {
 
 /// Column with the time of transactions.
 const TIME: &str = "ts";
+/// The table that is written in the order of its rows, and the column of their time: it has the payloads once more, and
+/// sorting would write and read all of them twice. Only bytes that waited for others before them are behind their time.
+const STREAMS: (&str, &str) = ("streams", "packet_ts");
 /// Tables that are sorted before they are written, and the column of their time; what takes longest is first.
-const SORTED_TABLES: [(&str, &str); 14] = [
-    ("streams", "packet_ts"),
+const SORTED_TABLES: [(&str, &str); 13] = [
     ("flows", "ts"),
     ("flow_reports", "report_ts"),
     ("gaps", "packet_ts"),
@@ -57,6 +59,9 @@ const SORTED_TABLES: [(&str, &str); 14] = [
 
 /// Memory for sorting; beside it, row groups of several tables are in memory.
 const SORT_BYTES_MAX: usize = 256 << 20;
+/// What each sort keeps of that for merging what it had to spill. The tables of transactions, which are many, are sorted at
+/// the same time: the engine's own setting would leave nothing for their rows.
+const MERGE_BYTES: usize = 1 << 20;
 /// Most tables that are written at once: bounds the memory.
 const WRITERS_MAX: usize = 4;
 
@@ -69,6 +74,8 @@ enum Task {
     Packets,
     /// The tables of transactions.
     Transactions,
+    /// The bytes of streams.
+    Streams,
     /// A table that is sorted by this column.
     Sorted(&'static str, &'static str),
 }
@@ -95,6 +102,8 @@ pub(super) fn write(library: Library, settings: &Settings<'_>, bar: &ProgressBar
         };
         let context =
             new_session(&library, &session_settings).map_err(|error| anyhow!(error_line(&error)))?;
+        let merge_bytes = format!("SET datafusion.execution.sort_spill_reservation_bytes = {MERGE_BYTES}");
+        runtime.block_on(context.sql(&merge_bytes)).map_err(|error| anyhow!(error_line(&error)))?;
         let duplicates = settings.duplicates;
         each_side_by_side(|task| match task {
             Task::Payloads => {
@@ -105,6 +114,7 @@ pub(super) fn write(library: Library, settings: &Settings<'_>, bar: &ProgressBar
                 lake.write_packets("packets", &library, duplicates, |name| name != "payload", Some(bar))
             }
             Task::Transactions => runtime.block_on(lake.write_transactions(&context, &library)),
+            Task::Streams => runtime.block_on(lake.write_streams(&context)),
             Task::Sorted(table, time) => runtime.block_on(lake.write_sorted(&context, table, time)),
         })?;
         tell_damage(&library);
@@ -116,9 +126,8 @@ pub(super) fn write(library: Library, settings: &Settings<'_>, bar: &ProgressBar
 fn each_side_by_side(write: impl Fn(Task) -> anyhow::Result<()> + Sync) -> anyhow::Result<()> {
     let sorted = SORTED_TABLES.map(|(table, time)| Task::Sorted(table, time));
     // What takes longest begins first.
-    let (longest, others) = sorted.split_at(1);
     let tasks: Vec<Task> =
-        [&[Task::Transactions, Task::Payloads], longest, &[Task::Packets], others].concat();
+        [&[Task::Transactions, Task::Payloads, Task::Streams, Task::Packets], &sorted[..]].concat();
     let next = AtomicUsize::new(0);
     let work = || {
         while let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
@@ -152,7 +161,7 @@ impl Lake<'_> {
         bar: Option<&ProgressBar>,
     ) -> anyhow::Result<()> {
         let mut batches = OrderedBatches::new(library, duplicates, choose)?;
-        let mut writer = TableWriter::new(self, table, "ts", batches.schema());
+        let mut writer = TableWriter::new(self, table, "ts", batches.schema(), true);
         while let Some((batch, bytes)) = batches.next_batch()? {
             writer.write(&batch)?;
             if let Some(bar) = bar {
@@ -166,7 +175,13 @@ impl Lake<'_> {
         let engine_error = |error| anyhow!(error_line(&error));
         let query = format!("SELECT * FROM {table} ORDER BY {time}");
         let frame = context.sql(&query).await.map_err(engine_error)?;
-        self.write_frame(frame, table, time).await
+        self.write_frame(frame, table, time, true).await
+    }
+
+    async fn write_streams(&self, context: &SessionContext) -> anyhow::Result<()> {
+        let (table, time) = STREAMS;
+        let frame = context.table(table).await.map_err(|error| anyhow!(error_line(&error)))?;
+        self.write_frame(frame, table, time, false).await
     }
 
     /// Writes the tables of transactions, all in one pass over the packets.
@@ -181,7 +196,7 @@ impl Lake<'_> {
         let writes = tables.into_iter().map(|(table, provider)| async move {
             let frame = context.read_table(provider).map_err(engine_error)?;
             let frame = frame.sort(vec![col(TIME).sort(true, false)]).map_err(engine_error)?;
-            self.write_frame(frame, table, TIME).await
+            self.write_frame(frame, table, TIME, true).await
         });
         let written = try_join_all(writes).await;
         match feed.await? {
@@ -190,10 +205,16 @@ impl Lake<'_> {
         }
     }
 
-    async fn write_frame(&self, frame: DataFrame, table: &str, time: &str) -> anyhow::Result<()> {
+    async fn write_frame(
+        &self,
+        frame: DataFrame,
+        table: &str,
+        time: &str,
+        is_sorted: bool,
+    ) -> anyhow::Result<()> {
         let engine_error = |error| anyhow!(error_line(&error));
         let mut stream = frame.execute_stream().await.map_err(engine_error)?;
-        let mut writer = TableWriter::new(self, table, time, &stream.schema());
+        let mut writer = TableWriter::new(self, table, time, &stream.schema(), is_sorted);
         while let Some(batch) = stream.next().await {
             writer.write(&batch.map_err(engine_error)?)?;
         }
@@ -206,14 +227,16 @@ struct TableWriter<'a> {
     lake: &'a Lake<'a>,
     table: String,
     time: usize,
+    /// Whether rows come in the order of time, which the files then say.
+    is_sorted: bool,
     schema: SchemaRef,
     file: Option<(i32, ParquetFile)>,
 }
 
 impl<'a> TableWriter<'a> {
-    fn new(lake: &'a Lake<'a>, table: &str, time: &str, schema: &SchemaRef) -> Self {
+    fn new(lake: &'a Lake<'a>, table: &str, time: &str, schema: &SchemaRef, is_sorted: bool) -> Self {
         let time = schema.index_of(time).unwrap_or(0);
-        Self { lake, table: table.to_owned(), time, schema: Arc::clone(schema), file: None }
+        Self { lake, table: table.to_owned(), time, is_sorted, schema: Arc::clone(schema), file: None }
     }
 
     fn write(&mut self, batch: &RecordBatch) -> anyhow::Result<()> {
@@ -245,7 +268,7 @@ impl<'a> TableWriter<'a> {
                 .join(format!("host={}", folder_name(self.lake.host)));
             std::fs::create_dir_all(&folder)
                 .with_context(|| format!("cannot create {}", folder.display()))?;
-            let order = TimeOrder { column: self.time };
+            let order = self.is_sorted.then_some(TimeOrder { column: self.time });
             self.file = Some((day, ParquetFile::create(&free_part(&folder), &self.schema, order)?));
         }
         match &mut self.file {
