@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, ZstdLevel};
+use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::SortingColumn;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
@@ -17,11 +17,15 @@ use super::ExportError;
 /// Most rows of a row group.
 const ROW_GROUP_ROWS_MAX: usize = 512 << 10;
 /// Encoded bytes after which a row group ends early: payloads would otherwise need gigabytes of memory.
-const ROW_GROUP_BYTES_MAX: usize = 128 << 20;
+const ROW_GROUP_BYTES_MAX: usize = 64 << 20;
 /// Columns that people look for single values in.
-const BLOOM_COLUMNS: [&str; 3] = ["src_ip", "dst_ip", "flow_id"];
+const BLOOM_COLUMNS: [&str; 6] =
+    ["src_ip", "dst_ip", "client_ip", "server_ip", "flow_id", "dns.question.name"];
 /// Columns whose values are bytes from the wire: nobody looks for a range of them, and they seldom repeat.
 const OPAQUE_COLUMNS: [&str; 3] = ["header", "payload", "data"];
+/// Columns that count up from row to row, or within a flow: a dictionary of them is work for nothing, their differences are
+/// small.
+const COUNTING_COLUMNS: [&str; 6] = ["ts", "packet_ts", "packet_id", "tcp_seq", "tcp_ack", "offset"];
 /// Distinct values that a row group's bloom filter is laid out for.
 const BLOOM_VALUES: u64 = 1 << 16;
 
@@ -74,6 +78,12 @@ impl ParquetFile {
             properties = properties
                 .set_column_dictionary_enabled(path.clone(), false)
                 .set_column_statistics_enabled(path, EnabledStatistics::None);
+        }
+        for column in COUNTING_COLUMNS {
+            let path = ColumnPath::from(column);
+            properties = properties
+                .set_column_dictionary_enabled(path.clone(), false)
+                .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
         }
         let writer = ArrowWriter::try_new(file, schema.clone(), Some(properties.build()))
             .map_err(|error| at(path, &error))?;

@@ -35,8 +35,11 @@ pub(super) struct Settings<'a> {
     pub(super) folder: &'a Path,
 }
 
-/// Column with the time of transactions.
+/// Column with the time of packets and transactions.
 const TIME: &str = "ts";
+/// Column with the payload of packets, and those that tell in the table of payloads whose it is.
+const PAYLOAD: &str = "payload";
+const PAYLOAD_KEYS: [&str; 3] = [TIME, "packet_id", "capture_id"];
 /// The table that is written in the order of its rows, and the column of their time: it has the payloads once more, and
 /// sorting would write and read all of them twice. Only bytes that waited for others before them are behind their time.
 const STREAMS: (&str, &str) = ("streams", "packet_ts");
@@ -68,9 +71,7 @@ const WRITERS_MAX: usize = 4;
 /// A table to write.
 #[derive(Clone, Copy, Debug)]
 enum Task {
-    /// The payloads of packets.
-    Payloads,
-    /// Everything else of packets.
+    /// Packets and their payloads.
     Packets,
     /// The tables of transactions.
     Transactions,
@@ -106,13 +107,7 @@ pub(super) fn write(library: Library, settings: &Settings<'_>, bar: &ProgressBar
         runtime.block_on(context.sql(&merge_bytes)).map_err(|error| anyhow!(error_line(&error)))?;
         let duplicates = settings.duplicates;
         each_side_by_side(|task| match task {
-            Task::Payloads => {
-                let choose = |name: &str| matches!(name, "ts" | "packet_id" | "capture_id" | "payload");
-                lake.write_packets("packet_payloads", &library, duplicates, choose, None)
-            }
-            Task::Packets => {
-                lake.write_packets("packets", &library, duplicates, |name| name != "payload", Some(bar))
-            }
+            Task::Packets => lake.write_packets(&library, duplicates, bar),
             Task::Transactions => runtime.block_on(lake.write_transactions(&context, &library)),
             Task::Streams => runtime.block_on(lake.write_streams(&context)),
             Task::Sorted(table, time) => runtime.block_on(lake.write_sorted(&context, table, time)),
@@ -126,8 +121,7 @@ pub(super) fn write(library: Library, settings: &Settings<'_>, bar: &ProgressBar
 fn each_side_by_side(write: impl Fn(Task) -> anyhow::Result<()> + Sync) -> anyhow::Result<()> {
     let sorted = SORTED_TABLES.map(|(table, time)| Task::Sorted(table, time));
     // What takes longest begins first.
-    let tasks: Vec<Task> =
-        [&[Task::Transactions, Task::Payloads, Task::Streams, Task::Packets], &sorted[..]].concat();
+    let tasks: Vec<Task> = [&[Task::Transactions, Task::Packets, Task::Streams], &sorted[..]].concat();
     let next = AtomicUsize::new(0);
     let work = || {
         while let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
@@ -152,23 +146,34 @@ struct Lake<'a> {
 }
 
 impl Lake<'_> {
+    /// Writes packets, and their payloads beside them: both from one pass.
     fn write_packets(
         &self,
-        table: &str,
         library: &Arc<Library>,
         duplicates: bool,
-        choose: impl Fn(&str) -> bool,
-        bar: Option<&ProgressBar>,
+        bar: &ProgressBar,
     ) -> anyhow::Result<()> {
-        let mut batches = OrderedBatches::new(library, duplicates, choose)?;
-        let mut writer = TableWriter::new(self, table, "ts", batches.schema(), true);
-        while let Some((batch, bytes)) = batches.next_batch()? {
-            writer.write(&batch)?;
-            if let Some(bar) = bar {
-                bar.inc(bytes);
-            }
+        let mut batches = OrderedBatches::new(library, duplicates, |_| true)?;
+        let schema = Arc::clone(batches.schema());
+        let places = |is_wanted: fn(&str) -> bool| -> Vec<usize> {
+            (0..schema.fields().len()).filter(|place| is_wanted(schema.field(*place).name())).collect()
+        };
+        let tables = [
+            ("packets", places(|name| name != PAYLOAD)),
+            ("packet_payloads", places(|name| name == PAYLOAD || PAYLOAD_KEYS.contains(&name))),
+        ];
+        let mut writers = Vec::new();
+        for (table, places) in tables {
+            let schema = Arc::new(schema.project(&places)?);
+            writers.push((TableWriter::new(self, table, TIME, &schema, true), places));
         }
-        writer.finish()
+        while let Some((batch, bytes)) = batches.next_batch()? {
+            for (writer, places) in &mut writers {
+                writer.write(&batch.project(places)?)?;
+            }
+            bar.inc(bytes);
+        }
+        writers.into_iter().try_for_each(|(writer, _)| writer.finish())
     }
 
     async fn write_sorted(&self, context: &SessionContext, table: &str, time: &str) -> anyhow::Result<()> {
