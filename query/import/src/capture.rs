@@ -12,7 +12,7 @@ use crate::bytes::Bytes;
 use crate::error::{Error, Result, Stop};
 use crate::format::{Format, Item, Section};
 use crate::index::{Chunk, End, Index};
-use crate::limits::CHUNK_LEN;
+use crate::limits::{CHUNK_LEN, ZSTD_WINDOW_LOG_MAX};
 use crate::packets::{self, Packets};
 use crate::spool::Spool;
 use crate::window::Window;
@@ -385,6 +385,25 @@ fn decompressor(head: &[u8], source: impl Read + Send + 'static) -> io::Result<B
     Ok(if head.starts_with(&GZIP_MAGIC) {
         Box::new(flate2::read::MultiGzDecoder::new(io::BufReader::with_capacity(1 << 17, source)))
     } else {
-        Box::new(zstd::Decoder::new(source)?)
+        let mut decoder = zstd::Decoder::new(source)?;
+        decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
+        Box::new(BoundedZstd(decoder))
     })
+}
+
+/// Says what to do about a file that needs more memory than is allowed; the library only says that it does.
+struct BoundedZstd<R: io::BufRead>(zstd::Decoder<'static, R>);
+
+impl<R: io::BufRead> Read for BoundedZstd<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer).map_err(|error| {
+            if !error.to_string().contains("too much memory") {
+                return error;
+            }
+            let limit_mib = 1_u64 << (ZSTD_WINDOW_LOG_MAX - 20);
+            io::Error::other(format!(
+                "decompressing it takes more than {limit_mib} MiB of memory; let zstd do it: zstd -dc --long=31 FILE | kcap … -"
+            ))
+        })
+    }
 }

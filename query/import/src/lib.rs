@@ -42,6 +42,10 @@ pub mod limits {
     /// Most interfaces of a file.
     pub const INTERFACE_COUNT_MAX: usize = 1 << 16;
 
+    /// Most memory that decompressing a zstd file may take, as the base-2 logarithm of bytes: 32 MiB, which is what every level
+    /// up to 20 needs. Files made with `--ultra -22` or `--long` need more, and `zstd -dc --long=31 FILE | kcap … -` reads them.
+    pub const ZSTD_WINDOW_LOG_MAX: u32 = 25;
+
     /// Most blocks of a file: a [`PacketId`](kcap_format::PacketId) has 24 bits for the block.
     pub const CHUNK_COUNT_MAX: usize = (1 << 24) - 2;
 }

@@ -3,6 +3,7 @@
 mod support;
 
 use kcap_format::{PacketColumns, SegmentState};
+use kcap_import::limits;
 use support::{Order, START_S, frame, open, packets, pcap, pcap_header, pcap_record, pcapng, stream};
 
 /// Whatever is cut off, all whole packets before are there, and the state says where it was cut.
@@ -54,6 +55,25 @@ fn a_length_that_lies_ends_the_file_there() {
     let capture = open(&bytes).unwrap();
     assert_eq!(packets(&capture).len, 2);
     assert!(matches!(capture.state(), SegmentState::Corrupt { .. }));
+}
+
+/// The header of a zstd frame asks for memory before there is a byte of data.
+#[test]
+fn a_zstd_frame_that_asks_for_much_memory_is_refused_with_a_way_out() {
+    let compressed = |window_log| {
+        let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
+        encoder.window_log(window_log).unwrap();
+        std::io::Write::write_all(&mut encoder, &pcap(Order::Little, 3, 10)).unwrap();
+        encoder.finish().unwrap()
+    };
+    assert_eq!(packets(&open(&compressed(limits::ZSTD_WINDOW_LOG_MAX)).unwrap()).len, 3);
+    for large in [open(&compressed(26)), stream(&compressed(26))] {
+        let error = large.unwrap_err().to_string();
+        assert!(error.contains("32 MiB") && error.contains("zstd -dc"), "{error}");
+    }
+    // As the fuzzer found it: a window of 256 MiB, in 29 bytes.
+    let found = b"\x28\xb5\x2f\xfd\x90\x81\x81\xc4\x02\x28\x22\x2f\x0b\x4c\x19\x4c\x19\x00\x17\x64\x60\x78\x18\x30\x2b\x3c\xbb\x3d\x00";
+    assert!(open(found).is_err());
 }
 
 /// Packets that hold a capture file of their own, so that guesses in the middle of the file go wrong.

@@ -11,6 +11,7 @@ use anyhow::{Context, anyhow, bail};
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Date32Type, SchemaRef};
+use datafusion::error::DataFusionError;
 use datafusion::prelude::{DataFrame, SessionContext, col};
 use futures::StreamExt;
 use futures::future::try_join_all;
@@ -62,9 +63,14 @@ const SORTED_TABLES: [(&str, &str); 13] = [
 
 /// Memory for sorting; beside it, row groups of several tables are in memory.
 const SORT_BYTES_MAX: usize = 256 << 20;
-/// What each sort keeps of that for merging what it had to spill. The tables of transactions, which are many, are sorted at
-/// the same time: the engine's own setting would leave nothing for their rows.
-const MERGE_BYTES: usize = 1 << 20;
+/// Parts that this memory is cut into, one for each table: of one pool for all, what many sorts at a time hold leaves no room
+/// for merging what one of them spilled. Of the twelve that can be at work, few have much to sort.
+const SORT_PARTS: usize = 8;
+/// What a sort keeps of its part for merging what it spilled.
+const MERGE_BYTES: usize = 8 << 20;
+/// Rows of a batch that is sorted: some tables have more than a hundred columns, and merging needs a batch of each run.
+const SORT_BATCH_ROWS: usize = 1024;
+
 /// Most tables that are written at once: bounds the memory.
 const WRITERS_MAX: usize = 4;
 
@@ -96,21 +102,15 @@ pub(super) fn write(library: Library, settings: &Settings<'_>, bar: &ProgressBar
     for (host, library) in library.by_host() {
         let library = Arc::new(library);
         let lake = Lake { folder, host: &host };
-        let session_settings = SessionSettings {
+        let sort = SortSettings {
             duplicates: settings.duplicates,
-            memory_limit_bytes: settings.memory_limit_bytes.min(SORT_BYTES_MAX),
-            ..SessionSettings::default()
+            memory_limit_bytes: settings.memory_limit_bytes.min(SORT_BYTES_MAX) / SORT_PARTS,
         };
-        let context =
-            new_session(&library, &session_settings).map_err(|error| anyhow!(error_line(&error)))?;
-        let merge_bytes = format!("SET datafusion.execution.sort_spill_reservation_bytes = {MERGE_BYTES}");
-        runtime.block_on(context.sql(&merge_bytes)).map_err(|error| anyhow!(error_line(&error)))?;
-        let duplicates = settings.duplicates;
         each_side_by_side(|task| match task {
-            Task::Packets => lake.write_packets(&library, duplicates, bar),
-            Task::Transactions => runtime.block_on(lake.write_transactions(&context, &library)),
-            Task::Streams => runtime.block_on(lake.write_streams(&context)),
-            Task::Sorted(table, time) => runtime.block_on(lake.write_sorted(&context, table, time)),
+            Task::Packets => lake.write_packets(&library, settings.duplicates, bar),
+            Task::Transactions => runtime.block_on(lake.write_transactions(&library, sort)),
+            Task::Streams => runtime.block_on(lake.write_streams(&library, sort)),
+            Task::Sorted(table, time) => runtime.block_on(lake.write_sorted(&library, sort, table, time)),
         })?;
         tell_damage(&library);
     }
@@ -137,6 +137,33 @@ fn each_side_by_side(write: impl Fn(Task) -> anyhow::Result<()> + Sync) -> anyho
             Err(panic) => std::panic::resume_unwind(panic),
         })
     })
+}
+
+/// How a table is sorted.
+#[derive(Clone, Copy, Debug)]
+struct SortSettings {
+    /// Both copies of local packets.
+    duplicates: bool,
+    /// Bytes that it may take; what is more goes to temporary files.
+    memory_limit_bytes: usize,
+}
+
+impl SortSettings {
+    /// A session for one table, with memory of its own.
+    async fn session(self, library: &Arc<Library>) -> Result<SessionContext, DataFusionError> {
+        let settings = SessionSettings {
+            duplicates: self.duplicates,
+            memory_limit_bytes: self.memory_limit_bytes,
+            ..SessionSettings::default()
+        };
+        let context = new_session(library, &settings)?;
+        let merge_bytes = MERGE_BYTES.min(self.memory_limit_bytes / 4);
+        context
+            .sql(&format!("SET datafusion.execution.sort_spill_reservation_bytes = {merge_bytes}"))
+            .await?;
+        context.sql(&format!("SET datafusion.execution.batch_size = {SORT_BATCH_ROWS}")).await?;
+        Ok(context)
+    }
 }
 
 /// Where the tables of one host go.
@@ -176,29 +203,34 @@ impl Lake<'_> {
         writers.into_iter().try_for_each(|(writer, _)| writer.finish())
     }
 
-    async fn write_sorted(&self, context: &SessionContext, table: &str, time: &str) -> anyhow::Result<()> {
+    async fn write_sorted(
+        &self,
+        library: &Arc<Library>,
+        sort: SortSettings,
+        table: &str,
+        time: &str,
+    ) -> anyhow::Result<()> {
         let engine_error = |error| anyhow!(error_line(&error));
-        let query = format!("SELECT * FROM {table} ORDER BY {time}");
-        let frame = context.sql(&query).await.map_err(engine_error)?;
+        let context = sort.session(library).await.map_err(engine_error)?;
+        let frame = context.table(table).await.map_err(engine_error)?;
+        let frame = frame.sort(vec![col(time).sort(true, false)]).map_err(engine_error)?;
         self.write_frame(frame, table, time, true).await
     }
 
-    async fn write_streams(&self, context: &SessionContext) -> anyhow::Result<()> {
+    async fn write_streams(&self, library: &Arc<Library>, sort: SortSettings) -> anyhow::Result<()> {
         let (table, time) = STREAMS;
+        let context = sort.session(library).await.map_err(|error| anyhow!(error_line(&error)))?;
         let frame = context.table(table).await.map_err(|error| anyhow!(error_line(&error)))?;
         self.write_frame(frame, table, time, false).await
     }
 
     /// Writes the tables of transactions, all in one pass over the packets.
-    async fn write_transactions(
-        &self,
-        context: &SessionContext,
-        library: &Arc<Library>,
-    ) -> anyhow::Result<()> {
+    async fn write_transactions(&self, library: &Arc<Library>, sort: SortSettings) -> anyhow::Result<()> {
         let engine_error = |error| anyhow!(error_line(&error));
         let (tables, feed) = all_at_once(library).map_err(engine_error)?;
         let feed = tokio::task::spawn_blocking(move || feed.run());
         let writes = tables.into_iter().map(|(table, provider)| async move {
+            let context = sort.session(library).await.map_err(engine_error)?;
             let frame = context.read_table(provider).map_err(engine_error)?;
             let frame = frame.sort(vec![col(TIME).sort(true, false)]).map_err(engine_error)?;
             self.write_frame(frame, table, TIME, true).await
