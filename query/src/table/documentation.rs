@@ -99,7 +99,8 @@ arriving: the arriving copy is left out. So are the frames of a packet that othe
 
 In the Parquet that `kcap convert` writes, and when `kcap sql` reads it, each table has the columns `date` and `host` beside
 these, and `payload` is in a table of its own: `packet_payloads` (`ts`, `packet_id`, `payload`, `capture_id`). There only the option
-`--duplicates` shows both copies, if both were written.
+`--duplicates` shows both copies, if both were written. Rows are in the order of time; those of
+`streams` in the order in which their bytes were complete.
 ";
 
 fn of<T: Facts>() -> TableDocumentation {
