@@ -9,7 +9,8 @@
 pub struct PacketHead {
     /// `bpf_ktime_get_boot_ns` when the program ran.
     pub time_ns: u64,
-    /// `bpf_get_socket_cookie`; 0 when the packet has no socket.
+    /// `bpf_get_socket_cookie`; 0 when the packet has no socket. At an interface it is the sender's, also of a frame that
+    /// arrives from another network namespace (`skb_scrub_packet` keeps it).
     pub socket_cookie: u64,
     /// `bpf_get_netns_cookie`; 0 on kernels that don't tell for packets (before 6.15).
     pub netns_cookie: u64,

@@ -43,11 +43,10 @@ impl InterfaceMatcher {
         let packets = self.packets.get_mut(&key)?;
         let packet = packets.iter_mut().find(|packet| packet.may_be(candidate, interface, ttl))?;
         packet.pass(interface, candidate.direction, ttl);
-        // A socket's packet that leaves and arrives tells both ends; elsewhere there is one owner at most.
-        let is_local = candidate.direction == Direction::Ingress && packet.socket_cookie != 0;
-        let (receiver_cookie, sender_cookie) =
-            if is_local { (candidate.socket_cookie, packet.socket_cookie) } else { (0, 0) };
-        Some(Pair { copy_id: candidate.id, first_id: packet.first_id, receiver_cookie, sender_cookie })
+        // Frames know their sender's socket at most: where it arrives, that is the other end.
+        let is_arrival = candidate.direction == Direction::Ingress;
+        let sender_cookie = if is_arrival { packet.socket_cookie } else { 0 };
+        Some(Pair { copy_id: candidate.id, first_id: packet.first_id, receiver_cookie: 0, sender_cookie })
     }
 
     /// Takes a frame of a packet that wasn't seen before.

@@ -144,7 +144,10 @@ impl PacketBlock {
         self.ends = (0..self.len()).map(|row| owners.local_end(&self.facts(row))).collect();
         if needs.peer {
             let peer = |row: usize| {
-                let cookie = self.peer_cookie.get(row).copied().unwrap_or(0);
+                let cookie = match self.peer_cookie.get(row) {
+                    Some(0) | None => self.far_sender_cookie(row),
+                    Some(cookie) => *cookie,
+                };
                 owners
                     .end_of_cookie(cookie, self.batch.time_ns[row])
                     .or_else(|| owners.other_end(&self.facts(row)))
@@ -170,7 +173,10 @@ impl PacketBlock {
         PacketFacts {
             time_ns: self.batch.time_ns[row],
             direction: self.direction(row),
-            socket_cookie: self.batch.socket_cookie[row],
+            socket_cookie: match self.far_sender_cookie(row) {
+                0 => self.batch.socket_cookie[row],
+                _ => 0,
+            },
             netns_cookie: self.batch.netns_cookie[row],
             at_interface: self.at_interface(row).is_some(),
             decoded: &self.decoded[row],
@@ -253,6 +259,13 @@ impl PacketBlock {
             kcap_format::Direction::Egress => Direction::Egress,
             kcap_format::Direction::Unknown => Direction::Unknown,
         }
+    }
+
+    /// Cookie of the sender's socket when a frame comes from another network namespace of the host: it still has that one where
+    /// it arrives. 0 for all others.
+    fn far_sender_cookie(&self, row: usize) -> u64 {
+        let arrives = self.direction(row) == Direction::Ingress && self.at_interface(row).is_some();
+        if arrives { self.batch.socket_cookie[row] } else { 0 }
     }
 
     /// The interface at which a row's packet was seen; `None` when that was at its socket.
