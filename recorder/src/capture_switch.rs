@@ -1,11 +1,14 @@
 //! How much the kernel programs capture of packets, changed while they run.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::{fmt, io};
 
 use aya::Ebpf;
 use aya::maps::{Array, Map, MapData};
 use kcap_recorder_ebpf::{CAPTURE_COUNTS, CAPTURE_FULL, CAPTURE_HEADERS, CAPTURE_MODE_MASK};
 
+use crate::packet_socket::Tallies;
 use crate::probe::Error;
 
 /// What is captured of packets.
@@ -19,10 +22,15 @@ pub enum CaptureMode {
     Counts,
 }
 
-/// The map that the packet programs read their mode from.
+/// What the packet programs, or the reader of a packet socket, have their mode from.
 pub struct CaptureSwitch {
-    map: Array<MapData, u32>,
+    target: Target,
     changes: u32,
+}
+
+enum Target {
+    Map(Array<MapData, u32>),
+    Socket(Arc<Tallies>),
 }
 
 impl CaptureSwitch {
@@ -35,10 +43,14 @@ impl CaptureSwitch {
         match map {
             map @ Map::Array(_) => {
                 let map = Array::try_from(map).map_err(|error| failed(&error))?;
-                Ok(Self { map, changes: 0 })
+                Ok(Self { target: Target::Map(map), changes: 0 })
             }
             _ => Err(failed(&"of another type")),
         }
+    }
+
+    pub(crate) fn of_socket(tallies: Arc<Tallies>) -> Self {
+        Self { target: Target::Socket(tallies), changes: 0 }
     }
 
     /// Sets what is captured from now on. Runs that are under way may still end as before.
@@ -53,9 +65,15 @@ impl CaptureSwitch {
             CaptureMode::Counts => CAPTURE_COUNTS,
         };
         let word = self.changes.wrapping_mul(CAPTURE_MODE_MASK + 1) | bits;
-        self.map
-            .set(0, word, 0)
-            .map_err(|error| Error::Map { what: "setting CAPTURE", source: io::Error::other(error) })
+        match &mut self.target {
+            Target::Map(map) => map
+                .set(0, word, 0)
+                .map_err(|error| Error::Map { what: "setting CAPTURE", source: io::Error::other(error) }),
+            Target::Socket(tallies) => {
+                tallies.capture.store(word, Ordering::Relaxed);
+                Ok(())
+            }
+        }
     }
 }
 

@@ -171,7 +171,8 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "FILE", value_parser = Config::open)]
     pub(crate) config: Option<Config>,
     /// Record the frames of this interface, with forwarded ones and those of no socket (ARP), instead of the packets of all
-    /// sockets. Several may be given, or 'any' for all that there are and will be
+    /// sockets. Several may be given, or 'any' for all that there are and will be. Where kernel programs can't be loaded,
+    /// this still works, through AF_PACKET; of processes, only what /proc shows every few seconds is known then
     #[arg(short, long, value_name = "NAME")]
     pub(crate) interface: Vec<String>,
     /// Begin a new segment when one has this size

@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
@@ -19,10 +20,10 @@ use crate::enrich::Translator;
 use crate::pipeline::{
     BATCH_RAW_LEN_MAX, BATCH_RAW_LEN_MIN, EVENTS_PER_BATCH, JobSender, Taker, ToSink, Work,
 };
-use crate::ring::{EventRing, PacketRing, Wakeups};
+use crate::ring::{Drained, EventRing, PacketRing, RingGauge, SocketRing, Wakeups};
 
 /// Bytes of a frame's addresses, behind which its VLAN tag is.
-const ADDRESSES_LEN: usize = 12;
+pub(crate) const ADDRESSES_LEN: usize = 12;
 /// Bytes of a VLAN tag (IEEE 802.1Q clause 9.6).
 pub(crate) const TAG_LEN: usize = 4;
 /// Packets are handed over at this age even if their batch is not full: with the time that compressing and writing
@@ -61,9 +62,40 @@ pub(crate) struct Outlet {
     pub(crate) stop: Arc<AtomicBool>,
 }
 
+/// Where packets come from.
+#[derive(Debug)]
+pub(crate) enum PacketSource {
+    Programs(PacketRing),
+    Socket(SocketRing),
+}
+
+impl PacketSource {
+    fn drain(&mut self, max: u64, each: impl FnMut(&PacketHead, &[u8])) -> Drained {
+        match self {
+            Self::Programs(ring) => ring.drain(max, each),
+            Self::Socket(ring) => ring.drain(max, each),
+        }
+    }
+
+    fn wakeups(&self) -> io::Result<Wakeups> {
+        match self {
+            Self::Programs(ring) => Wakeups::new(&ring.parts()),
+            Self::Socket(ring) => Wakeups::new(&[ring]),
+        }
+    }
+
+    /// What tells others how full it is.
+    pub(crate) fn gauge(&self) -> io::Result<RingGauge> {
+        match self {
+            Self::Programs(ring) => ring.gauge(),
+            Self::Socket(ring) => ring.gauge(),
+        }
+    }
+}
+
 /// Empties the ring of packets.
 pub(crate) struct PacketDrainer {
-    pub(crate) ring: PacketRing,
+    pub(crate) ring: PacketSource,
     /// Most bytes that the programs capture of a packet.
     pub(crate) record_len_max: usize,
     pub(crate) pool: Taker<Box<PacketBatch>>,
@@ -75,7 +107,7 @@ pub(crate) struct PacketDrainer {
 impl PacketDrainer {
     /// Drains until told to stop and the ring is empty.
     pub(crate) fn run(mut self) -> io::Result<()> {
-        let wakeups = Wakeups::new(&self.ring.parts())?;
+        let wakeups = self.ring.wakeups()?;
         let mut target_len = BATCH_RAW_LEN_MIN;
         // Waits while everything is full.
         while let Some(mut batch) = self.pool.take() {
@@ -245,6 +277,27 @@ impl EventDrainer {
             if ended {
                 break;
             }
+        }
+        Ok(())
+    }
+}
+
+/// Stands in for a [`EventDrainer`] where nothing tells of events: segments that end don't wait for any.
+pub(crate) struct NoEvents {
+    pub(crate) pool: Taker<Vec<Event>>,
+    pub(crate) outlet: Outlet,
+}
+
+impl NoEvents {
+    /// Says so until told to stop.
+    pub(crate) fn run(self) -> io::Result<()> {
+        while let Some(events) = self.pool.take() {
+            let stop = self.outlet.stop.load(Ordering::Acquire);
+            self.outlet.jobs.send(Work::Events { events, through_ns: clock::boot_ns() });
+            if stop {
+                break;
+            }
+            thread::sleep(EVENTS_AGE_MAX);
         }
         Ok(())
     }

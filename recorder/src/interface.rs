@@ -15,8 +15,9 @@ use nix::sys::socket::{setsockopt, sockopt::ReceiveTimeout};
 use nix::sys::time::{TimeVal, TimeValLike};
 use tracing::{debug, info, warn};
 
+use crate::intake::Intake;
 use crate::pipeline::ToSink;
-use crate::probe::{Error, Loaded};
+use crate::probe::Error;
 use crate::{enrich, lockdown};
 
 /// Stands for all interfaces.
@@ -75,7 +76,7 @@ impl Interfaces {
     }
 
     /// Attaches to what was asked for. With `any`, what can't be recorded is left out with a warning.
-    pub(crate) fn attach(&mut self, loaded: &mut Loaded) -> Result<(), Error> {
+    pub(crate) fn attach(&mut self, intake: &mut Intake) -> Result<(), Error> {
         if self.names.is_empty() {
             return Ok(());
         }
@@ -89,11 +90,11 @@ impl Interfaces {
             })?;
             let link = link.supported().map_err(refused)?;
             if self.known.insert(link.index, Known { name: link.name.clone(), is_recorded: true }).is_none() {
-                loaded.attach_interface(&link)?;
+                intake.attach_interface(&link)?;
             }
         }
         if self.is_any() {
-            self.update(&links, loaded);
+            self.update(&links, intake);
             if !self.known.values().any(|known| known.is_recorded) {
                 let reason = "no interface could be recorded: see the warnings".to_owned();
                 return Err(Error::NoInterface { name: ANY.to_owned(), reason });
@@ -103,12 +104,12 @@ impl Interfaces {
     }
 
     /// Attaches to those that came, and forgets those that went. Returns the indexes of the new ones.
-    fn update(&mut self, links: &[FoundLink], loaded: &mut Loaded) -> Vec<u32> {
+    fn update(&mut self, links: &[FoundLink], intake: &mut Intake) -> Vec<u32> {
         for (index, gone) in
             self.known.extract_if(.., |index, _| links.iter().all(|link| link.index != *index))
         {
             if gone.is_recorded {
-                loaded.detach_interface(index);
+                intake.detach_interface(index);
                 // Of interfaces that come and go nobody asked for each.
                 if self.names.contains(&gone.name) {
                     warn!(
@@ -127,7 +128,7 @@ impl Interfaces {
             }
             let attached = link
                 .supported()
-                .and_then(|link| loaded.attach_interface(&link).map_err(|error| error.to_string()));
+                .and_then(|link| intake.attach_interface(&link).map_err(|error| error.to_string()));
             let is_recorded = match attached {
                 Ok(()) => {
                     info!(interface = link.name, "recording");
@@ -146,7 +147,7 @@ impl Interfaces {
 
     /// Attaches to interfaces as they come, until told to stop; then takes the programs off all of them, for which the other
     /// threads have lost the right.
-    pub(crate) fn watch(mut self, loaded: &Mutex<Loaded>, stop: &AtomicBool, to_sink: &Sender<ToSink>) {
+    pub(crate) fn watch(mut self, intake: &Mutex<Intake>, stop: &AtomicBool, to_sink: &Sender<ToSink>) {
         if let Err(error) = lockdown::keep_for_interfaces() {
             debug!(%error, "capabilities are kept");
         }
@@ -165,7 +166,7 @@ impl Interfaces {
                 Err(()) => std::thread::sleep(WAIT),
             }
             let Ok(links) = links() else { continue };
-            let new = self.update(&links, &mut loaded.lock().unwrap_or_else(PoisonError::into_inner));
+            let new = self.update(&links, &mut intake.lock().unwrap_or_else(PoisonError::into_inner));
             if new.is_empty() {
                 continue;
             }
@@ -175,7 +176,7 @@ impl Interfaces {
             });
             let _ = to_sink.send(ToSink::Enumerated(events));
         }
-        loaded.lock().unwrap_or_else(PoisonError::into_inner).detach_interfaces();
+        intake.lock().unwrap_or_else(PoisonError::into_inner).detach_interfaces();
     }
 }
 

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::ops::RangeInclusive;
-use std::path::Path;
 use std::process::{self, ExitCode};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,32 +12,33 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use kcap_format::DictionaryPool;
-use kcap_format::proto::{Event, FileInfo, Recorder, file_info::Origin};
+use kcap_format::proto::{FileInfo, Recorder, file_info::Origin};
 use tracing::{info, warn};
 
-use crate::account::Source;
 use crate::capture_governor::CaptureGovernor;
 use crate::capture_switch::CaptureSwitch;
 use crate::cli::{Fsync, RunArgs, Snaplen};
 use crate::condition::{Decider, Ended, Held, Policy, RuleSet, Tables};
 use crate::config::PayloadTask;
-use crate::drain::{EventDrainer, Outlet, PacketDrainer, TAG_LEN};
-use crate::enrich::{Sessions, Translator};
+use crate::drain::{EventDrainer, NoEvents, Outlet, PacketDrainer, PacketSource, TAG_LEN};
+use crate::enrich::Translator;
 use crate::filter::PacketFilter;
 use crate::folder::Folder;
 use crate::governor::{self, Governor};
+use crate::intake::{Intake, Opened};
 use crate::interface::Interfaces;
 use crate::pipeline::{EVENT_BATCHES, PACKET_BATCHES, Pool, ToSink, jobs};
-use crate::probe::{Kernel, LoadOptions, Loaded};
+use crate::probe::{Kernel, LoadOptions};
 use crate::progress::{Progress, ProgressLine};
 use crate::recording::{CounterReader, Limits, Recording, SyncPolicy};
-use crate::ring::{EventRing, PacketRing};
+use crate::ring::EventRing;
+use crate::scan::Scan;
 use crate::signals::Ends;
 use crate::sink::{Outcome, Recycling, Sink};
 use crate::summary::Summary;
 use crate::units::format_size;
 use crate::watch::{Reduced, Watch};
-use crate::{clock, compress, container, enrich, host, lockdown, priority};
+use crate::{clock, compress, container, host, lockdown, priority};
 
 /// Smallest `--segment-size`: about one block.
 pub(crate) const SEGMENT_LEN_MIN: u64 = 1 << 20;
@@ -58,29 +58,35 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 /// Records as the arguments say.
 pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     die_with_any_thread();
-    let kernel = Kernel::examine()?;
+    let kernel = match Kernel::examine() {
+        // Before anything is made. Frames may be had without programs.
+        Err(error) if args.interface.is_empty() => return Err(error.into()),
+        kernel => kernel,
+    };
     let mut folder = Folder::open(&args.output)?;
     let ends = Ends::new()?;
     let rules = args.rules().map_err(|message| anyhow!(message))?;
-    let mut loaded = kernel.load_with(&load_options(args, &rules))?;
-    let switch = loaded.take_capture_switch().context("the capture switch was taken already")?;
-    let packet_ring = loaded.take_packet_ring().context("the packet ring was taken already")?;
-    let event_ring = loaded.take_event_ring().context("the event ring was taken already")?;
+    let Opened { mut intake, packets, events, switch, tables } =
+        Opened::open(kernel, &load_options(args, &rules))?;
     let begin_ns = clock::boot_ns();
-    let tables = loaded.condition_tables().clone();
-    tables.prepare(&rules)?;
-    loaded.attach_owners()?;
+    // Without programs there are no conditions.
+    let tables = tables.filter(|_| !rules.is_empty());
+    if let Some(tables) = &tables {
+        tables.prepare(&rules)?;
+    }
+    intake.attach_owners()?;
     if rules.is_empty() {
-        loaded.attach()?;
+        intake.attach()?;
     }
     let mut interfaces = Interfaces::new(&args.interface);
-    interfaces.attach(&mut loaded)?;
+    interfaces.attach(&mut intake)?;
+    let mut missing = intake.missing();
     if !host::in_initial_pid_namespace() {
         let line = "initial pid namespace: /proc has other process numbers than the events, and what the recorder does \
                     itself is recorded too";
-        loaded.missing.push(line.to_owned());
+        missing.push(line.to_owned());
     }
-    for line in &loaded.missing {
+    for line in &missing {
         warn!(missing = line, "recording without");
     }
     let (to_sink, sink_messages) = unbounded();
@@ -89,23 +95,30 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     let mut decider = Decider::new(rules.clone(), tables.clone());
     let (containers, cgroups) = container::tap(decider.is_needed());
     let (enumerated, first) = crossbeam_channel::bounded(1);
-    let enumerated = (!rules.is_empty()).then_some(enumerated);
+    let enumerated = tables.is_some().then_some(enumerated);
     let sessions = Arc::default();
-    let enumerator =
-        start_enumeration(args, loaded.cgroup(), &sessions, containers.clone(), enumerated, to_sink.clone())?;
-    if !rules.is_empty() {
+    let (stop, ending) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let scan = Scan {
+        cgroup: intake.cgroup(),
+        arguments_len_max: args.arguments_size as usize,
+        sessions: Arc::clone(&sessions),
+        containers: containers.clone(),
+        to_sink: to_sink.clone(),
+        again_until: events.is_none().then(|| Arc::clone(&ending)),
+    };
+    let enumerator = spawn("enumerate", move || scan.run(enumerated))?;
+    if let Some(tables) = &tables {
         // Whose packets are wanted must be known before they come.
         let events = first.recv().context("cannot enumerate what is older than the recorder")?;
         tables.fill(&rules, &events, &mut decider)?;
-        loaded.attach()?;
+        intake.attach()?;
     }
     drop(first);
-    let loaded = Arc::new(Mutex::new(loaded));
-    let (stop, ending) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (hooks, intake) = (intake.hooks(), Arc::new(Mutex::new(intake)));
     let interface_watch = (!args.interface.is_empty())
         .then(|| {
-            let (loaded, ending, to_sink) = (Arc::clone(&loaded), Arc::clone(&ending), to_sink.clone());
-            spawn("interfaces", move || interfaces.watch(&loaded, &ending, &to_sink))
+            let (intake, ending, to_sink) = (Arc::clone(&intake), Arc::clone(&ending), to_sink.clone());
+            spawn("interfaces", move || interfaces.watch(&intake, &ending, &to_sink))
         })
         .transpose()?;
     lockdown::apply(&args.output)?;
@@ -118,20 +131,13 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
         let segment_size = format_size(limits.segment_len);
         info!(segment_size, "segments are smaller than asked for, because of --max-disk");
     }
-    let mut file = file_info(args, &loaded.lock().unwrap_or_else(PoisonError::into_inner));
+    let mut file = file_info(args, hooks, missing);
     file.predecessor = folder.take_predecessor();
-    let recording = Recording::begin(folder, limits, file, begin_ns, counter_reader(&loaded))?;
+    let recording = Recording::begin(folder, limits, file, begin_ns, counter_reader(&intake))?;
     let progress = Arc::new(Progress::default());
     let translator = Translator { environment: args.environment, sessions };
-    let taken = Taken {
-        packet_ring,
-        event_ring,
-        switch,
-        translator,
-        containers,
-        tables: (!rules.is_empty()).then_some(tables),
-        policy: policy(args, &rules),
-    };
+    let taken =
+        Taken { packets, events, switch, translator, containers, tables, policy: policy(args, &rules) };
     let mut threads = start_threads(args, recording, &progress, &stop, &to_sink, sink_messages, taken)?;
     // The sink ends when all that send to it have.
     drop(to_sink);
@@ -144,7 +150,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     if let Some(interface_watch) = interface_watch {
         join(interface_watch);
     }
-    let detached = loaded.lock().unwrap_or_else(PoisonError::into_inner).detach();
+    let detached = intake.lock().unwrap_or_else(PoisonError::into_inner).detach();
     // Whatever failed there: what is in the rings and in the segment is kept.
     stop.store(true, Ordering::Release);
     let drained = threads.join_drainers();
@@ -231,8 +237,8 @@ impl Threads {
 
 /// What was taken out of the loaded programs.
 struct Taken {
-    packet_ring: PacketRing,
-    event_ring: EventRing,
+    packets: PacketSource,
+    events: Option<EventRing>,
     switch: CaptureSwitch,
     containers: container::Tap,
     /// When there are conditions.
@@ -248,7 +254,7 @@ fn start_threads(
     stop: &Arc<AtomicBool>,
     to_sink: &Sender<ToSink>,
     sink_messages: Receiver<ToSink>,
-    Taken { packet_ring, event_ring, switch, translator, containers, tables, policy }: Taken,
+    Taken { packets, events, switch, translator, containers, tables, policy }: Taken,
 ) -> Result<Threads> {
     let governor = Arc::new(Governor::new(args.compression_level));
     let packet_pool = Pool::new(PACKET_BATCHES);
@@ -274,7 +280,7 @@ fn start_threads(
         })?);
     }
     let watch = Watch {
-        ring: packet_ring.gauge().context("cannot watch the packet ring")?,
+        ring: packets.gauge().context("cannot watch the packet ring")?,
         jobs: job_sender.clone(),
         sink: to_sink.clone(),
         governor,
@@ -284,22 +290,26 @@ fn start_threads(
     };
     let watch = spawn("watch", move || watch.run())?;
     let packets = PacketDrainer {
-        ring: packet_ring,
+        ring: packets,
         // A tag may be put back.
         record_len_max: snaplen(args).0 as usize + TAG_LEN,
         pool: packet_pool.take,
         outlet: outlet(),
         held: Held::new(tables.clone(), policy),
     };
-    let events = EventDrainer {
-        ring: event_ring,
-        translator,
-        pool: event_pool.take,
-        outlet: outlet(),
-        containers,
-        ended: Ended::new(tables),
+    let events = match events {
+        Some(ring) => {
+            let ended = Ended::new(tables);
+            let (pool, outlet) = (event_pool.take, outlet());
+            let drainer = EventDrainer { ring, translator, pool, outlet, containers, ended };
+            spawn("events", move || drainer.run())?
+        }
+        None => {
+            let silence = NoEvents { pool: event_pool.take, outlet: outlet() };
+            spawn("events", move || silence.run())?
+        }
     };
-    let drainers = vec![spawn("packets", move || packets.run())?, spawn("events", move || events.run())?];
+    let drainers = vec![spawn("packets", move || packets.run())?, events];
     Ok(Threads { drainers, watch, compressors, sink })
 }
 
@@ -308,34 +318,9 @@ fn compressor_count(args: &RunArgs) -> usize {
     args.threads.map_or(processors.min(COMPRESSORS_MAX), usize::from)
 }
 
-fn start_enumeration(
-    args: &RunArgs,
-    cgroup: &Path,
-    sessions: &Arc<Mutex<Sessions>>,
-    containers: container::Tap,
-    wanted: Option<Sender<Vec<Event>>>,
-    to_sink: Sender<ToSink>,
-) -> Result<JoinHandle<()>> {
-    let (cgroup, sessions) = (cgroup.to_owned(), Arc::clone(sessions));
-    let arguments_len_max = args.arguments_size as usize;
-    spawn("enumerate", move || {
-        let events = enrich::enumerate(Some(&cgroup), arguments_len_max, &sessions);
-        events.iter().for_each(|event| containers.note(event));
-        if let Some(wanted) = wanted {
-            let _ = wanted.send(events.clone());
-        }
-        let _ = to_sink.send(ToSink::Enumerated(events));
-    })
-}
-
-fn counter_reader(loaded: &Arc<Mutex<Loaded>>) -> CounterReader {
-    let loaded = Arc::clone(loaded);
-    Box::new(move || {
-        let rows = loaded.lock().unwrap_or_else(PoisonError::into_inner).counters().read()?;
-        let source = |program, cpu| Source { program, cpu };
-        // Ring records number processors in 16 bits.
-        Ok(rows.into_iter().map(|row| (source(row.program as u8, row.cpu as u16), row.counters)).collect())
-    })
+fn counter_reader(intake: &Arc<Mutex<Intake>>) -> CounterReader {
+    let intake = Arc::clone(intake);
+    Box::new(move || intake.lock().unwrap_or_else(PoisonError::into_inner).counters())
 }
 
 /// Most bytes of a packet, and whether its headers alone are kept.
@@ -409,7 +394,7 @@ fn sync_policy(args: &RunArgs) -> SyncPolicy {
     }
 }
 
-fn file_info(args: &RunArgs, loaded: &Loaded) -> FileInfo {
+fn file_info(args: &RunArgs, hooks: BTreeMap<String, String>, missing: Vec<String>) -> FileInfo {
     FileInfo {
         capture_id: uuid::Uuid::new_v4().into_bytes().to_vec(),
         host: Some(host::describe()),
@@ -418,8 +403,8 @@ fn file_info(args: &RunArgs, loaded: &Loaded) -> FileInfo {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             command_line: std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect(),
             options: options(args),
-            hooks: loaded.hooks.clone(),
-            missing: loaded.missing.clone(),
+            hooks,
+            missing,
             payload_tasks: args.payload_tasks().iter().map(PayloadTask::to_proto).collect(),
         }),
         origin: Origin::Kernel.into(),

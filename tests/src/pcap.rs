@@ -19,25 +19,38 @@ const ETHERNET_HEADER_LEN: usize = 14;
 /// The packets of a file from the network header on, in its order.
 #[track_caller]
 pub fn network_packets(path: &Path) -> Vec<Vec<u8>> {
-    let file = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    assert!(file.len() >= FILE_HEADER_LEN, "{} is too short for a pcap file", path.display());
-    assert!(MAGICS.contains(&word(&file, 0)), "{} is no little-endian pcap file", path.display());
-    let link_header_len = match word(&file, 20) {
+    let (link_type, frames) = read(path);
+    let link_header_len = match link_type {
         LINKTYPE_ETHERNET => ETHERNET_HEADER_LEN,
         LINKTYPE_RAW | LINKTYPE_IPV4 | LINKTYPE_IPV6 => 0,
         other => panic!("{}: link type {other} isn't expected here", path.display()),
     };
+    frames.iter().map(|frame| frame[link_header_len..].to_vec()).collect()
+}
+
+/// The packets of a file with their link headers, in its order.
+#[track_caller]
+pub fn frames(path: &Path) -> Vec<Vec<u8>> {
+    read(path).1
+}
+
+/// The link type of a file, and its packets.
+#[track_caller]
+fn read(path: &Path) -> (u32, Vec<Vec<u8>>) {
+    let file = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    assert!(file.len() >= FILE_HEADER_LEN, "{} is too short for a pcap file", path.display());
+    assert!(MAGICS.contains(&word(&file, 0)), "{} is no little-endian pcap file", path.display());
     let mut packets = Vec::new();
     let mut rest = &file[FILE_HEADER_LEN..];
     while rest.len() >= RECORD_HEADER_LEN {
         let (captured, on_wire) = (word(rest, 8), word(rest, 12));
         assert_eq!(captured, on_wire, "a packet was cut short");
         let (packet, next) = rest[RECORD_HEADER_LEN..].split_at(captured as usize);
-        packets.push(packet[link_header_len..].to_vec());
+        packets.push(packet.to_vec());
         rest = next;
     }
     assert!(rest.is_empty(), "{} ends within a record", path.display());
-    packets
+    (word(&file, 20), packets)
 }
 
 fn word(bytes: &[u8], offset: usize) -> u32 {

@@ -36,11 +36,11 @@ struct Cgroup {
 
 impl Decider {
     /// One for these rules; without any that ask for containers there is nothing to decide.
-    pub(crate) fn new(rules: RuleSet, tables: Tables) -> Self {
+    pub(crate) fn new(rules: RuleSet, tables: Option<Tables>) -> Self {
         let asked = rules.for_kernel().container != 0;
         Self {
             rules,
-            tables: asked.then_some(tables),
+            tables: tables.filter(|_| asked),
             cgroups: FxHashMap::default(),
             of_container: FxHashMap::default(),
             waiting: VecDeque::new(),

@@ -9,6 +9,7 @@ use super::{
     load::Kernel,
     system,
 };
+use crate::packet_socket::PacketSocket;
 
 /// One hook, as this kernel has it.
 #[derive(Clone, Debug)]
@@ -37,6 +38,8 @@ pub struct Report {
     pub cgroup2: Result<PathBuf, String>,
     /// Capabilities that are missing.
     pub missing_capabilities: Vec<String>,
+    /// Frames could be recorded through a packet socket.
+    pub packet_socket: Result<(), String>,
     /// All hooks; empty when programs can't be loaded at all.
     pub hooks: Vec<HookState>,
     /// Why nothing could be recorded; `None` when it can.
@@ -55,6 +58,7 @@ pub fn doctor() -> Report {
         types: types.map(drop).map_err(|error| error.to_string()),
         cgroup2: system::cgroup2_mount().map_err(|error| error.to_string()),
         missing_capabilities: system::missing_capabilities(),
+        packet_socket: PacketSocket::check().map_err(|error| error.to_string()),
         hooks: Vec::new(),
         obstacle: None,
     };
@@ -75,6 +79,7 @@ pub fn doctor() -> Report {
                         Need::InsteadOf(better) if available && taken(better) => {
                             Some(format!("not needed beside {}", better.name()))
                         }
+                        Need::Asked if available => Some("only with --interface".to_owned()),
                         Need::OnRequest if available => Some("only with --executable-mappings".to_owned()),
                         _ => failures
                             .iter()
@@ -128,6 +133,8 @@ impl fmt::Display for Report {
             missing => format!("NO: {} missing", missing.join(", ")),
         };
         line(formatter, "capabilities", &capabilities)?;
+        let instead = "can record frames (--interface) where programs can't be loaded";
+        line(formatter, "AF_PACKET", &text(&self.packet_socket.clone().map(|()| instead.into())))?;
         if !self.hooks.is_empty() {
             writeln!(formatter, "\n{:<36}{:<28}{:<11}chosen", "what", "hook", "available")?;
             for hook in &self.hooks {
@@ -140,6 +147,12 @@ impl fmt::Display for Report {
         }
         match &self.obstacle {
             None => writeln!(formatter, "\nkcap-record can record on this host."),
+            Some(error) if self.packet_socket.is_ok() && error.is_of_programs() => {
+                writeln!(
+                    formatter,
+                    "\nkcap-record can't record here, but for frames with --interface: {error}"
+                )
+            }
             Some(error) => writeln!(formatter, "\nkcap-record can't record here: {error}"),
         }
     }

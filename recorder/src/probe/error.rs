@@ -8,7 +8,7 @@ use std::{io, path::PathBuf};
 pub enum Error {
     /// The process may not load programs.
     #[error(
-        "not allowed to load eBPF programs ({missing} missing): run as root, or give kcap-record CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN"
+        "not allowed to load eBPF programs ({missing} missing): run as root, or give kcap-record CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN; frames alone, with --interface, take CAP_NET_RAW"
     )]
     NotPermitted {
         /// Capabilities that are missing.
@@ -135,4 +135,14 @@ pub enum Error {
         /// What it must be.
         wanted: &'static str,
     },
+}
+
+impl Error {
+    /// True when it is the programs that can't be had, so that something else may do; false for what was asked of them.
+    pub(crate) fn is_of_programs(&self) -> bool {
+        !matches!(
+            self,
+            Self::Option { .. } | Self::Filter { .. } | Self::NoInterface { .. } | Self::Interface { .. }
+        )
+    }
 }

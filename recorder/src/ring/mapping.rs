@@ -205,6 +205,13 @@ impl Pages {
         Ok(Self { start, len })
     }
 
+    /// The byte at an offset.
+    pub(super) fn at(&self, offset: usize) -> NonNull<u8> {
+        assert!(offset < self.len, "inside the mapping");
+        // SAFETY: as was just checked.
+        unsafe { self.start.add(offset) }
+    }
+
     /// The position that these pages begin with (`consumer_pos` and `producer_pos` of `struct bpf_ringbuf`).
     pub(super) fn position(&self) -> &AtomicUsize {
         // SAFETY: the first page is always mapped, and begins with an `unsigned long`.

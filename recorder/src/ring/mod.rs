@@ -7,11 +7,13 @@ mod events;
 mod gauge;
 mod mapping;
 mod packets;
+mod socket;
 mod wakeups;
 
 pub use events::{EventRecord, EventRing, ExecRecord};
 pub use gauge::RingGauge;
 pub use packets::PacketRing;
+pub(crate) use socket::SocketRing;
 pub use wakeups::Wakeups;
 
 /// What a call of `drain` did.
