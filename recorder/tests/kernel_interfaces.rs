@@ -41,9 +41,11 @@ impl Network {
         let script = r#"
             for side in a r b; do
                 ip netns add "$0-$side"
-                ip netns exec "$0-$side" sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1
+                for conf in all default; do
+                    ip netns exec "$0-$side" sh -c "echo 1 > /proc/sys/net/ipv6/conf/$conf/disable_ipv6"
+                done
             done
-            ip netns exec "$0-r" sysctl -qw net.ipv4.ip_forward=1
+            ip netns exec "$0-r" sh -c "echo 1 > /proc/sys/net/ipv4/ip_forward"
             number=1
             for side in a b; do
                 ip -n "$0-r" link add "to-$side" type veth peer name eth0 netns "$0-$side"
