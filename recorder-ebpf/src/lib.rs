@@ -42,6 +42,6 @@ const _: () = {
     assert!(size_of::<Task>() == 48);
     assert!(size_of::<Verdict>() == 8);
     assert!(size_of::<FileKey>() == 16);
-    assert!(size_of::<Counters>() == 56);
+    assert!(size_of::<Counters>() == 64);
     assert!(size_of::<Settings>() == 4 * 112);
 };

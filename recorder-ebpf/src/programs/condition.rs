@@ -14,7 +14,7 @@ use aya_ebpf::{
         bpf_map_type::BPF_MAP_TYPE_SK_STORAGE,
     },
     helpers::{
-        bpf_get_current_uid_gid, bpf_get_socket_cookie, bpf_sk_storage_get,
+        bpf_get_current_pid_tgid, bpf_get_current_uid_gid, bpf_get_socket_cookie, bpf_sk_storage_get,
         generated::bpf_probe_read_kernel_str,
     },
     macros::{btf_map, map, raw_tracepoint},
@@ -31,7 +31,7 @@ use super::{
     count::{Fate, counted},
     owner::owner_of,
     settings::setting,
-    task::{cgroup_id_of, process_of, read_field},
+    task::{cgroup_id_of, current_process, process_of, read_field},
 };
 
 #[map]
@@ -66,7 +66,10 @@ static PATH: PerCpuArray<[u8; WANTED_PATH_LEN]> = PerCpuArray::with_max_entries(
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct SocketVerdict {
+    /// Who made the socket, or used it with an address; of an accepted one, who did so with its listener.
     start_time_ns: u64,
+    /// The socket that this was noted of: an accepted one has its listener's.
+    cookie: u64,
     pid: u32,
     /// Value of `EPOCH` plus one when the verdict was found; 0 for never.
     epoch: u32,
@@ -249,6 +252,33 @@ pub(super) fn may_want_accepted(process: &ProcessKey) -> bool {
     setting!(rules.all) & RULE_RECORD == 0 || verdict_of_accepted(process).maybe != 0
 }
 
+/// The current process, if its packets aren't wanted: found without reading more of it than its number.
+#[inline(always)]
+pub(super) fn unwanted_process() -> Option<ProcessKey> {
+    if setting!(rules.all) & RULE_RECORD == 0 {
+        return None;
+    }
+    let ids = bpf_get_current_pid_tgid();
+    let mut process = ProcessKey { start_time_ns: 0, pid: (ids >> 32) as u32, tid: ids as u32 };
+    refresh_user(&process);
+    let task = task_of(&process)?;
+    if verdict_of_task(task).maybe != 0 {
+        return None;
+    }
+    // It is 0 for processes that are older than the programs.
+    process.start_time_ns = task.start_time_ns;
+    if process.start_time_ns == 0 { Some(current_process()) } else { Some(process) }
+}
+
+/// A process uses a socket of which no user was known: what was decided by the listener's owner, or by nobody's, may
+/// have to be decided anew.
+#[inline(always)]
+pub(super) fn owner_found(process: &ProcessKey) {
+    if are_there() && verdict_of_process(process).maybe != 0 {
+        changed();
+    }
+}
+
 /// Another process uses a socket now; `was_inherited` if it is the first.
 #[inline(always)]
 pub(super) fn owner_changed(before: &ProcessKey, was_inherited: bool, after: &ProcessKey) {
@@ -263,18 +293,24 @@ pub(super) fn owner_changed(before: &ProcessKey, was_inherited: bool, after: &Pr
 
 /// Leaves the owner with a socket, and those accepted from it. `socket` is the context of a `cgroup/sock` program.
 #[inline(always)]
-pub(super) fn note_owner(socket: *mut c_void, process: &ProcessKey) {
-    if !are_there() {
-        return;
-    }
+pub(super) fn note_owner(socket: *mut c_void, cookie: u64, process: &ProcessKey) {
     if let Some(stored) = storage_of(socket) {
         // SAFETY: the storage's value lives as long as its socket, which lives while the program runs.
         unsafe {
             (*stored).start_time_ns = process.start_time_ns;
+            (*stored).cookie = cookie;
             (*stored).pid = process.pid;
             (*stored).epoch = 0;
         }
     }
+}
+
+/// Who was noted of a socket, or of the listener that it was accepted from.
+#[inline(always)]
+pub(super) fn noted_owner(socket: *mut c_void) -> ProcessKey {
+    let Some(known) = known_of(socket) else { return ProcessKey::default() };
+    // SAFETY: as in `note_owner`.
+    unsafe { ProcessKey { start_time_ns: (*known).start_time_ns, pid: (*known).pid, tid: (*known).pid } }
 }
 
 /// For which rules a packet's owner holds. Nothing is known of packets without a socket, and nothing asks for them.
@@ -285,16 +321,24 @@ pub(super) fn verdict_of_packet(packet: *mut __sk_buff) -> Verdict {
     if socket.is_null() {
         return Verdict::default();
     }
-    let Some(stored) = storage_of(socket.cast()) else { return Verdict::default() };
     let now = epoch().wrapping_add(1);
     // SAFETY: as in `note_owner`. Two processors may find a verdict at the same time: they find the same.
     unsafe {
-        if (*stored).epoch == now {
-            return (*stored).verdict;
+        if let Some(known) = known_of(socket.cast())
+            && (*known).epoch == now
+        {
+            return (*known).verdict;
         }
+        let Some(stored) = storage_of(socket.cast()) else { return Verdict::default() };
         let cookie = bpf_get_socket_cookie(packet.cast());
-        let inherited = ProcessKey { start_time_ns: (*stored).start_time_ns, pid: (*stored).pid, tid: 0 };
-        let (owner, is_inherited) = owner_of(cookie).unwrap_or((inherited, true));
+        let noted = ProcessKey { start_time_ns: (*stored).start_time_ns, pid: (*stored).pid, tid: 0 };
+        let (owner, is_inherited) = owner_of(cookie).unwrap_or((noted, (*stored).cookie != cookie));
+        if noted.pid == 0 && !is_inherited {
+            // A listener that is older than the programs: what it accepts is to know whose it is.
+            (*stored).start_time_ns = owner.start_time_ns;
+            (*stored).cookie = cookie;
+            (*stored).pid = owner.pid;
+        }
         let verdict = match task_of(&owner) {
             Some(task) => {
                 let mut verdict = verdict_of_task(task);
@@ -315,10 +359,25 @@ pub(super) fn verdict_of_packet(packet: *mut __sk_buff) -> Verdict {
     }
 }
 
+/// The storage of a socket that has one.
+#[inline(always)]
+fn known_of(socket: *mut c_void) -> Option<*const SocketVerdict> {
+    let storage = ptr::from_ref(&VERDICTS).cast_mut().cast();
+    // SAFETY: the storage's value is a `SocketVerdict`; without the flag to create, the helper only looks.
+    let stored = unsafe { bpf_sk_storage_get(storage, socket, ptr::null_mut(), 0) };
+    if stored.is_null() { None } else { Some(stored.cast_const().cast()) }
+}
+
+/// The storage of a socket, made where there is none.
 #[inline(always)]
 fn storage_of(socket: *mut c_void) -> Option<*mut SocketVerdict> {
-    let mut nothing =
-        SocketVerdict { start_time_ns: 0, pid: 0, epoch: 0, verdict: Verdict { yes: 0, maybe: 0 } };
+    let mut nothing = SocketVerdict {
+        start_time_ns: 0,
+        cookie: 0,
+        pid: 0,
+        epoch: 0,
+        verdict: Verdict { yes: 0, maybe: 0 },
+    };
     let storage = ptr::from_ref(&VERDICTS).cast_mut().cast();
     let flags = u64::from(BPF_SK_STORAGE_GET_F_CREATE);
     // SAFETY: the storage's value is a `SocketVerdict`.

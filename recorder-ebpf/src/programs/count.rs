@@ -35,6 +35,14 @@ pub(super) fn counted(program: Program, body: impl FnOnce() -> Fate) {
     }
 }
 
+/// Counts a run that ended where it began: seen and filtered in one addition.
+#[inline(always)]
+pub(super) fn count_unwanted(program: Program) {
+    let Some(counters) = COUNTERS.get_ptr_mut(program as u32) else { return };
+    // SAFETY: as above.
+    unsafe { add(&raw mut (*counters).unwanted) };
+}
+
 /// The plain atomic addition that every kernel has; `core::sync::atomic` has none for this target.
 #[inline(always)]
 unsafe fn add(counter: *mut u64) {

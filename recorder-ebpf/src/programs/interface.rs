@@ -11,7 +11,7 @@ use kcap_recorder_ebpf::{DIRECTION_EGRESS, DIRECTION_INGRESS, INTERFACE_COUNT_MA
 
 use super::{
     count::{Fate, counted},
-    packet::{Place, record},
+    packet::{Place, record, verdict_at},
 };
 
 /// What the packets of an interface begin with, by its index. User space fills it before it attaches.
@@ -42,7 +42,8 @@ fn at_interface<const DIRECTION: u8>(packet: *mut __sk_buff, program: Program) -
     // SAFETY: values are words, written once.
     match unsafe { LINK_TYPES.get(&index) } {
         Some(link_type) => {
-            record::<DIRECTION>(packet, program, Place { link_type: *link_type as u16, is_interface: true })
+            let place = Place { link_type: *link_type as u16, is_interface: true };
+            record::<DIRECTION>(packet, program, place, verdict_at(packet))
         }
         None => Fate::Filtered,
     }

@@ -57,9 +57,32 @@ fn tag(cookie: u64) -> Option<u64> {
     fits.then(|| (cookie << PID_BITS | bpf_get_current_pid_tgid() >> 32) ^ condition::use_salt())
 }
 
-/// The current process uses the socket.
+/// The current process was the last to use the socket, for the fast check alone.
 #[inline(always)]
-pub(super) fn note_use(cookie: u64, current_process: impl FnOnce() -> ProcessKey) -> Use {
+fn note_recent(cookie: u64) {
+    if let Some(tag) = tag(cookie)
+        && let Some(recent) = RECENT.get_ptr_mut(cookie as u32 & (RECENT_COUNT - 1))
+    {
+        // SAFETY: as in `is_recent`.
+        unsafe { ptr::write_volatile(recent, tag) };
+    }
+}
+
+/// The current process, whose packets aren't wanted, makes or uses a socket of which the storage says so. The exact table
+/// has sockets for which somebody else stands, or stood.
+#[inline(always)]
+pub(super) fn note_unwanted<const IS_NEW: bool>(cookie: u64, process: &ProcessKey) {
+    // SAFETY: as in `note_use`.
+    if !IS_NEW && unsafe { OWNERS.get(cookie) }.is_some() {
+        let _ = note_use::<false>(cookie, || *process);
+    } else {
+        note_recent(cookie);
+    }
+}
+
+/// The current process uses the socket, of which nothing was decided yet if it `IS_NEW`.
+#[inline(always)]
+pub(super) fn note_use<const IS_NEW: bool>(cookie: u64, current_process: impl FnOnce() -> ProcessKey) -> Use {
     if is_recent(cookie) {
         return Use::Same;
     }
@@ -84,13 +107,10 @@ pub(super) fn note_use(cookie: u64, current_process: impl FnOnce() -> ProcessKey
     if !known && before.pid != 0 {
         let was_inherited = before.flags & SOCKET_OWNER_INHERITED != 0;
         condition::owner_changed(&process_of(&before), was_inherited, &process);
+    } else if !known && !IS_NEW {
+        condition::owner_found(&process);
     }
-    if let Some(tag) = tag(cookie)
-        && let Some(recent) = RECENT.get_ptr_mut(cookie as u32 & (RECENT_COUNT - 1))
-    {
-        // SAFETY: as in `is_recent`.
-        unsafe { ptr::write_volatile(recent, tag) };
-    }
+    note_recent(cookie);
     if known || !wanted { Use::Same } else { Use::Changed(process) }
 }
 

@@ -17,7 +17,7 @@ use super::{
     bound::forgotten,
     capture::store,
     condition::{self, verdict_of_packet},
-    count::{Fate, counted},
+    count::{Fate, count_unwanted, counted},
     elide::{remember, was_stored},
     filter::{filtered, matching_tasks},
     flow::FlowRoom,
@@ -42,34 +42,57 @@ const SOCKETS: Place = Place { link_type: LINK_TYPE_RAW, is_interface: false };
 
 #[cgroup_skb(ingress)]
 fn packet_ingress(context: SkBuffContext) -> i32 {
-    let packet = context.as_ptr().cast();
-    counted(Program::PacketIngress, || record::<DIRECTION_INGRESS>(packet, Program::PacketIngress, SOCKETS));
+    seen::<DIRECTION_INGRESS>(context.as_ptr().cast(), Program::PacketIngress);
     PASS
 }
 
 #[cgroup_skb(egress)]
 fn packet_egress(context: SkBuffContext) -> i32 {
-    let packet = context.as_ptr().cast();
-    counted(Program::PacketEgress, || record::<DIRECTION_EGRESS>(packet, Program::PacketEgress, SOCKETS));
+    seen::<DIRECTION_EGRESS>(context.as_ptr().cast(), Program::PacketEgress);
     PASS
 }
 
+/// What isn't wanted ends here, before anything else is done: hosts run this for all packets that nobody asked for.
 #[inline(always)]
-pub(super) fn record<const DIRECTION: u8>(packet: *mut __sk_buff, program: Program, place: Place) -> Fate {
+fn seen<const DIRECTION: u8>(packet: *mut __sk_buff, program: Program) {
+    let verdict = verdict_at(packet);
+    if condition::are_there() && verdict.maybe | holds_for_all() == 0 {
+        count_unwanted(program);
+    } else {
+        counted(program, || record::<DIRECTION>(packet, program, SOCKETS, verdict));
+    }
+}
+
+/// What conditions say of the packet.
+#[inline(always)]
+pub(super) fn verdict_at(packet: *mut __sk_buff) -> Verdict {
+    if condition::are_there() { verdict_of_packet(packet) } else { Verdict::default() }
+}
+
+/// Without conditions of its own, the first rule holds for all.
+#[inline(always)]
+fn holds_for_all() -> u32 {
+    RULE_RECORD & !setting!(rules.all)
+}
+
+#[inline(always)]
+pub(super) fn record<const DIRECTION: u8>(
+    packet: *mut __sk_buff,
+    program: Program,
+    place: Place,
+    verdict: Verdict,
+) -> Fate {
     // SAFETY: the context is valid while the program runs, and the verifier checks each access.
     let skb = unsafe { &*packet };
     let wire_len = skb.len;
     if wire_len == 0 {
         return Fate::Filtered;
     }
-    let verdict = if condition::are_there() { verdict_of_packet(packet) } else { Verdict::default() };
-    // Without conditions of its own, the first rule holds for all.
-    let holds_for_all = RULE_RECORD & !setting!(rules.all);
-    let rules = match rules_of(packet, wire_len, place.link_type, verdict.maybe | holds_for_all) {
+    let rules = match rules_of(packet, wire_len, place.link_type, verdict.maybe | holds_for_all()) {
         Ok(rules) => rules,
         Err(fate) => return fate,
     };
-    let is_undecided = rules & !(verdict.yes | holds_for_all) != 0;
+    let is_undecided = rules & !(verdict.yes | holds_for_all()) != 0;
     let switch = capture_switch();
     let mode = switch & CAPTURE_MODE_MASK;
     if mode == CAPTURE_COUNTS {

@@ -12,8 +12,11 @@ use kcap_recorder_ebpf::{EventKind, ProcessKey, Program, SocketEvent, SocketEven
 
 use super::{
     condition,
-    count::{Fate, counted},
-    owner::{Use, bequeath, forget, inherited, note_inherited, note_use, owner_of, take_back_use},
+    count::{Fate, count_unwanted, counted},
+    owner::{
+        Use, bequeath, forget, inherited, is_recent, note_inherited, note_unwanted, note_use, owner_of,
+        take_back_use,
+    },
     ring::{EVENTS, reserve, submit_event},
     settings::setting,
     task::{current_process, fill_anonymous_head, fill_head, is_recorder},
@@ -95,7 +98,16 @@ fn socket_recvmsg6(context: SockAddrContext) -> i32 {
 
 #[sock_ops]
 fn socket_operations(context: SockOpsContext) -> u32 {
-    counted(Program::SocketOperations, || establish(&context));
+    // SAFETY: the context is valid while the program runs, and the verifier checks each access.
+    match unsafe { (*context.as_ptr().cast::<bpf_sock_ops>()).op } {
+        OPERATION_ACTIVE_ESTABLISHED => {
+            counted(Program::SocketOperations, || establish(&context, SocketEventKind::Established));
+        }
+        OPERATION_PASSIVE_ESTABLISHED => {
+            counted(Program::SocketOperations, || establish(&context, SocketEventKind::Accepted));
+        }
+        _ => count_unwanted(Program::SocketOperations),
+    }
     // Leaves the reply as it is: the kernel goes on as if no program were there.
     ALLOW as u32
 }
@@ -112,14 +124,28 @@ fn tell_of(context: &SockContext, program: Program, kind: SocketEventKind) -> Fa
     }
     // SAFETY: a valid context.
     let cookie = unsafe { bpf_get_socket_cookie(socket.cast()) };
+    if let Some(process) = condition::unwanted_process() {
+        match kind {
+            SocketEventKind::Release => forget(cookie),
+            SocketEventKind::Create => note_unwanted::<true>(cookie, &process),
+            _ => note_unwanted::<false>(cookie, &process),
+        }
+        if !matches!(kind, SocketEventKind::Release) {
+            condition::note_owner(socket.cast(), cookie, &process);
+        }
+        return Fate::Filtered;
+    }
     let process = current_process();
     match kind {
         SocketEventKind::Release => forget(cookie),
         _ => {
             // A full table loses nothing here: the event itself names the owner, and the next use tells it again.
-            let _ = note_use(cookie, || process);
-            bequeath(socket.cast(), &process);
-            condition::note_owner(socket.cast(), &process);
+            let _ = note_use::<true>(cookie, || process);
+            if condition::are_there() {
+                condition::note_owner(socket.cast(), cookie, &process);
+            } else {
+                bequeath(socket.cast(), &process);
+            }
         }
     }
     if !condition::may_want(&process) {
@@ -167,9 +193,12 @@ fn connect(context: &SockAddrContext, program: Program) -> Fate {
     let socket = context.as_ptr();
     // SAFETY: a valid context.
     let cookie = unsafe { bpf_get_socket_cookie(socket) };
+    if is_recent(cookie) && condition::unwanted_process().is_some() {
+        return Fate::Filtered;
+    }
     let process = current_process();
     // As in `tell_of`.
-    let _ = note_use(cookie, || process);
+    let _ = note_use::<false>(cookie, || process);
     if !condition::may_want(&process) {
         return Fate::Filtered;
     }
@@ -183,7 +212,7 @@ fn use_socket(context: &SockAddrContext, program: Program, kind: SocketEventKind
     }
     // SAFETY: a valid context.
     let cookie = unsafe { bpf_get_socket_cookie(context.as_ptr()) };
-    match note_use(cookie, current_process) {
+    match note_use::<false>(cookie, current_process) {
         Use::Same => Fate::Filtered,
         Use::Forgotten => Fate::StateFull,
         Use::Changed(_) => tell_of_address(context, cookie, program, kind),
@@ -231,30 +260,32 @@ fn tell_of_address(context: &SockAddrContext, cookie: u64, program: Program, kin
 
 /// TCP handshakes, which end in softirq: nobody can be named but whom the socket storage remembers.
 #[inline(always)]
-fn establish(context: &SockOpsContext) -> Fate {
+fn establish(context: &SockOpsContext, kind: SocketEventKind) -> Fate {
     let operations = context.as_ptr();
     // SAFETY: the context is valid while the program runs, and the verifier checks each access.
     let socket = unsafe { &*operations.cast::<bpf_sock_ops>() };
-    let kind = match socket.op {
-        OPERATION_ACTIVE_ESTABLISHED => SocketEventKind::Established,
-        OPERATION_PASSIVE_ESTABLISHED => SocketEventKind::Accepted,
-        _ => return Fate::Filtered,
-    };
     // SAFETY: the union only has this field beside its alignment.
     let sock = unsafe { socket.__bindgen_anon_2.sk };
     // SAFETY: a valid context.
     let cookie = unsafe { bpf_get_socket_cookie(operations) };
     let is_accepted = kind as u16 == SocketEventKind::Accepted as u16;
-    let inherited =
-        if is_accepted && !sock.is_null() { inherited(sock.cast::<c_void>()) } else { ProcessKey::default() };
+    let noted = match (sock.is_null(), condition::are_there()) {
+        (true, _) => ProcessKey::default(),
+        (false, true) => condition::noted_owner(sock.cast::<c_void>()),
+        (false, false) if is_accepted => inherited(sock.cast::<c_void>()),
+        (false, false) => ProcessKey::default(),
+    };
     if condition::are_there() {
-        note_inherited(cookie, &inherited);
-        if let Some((owner, _)) = owner_of(cookie)
-            && !condition::may_want_accepted(&owner)
-        {
+        let owner = if is_accepted { noted } else { owner_of(cookie).map_or(noted, |(owner, _)| owner) };
+        if owner.pid != 0 && !condition::may_want_accepted(&owner) {
             return Fate::Filtered;
         }
+        if is_accepted {
+            note_inherited(cookie, &noted);
+        }
     }
+    // One without a start can't be told from others that had its number.
+    let inherited = if is_accepted && noted.start_time_ns != 0 { noted } else { ProcessKey::default() };
     let Some(record) = reserve_event() else { return Fate::RingFull };
     let event = record.cast::<SocketEvent>();
     // SAFETY: the record is as large as the event.

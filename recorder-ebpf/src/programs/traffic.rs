@@ -5,7 +5,7 @@ use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use kcap_recorder_ebpf::{EventKind, OFFSET_NONE, Program, SocketEvent, SocketEventKind};
 
 use super::{
-    count::{Fate, counted},
+    count::{Fate, count_unwanted, counted},
     owner::{Use, is_recent, note_use, take_back_use},
     ring::{EVENTS, reserve, submit_event},
     settings::setting,
@@ -18,31 +18,32 @@ const AF_INET6: u16 = 10;
 /// `TP_PROTO(struct sock *sk, int ret, int flags)`
 #[raw_tracepoint(tracepoint = "sock_send_length")]
 fn socket_send(context: RawTracePointContext) -> i32 {
-    counted(Program::SocketSend, || use_socket(&context, Program::SocketSend, SocketEventKind::Send));
+    used(&context, Program::SocketSend, SocketEventKind::Send);
     0
 }
 
 /// `TP_PROTO(struct sock *sk, int ret, int flags)`
 #[raw_tracepoint(tracepoint = "sock_recv_length")]
 fn socket_receive(context: RawTracePointContext) -> i32 {
-    counted(Program::SocketReceive, || {
-        use_socket(&context, Program::SocketReceive, SocketEventKind::Receive)
-    });
+    used(&context, Program::SocketReceive, SocketEventKind::Receive);
     0
 }
 
+/// Nearly all runs end here, before anything but the cookie is read.
 #[inline(always)]
-fn use_socket(context: &RawTracePointContext, program: Program, kind: SocketEventKind) -> Fate {
-    if context.arg::<i32>(1) < 0 {
-        return Fate::Filtered;
-    }
+fn used(context: &RawTracePointContext, program: Program, kind: SocketEventKind) {
     let sock = context.arg::<u64>(0);
     // Zero until someone asks for it, which the packet programs do at the first packet.
     let cookie = read_field::<u64>(sock, setting!(offsets.sock_cookie));
-    // First, since nearly all runs end here: reading kernel memory is most of what such a run costs.
-    if cookie == 0 || is_recent(cookie) {
-        return Fate::Filtered;
+    if context.arg::<i32>(1) < 0 || cookie == 0 || is_recent(cookie) {
+        count_unwanted(program);
+    } else {
+        counted(program, || tell_of_use(sock, cookie, program, kind));
     }
+}
+
+#[inline(always)]
+fn tell_of_use(sock: u64, cookie: u64, program: Program, kind: SocketEventKind) -> Fate {
     let family = read_field::<u16>(sock, setting!(offsets.sock_family));
     if family != AF_INET && family != AF_INET6 {
         return Fate::Filtered;
@@ -50,7 +51,7 @@ fn use_socket(context: &RawTracePointContext, program: Program, kind: SocketEven
     if is_recorder() {
         return Fate::Filtered;
     }
-    let process = match note_use(cookie, current_process) {
+    let process = match note_use::<false>(cookie, current_process) {
         Use::Same => return Fate::Filtered,
         Use::Forgotten => return Fate::StateFull,
         Use::Changed(process) => process,

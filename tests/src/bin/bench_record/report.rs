@@ -117,7 +117,10 @@ impl fmt::Display for Report {
             f,
             "kcap records packets over loopback twice, leaving and arriving, tcpdump once. Cut packets are kept without"
         )?;
-        writeln!(f, "their payload, since the recorder could not keep up.\n")?;
+        writeln!(
+            f,
+            "their payload, since the recorder could not keep up. Unwanted: with conditions that match nothing.\n"
+        )?;
         writeln!(
             f,
             "{:22} {:17} {:>24} {:>6} {:>12} {:>6} {:>6} {:>6} {:>12} {:>9}",
@@ -135,7 +138,7 @@ impl fmt::Display for Report {
         for row in self.rows() {
             let throughput =
                 format!("{:.*} {}", if row.throughput < 1e3 { 2 } else { 0 }, row.throughput, row.unit);
-            write!(f, "{:22} {:17} {throughput:>24} {:>5.0}%", row.load, row.watcher, row.kept * 100.0)?;
+            write!(f, "{:22} {:17} {throughput:>24} {:>5.1}%", row.load, row.watcher, row.kept * 100.0)?;
             if row.watcher == Watcher::Nothing.name() {
                 writeln!(f)?;
                 continue;

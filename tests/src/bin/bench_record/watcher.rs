@@ -25,10 +25,15 @@ const FULL_SNAPLEN_BYTES: u32 = 65_535;
 /// `tcpdump -B`, in KiB: the size of kcap's packet buffer.
 const TCPDUMP_BUFFER_KIB: &str = "65536";
 
+/// `kcap-record --where` of what no process is.
+const UNWANTED: &str = "process.name=no-such-process";
+
 /// What records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Watcher {
     Nothing,
+    /// With conditions that match nothing: every packet is looked at, and none is wanted.
+    KcapUnwanted,
     KcapHeaders,
     TcpdumpHeaders,
     KcapFull,
@@ -37,8 +42,9 @@ pub(crate) enum Watcher {
 
 impl Watcher {
     /// All of them.
-    pub(crate) const ALL: [Watcher; 5] = [
+    pub(crate) const ALL: [Watcher; 6] = [
         Watcher::Nothing,
+        Watcher::KcapUnwanted,
         Watcher::KcapHeaders,
         Watcher::TcpdumpHeaders,
         Watcher::KcapFull,
@@ -46,8 +52,9 @@ impl Watcher {
     ];
 
     /// A round: nothing records at its beginning, in its middle and at its end.
-    pub(crate) const ROUND: [Watcher; 7] = [
+    pub(crate) const ROUND: [Watcher; 8] = [
         Watcher::Nothing,
+        Watcher::KcapUnwanted,
         Watcher::KcapHeaders,
         Watcher::TcpdumpHeaders,
         Watcher::Nothing,
@@ -59,6 +66,7 @@ impl Watcher {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Watcher::Nothing => "nothing",
+            Watcher::KcapUnwanted => "kcap unwanted",
             Watcher::KcapHeaders => "kcap headers",
             Watcher::TcpdumpHeaders => "tcpdump -s 96",
             Watcher::KcapFull => "kcap full",
@@ -72,6 +80,7 @@ impl Watcher {
         remove(&out)?;
         let process = match self {
             Watcher::Nothing => Process::None,
+            Watcher::KcapUnwanted => Process::Kcap(Recorder::start(&out, &["--where", UNWANTED])),
             Watcher::KcapHeaders => Process::Kcap(Recorder::start(&out, &["--snaplen", "headers"])),
             Watcher::KcapFull => Process::Kcap(Recorder::start(&out, &[])),
             Watcher::TcpdumpHeaders => Process::Tcpdump(tcpdump(&out, HEADERS_SNAPLEN)),
