@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use kcap_format::proto::{LossCause, LossReport, Lost};
+use kcap_format::proto::{LossCause, LossProgram, LossReport, Lost};
 use kcap_recorder_ebpf::Counters;
 
 /// A kernel program (`LossProgram`) on one CPU.
@@ -216,6 +216,20 @@ impl Account {
     /// Sums since the beginning.
     pub(crate) fn totals(&self) -> &Totals {
         &self.totals
+    }
+}
+
+/// Reports processes that are alive and in no snapshot of the segment that it is written to. It is no program's, and in
+/// nobody's books: each segment has its own snapshot.
+pub(crate) fn snapshot_report(left_out: u64, now_ns: u64) -> LossReport {
+    LossReport {
+        begin_ns: now_ns,
+        end_ns: now_ns,
+        program: LossProgram::SnapshotProcesses.into(),
+        seen: left_out,
+        lost: vec![Lost { cause: LossCause::StateFull.into(), count: left_out }],
+        kernel_seen: left_out,
+        ..LossReport::default()
     }
 }
 

@@ -174,7 +174,7 @@ impl Interfaces {
             events.retain(|event| {
                 matches!(&event.event, Some(event::Event::Interface(info)) if new.contains(&info.index))
             });
-            let _ = to_sink.send(ToSink::Enumerated(events));
+            let _ = to_sink.send(ToSink::Enumerated(events.into()));
         }
         intake.lock().unwrap_or_else(PoisonError::into_inner).detach_interfaces();
     }

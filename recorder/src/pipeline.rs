@@ -12,6 +12,7 @@ use kcap_format::proto::Event;
 use kcap_format::{EncodedBlock, PacketBatch};
 
 use crate::account::Tally;
+use crate::enrich::Enumerated;
 
 /// Packet batches in the whole pipeline.
 pub(crate) const PACKET_BATCHES: usize = 10;
@@ -56,7 +57,7 @@ pub(crate) struct Done {
 pub(crate) enum ToSink {
     Done(Done),
     /// What is older than the recorder.
-    Enumerated(Vec<Event>),
+    Enumerated(Enumerated),
     /// What was found out in user space, and is recorded beside what the kernel tells.
     Told(Box<Event>),
     /// Packets that waited for a verdict, and aren't wanted.

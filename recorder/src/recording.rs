@@ -16,9 +16,9 @@ use kcap_format::{
 use kcap_recorder_ebpf::Counters;
 use tracing::{debug, info, warn};
 
-use crate::account::{Account, Source, Tally, Totals};
+use crate::account::{self, Account, Source, Tally, Totals};
 use crate::clock;
-use crate::enrich::State;
+use crate::enrich::{Enumerated, State};
 use crate::folder::Store;
 use crate::pipeline::TalliedBlock;
 use crate::syncer::{Order, Syncer};
@@ -200,12 +200,11 @@ impl<S: Store> Recording<S> {
     }
 
     /// Writes what is older than the recorder into the open segment; later ones have it in their snapshots.
-    pub(crate) fn add_enumerated(&mut self, events: Vec<Event>, now_ns: u64) {
-        debug!(count = events.len(), "enumerated what is older than the recorder");
-        if self.write_snapshot(&events, now_ns).is_err() {
+    pub(crate) fn add_enumerated(&mut self, found: Enumerated, now_ns: u64) {
+        if self.write_snapshot(&found.events, found.processes_left_out, now_ns).is_err() {
             debug!("the enumeration goes into the next segment");
         }
-        self.state.add_enumerated(events);
+        self.state.add_enumerated(found.events);
     }
 
     /// Writes that the governor took a step, when there is a segment to write to. `in_force` is false when it is back
@@ -361,7 +360,7 @@ impl<S: Store> Recording<S> {
         let waits = self.notes_waiting.iter().any(is_step);
         let step = self.step_in_force.as_ref().filter(|_| !waits);
         snapshot.extend(step.map(|step| Event { snapshot: true, ..step.clone() }));
-        self.write_snapshot(&snapshot, now_ns)?;
+        self.write_snapshot(&snapshot, self.state.processes_left_out(), now_ns)?;
         self.write_notes(now_ns);
         Ok(())
     }
@@ -458,9 +457,19 @@ impl<S: Store> Recording<S> {
         Ok(())
     }
 
-    fn write_snapshot(&mut self, events: &[Event], now_ns: u64) -> kcap_format::Result<()> {
+    /// Writes what is alive, and how many living processes are not among it.
+    fn write_snapshot(
+        &mut self,
+        events: &[Event],
+        processes_left_out: u64,
+        now_ns: u64,
+    ) -> kcap_format::Result<()> {
         for part in split_events(events) {
             let block = self.encoder.snapshot(part, SNAPSHOT_EFFORT);
+            self.append(&block, now_ns)?;
+        }
+        if processes_left_out > 0 {
+            let block = self.encoder.losses(&[account::snapshot_report(processes_left_out, now_ns)]);
             self.append(&block, now_ns)?;
         }
         self.sync_block(now_ns);

@@ -109,8 +109,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     let enumerator = spawn("enumerate", move || scan.run(enumerated))?;
     if let Some(tables) = &tables {
         // Whose packets are wanted must be known before they come.
-        let events = first.recv().context("cannot enumerate what is older than the recorder")?;
-        tables.fill(&rules, &events, &mut decider)?;
+        let found = first.recv().context("cannot enumerate what is older than the recorder")?;
+        tables.fill(&rules, &found.events, &mut decider)?;
         intake.attach()?;
     }
     drop(first);

@@ -11,7 +11,7 @@ use crossbeam_channel::Sender;
 use kcap_format::proto::{Event, event::Event as Kind};
 use rustc_hash::FxHashSet;
 
-use crate::enrich::{self, Sessions};
+use crate::enrich::{self, Enumerated, Sessions};
 use crate::pipeline::ToSink;
 use crate::{container, priority};
 
@@ -38,36 +38,36 @@ pub(crate) struct Scan {
 
 impl Scan {
     /// Scans. `wanted` gets a copy of what is found first.
-    pub(crate) fn run(self, wanted: Option<Sender<Vec<Event>>>) {
-        let events = self.scan();
+    pub(crate) fn run(self, wanted: Option<Sender<Enumerated>>) {
+        let found = self.scan();
         if let Some(wanted) = wanted {
-            let _ = wanted.send(events.clone());
+            let _ = wanted.send(found.clone());
         }
         let Some(ending) = self.again_until.clone() else {
-            let _ = self.to_sink.send(ToSink::Enumerated(events));
+            let _ = self.to_sink.send(ToSink::Enumerated(found));
             return;
         };
-        let mut known: FxHashSet<Thing> = events.iter().filter_map(Thing::of).collect();
-        let _ = self.to_sink.send(ToSink::Enumerated(events));
+        let mut known: FxHashSet<Thing> = found.events.iter().filter_map(Thing::of).collect();
+        let _ = self.to_sink.send(ToSink::Enumerated(found));
         priority::give_way(NICE);
         let mut interval = INTERVAL;
         while pause(interval, &ending) {
             let begun = Instant::now();
-            let mut events = self.scan();
+            let Enumerated { mut events, .. } = self.scan();
             let now: FxHashSet<Thing> = events.iter().filter_map(Thing::of).collect();
             events.retain(|event| Thing::of(event).is_some_and(|thing| !known.contains(&thing)));
             known = now;
             if !events.is_empty() {
-                let _ = self.to_sink.send(ToSink::Enumerated(events));
+                let _ = self.to_sink.send(ToSink::Enumerated(events.into()));
             }
             interval = INTERVAL.max(begun.elapsed() * INTERVAL_FACTOR);
         }
     }
 
-    fn scan(&self) -> Vec<Event> {
-        let events = enrich::enumerate(self.cgroup.as_deref(), self.arguments_len_max, &self.sessions);
-        events.iter().for_each(|event| self.containers.note(event));
-        events
+    fn scan(&self) -> Enumerated {
+        let found = enrich::enumerate(self.cgroup.as_deref(), self.arguments_len_max, &self.sessions);
+        found.events.iter().for_each(|event| self.containers.note(event));
+        found
     }
 }
 

@@ -74,7 +74,7 @@ impl<S: Store> Sink<S> {
             let paused_tick = self.recording.is_paused().then(|| Instant::now() + PAUSED_TICK);
             match messages.recv_deadline(paused_tick.map_or(next_tick, |paused| paused.min(next_tick))) {
                 Ok(ToSink::Done(done)) => self.in_order(done),
-                Ok(ToSink::Enumerated(events)) => self.recording.add_enumerated(events, clock::boot_ns()),
+                Ok(ToSink::Enumerated(found)) => self.recording.add_enumerated(found, clock::boot_ns()),
                 Ok(ToSink::Stepped { event, in_force }) => {
                     self.recording.note_step(*event, in_force, clock::boot_ns());
                 }

@@ -8,7 +8,6 @@ use kcap_format::proto::{Event, Process, event};
 use kcap_recorder_ebpf::{FileKey, SocketOwner, Task};
 use nix::sys::stat::{major, minor};
 use rustc_hash::FxHashMap;
-use tracing::warn;
 
 use super::{Decider, Key, RuleSet, Tables, name_key};
 
@@ -38,9 +37,14 @@ impl Tables {
             }
         }
         inherit(rules, &mut known);
-        let mut refused = 0;
-        for (pid, (task, _)) in &known {
-            refused += u64::from(!self.add_task(*pid, *task));
+        // When there is no room, those go that were added first: not the wanted.
+        let kernel = rules.for_kernel();
+        for wanted in [false, true] {
+            for (pid, (task, _)) in &known {
+                if (task.holds(&kernel) != 0) == wanted {
+                    self.add_task(*pid, *task);
+                }
+            }
         }
         for event in enumerated {
             let Some(event::Event::Socket(socket)) = &event.event else { continue };
@@ -51,10 +55,6 @@ impl Tables {
                     SocketOwner { start_time_ns: 0, pid: owner.pid, ..SocketOwner::default() },
                 );
             }
-        }
-        // Those that the programs met meanwhile are refused, which is right.
-        if refused as usize > known.len() / 2 {
-            warn!(refused, "more processes than conditions have room for");
         }
         Ok(())
     }

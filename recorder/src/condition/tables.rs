@@ -87,14 +87,14 @@ impl Tables {
         self.inner().files.insert(Plain(file), bits, 0).map_err(|error| failed("WANTED_FILES", error))
     }
 
-    /// A process that is older than the programs; those that these know better stay. False when there is no room.
-    pub(super) fn add_task(&self, pid: u32, task: Task) -> bool {
-        self.inner().tasks.insert(pid, Plain(task), NOT_EXISTING).is_ok()
+    /// A process that is older than the programs. Those that these know better stay: to be refused is right.
+    pub(super) fn add_task(&self, pid: u32, task: Task) {
+        let _ = self.inner().tasks.insert(pid, Plain(task), NOT_EXISTING);
     }
 
     /// The owner of a socket that is older than the programs, likewise.
-    pub(super) fn add_owner(&self, cookie: u64, owner: SocketOwner) -> bool {
-        self.inner().owners.insert(cookie, Plain(owner), NOT_EXISTING).is_ok()
+    pub(super) fn add_owner(&self, cookie: u64, owner: SocketOwner) {
+        let _ = self.inner().owners.insert(cookie, Plain(owner), NOT_EXISTING);
     }
 
     /// Forgets a process that ended.

@@ -15,9 +15,11 @@ mod state;
 
 use std::path::Path;
 use std::sync::Mutex;
+use std::time::Instant;
 
 use kcap_format::proto::{Event, SocketEnds, SocketEvent, event::Event as Kind};
 use rustc_hash::FxHashMap;
+use tracing::info;
 
 pub(crate) use self::socket::netns_cookie;
 pub(crate) use environment::Environment;
@@ -26,6 +28,24 @@ pub(crate) use interface::enumerate as interfaces;
 pub(crate) use session::Sessions;
 pub(crate) use state::State;
 
+/// Most processes that are known at once, those that the kernel's tables for conditions have room for.
+pub(crate) const PROCESSES_MAX: usize = kcap_recorder_ebpf::TASK_COUNT_MAX as usize;
+
+/// What is older than the recorder.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Enumerated {
+    pub(crate) events: Vec<Event>,
+    /// Processes that are not among them, since there are more than [`PROCESSES_MAX`].
+    pub(crate) processes_left_out: u64,
+}
+
+impl From<Vec<Event>> for Enumerated {
+    /// Nothing was left out.
+    fn from(events: Vec<Event>) -> Self {
+        Self { events, processes_left_out: 0 }
+    }
+}
+
 /// Everything that is older than the recorder: processes, sockets, interfaces. Call it after the programs
 /// were attached, so that nothing falls between, and on a thread of its own, which it moves through network
 /// namespaces.
@@ -33,15 +53,25 @@ pub(crate) fn enumerate(
     cgroup2_root: Option<&Path>,
     arguments_len_max: usize,
     sessions: &Mutex<Sessions>,
-) -> Vec<Event> {
+) -> Enumerated {
+    let begun = Instant::now();
     let proc_root = Path::new("/proc");
     let mut events = cgroup2_root.map(crate::container::enumerate).unwrap_or_default();
-    let mut processes = process::Enumeration { proc_root, cgroup2_root, arguments_len_max }.run(sessions);
+    let enumeration =
+        process::Enumeration { proc_root, cgroup2_root, arguments_len_max, processes_max: PROCESSES_MAX };
+    let mut processes = enumeration.run(sessions);
     let sockets = self::socket::enumerate(proc_root);
-    set_stream_addresses(&mut processes, &sockets);
-    events.extend(processes);
+    set_stream_addresses(&mut processes.events, &sockets);
+    info!(
+        processes = processes.events.len(),
+        processes_left_out = processes.processes_left_out,
+        sockets_and_interfaces = sockets.len(),
+        seconds = begun.elapsed().as_secs_f64(),
+        "enumerated what is older than the recorder"
+    );
+    events.append(&mut processes.events);
     events.extend(sockets);
-    events
+    Enumerated { events, ..processes }
 }
 
 /// Gives the standard streams of `processes` that are internet sockets the addresses of these.

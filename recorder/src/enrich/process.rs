@@ -2,65 +2,84 @@
 
 use std::fs;
 use std::io::Read;
+use std::num::NonZero;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 use kcap_format::proto::{Credentials, Event, Process, ProcessEnumerate, ProcessId, event};
 use rustc_hash::FxHashMap;
 use tracing::warn;
 
-use super::proc_files::{self, IdsOfAll};
+use super::Enumerated;
+use super::proc_files::{self, Ids, IdsOfAll};
 use super::session::Sessions;
 use crate::clock;
 
-/// Most processes that are enumerated: above the kernel's default `pid_max` of a large host.
-const PROCESSES_MAX: usize = 1 << 20;
 /// Generations that are followed to find the session of a process.
 const ANCESTORS_MAX: usize = 256;
+
+/// Threads that read processes, at most: the host has other work.
+const READERS_MAX: usize = 4;
 
 /// Reads processes out of a `/proc`.
 pub(crate) struct Enumeration<'a> {
     pub(crate) proc_root: &'a Path,
     pub(crate) cgroup2_root: Option<&'a Path>,
     pub(crate) arguments_len_max: usize,
+    /// Most processes that are read.
+    pub(crate) processes_max: usize,
 }
 
 impl Enumeration<'_> {
-    /// All processes, as events. One that ends while it is read is left out.
-    pub(crate) fn run(&self, sessions: &Mutex<Sessions>) -> Vec<Event> {
-        let ticks = ticks_per_second();
-        let (mut events, mut ids) = (Vec::new(), IdsOfAll::default());
-        for pid in pids(self.proc_root) {
-            if events.len() == PROCESSES_MAX {
-                warn!(limit = PROCESSES_MAX, "more processes than can be enumerated");
-                break;
-            }
-            if let Some(process) = self.read(pid, ticks, &mut ids) {
-                let time_ns = clock::boot_ns();
-                let enumerate = ProcessEnumerate { process: Some(process) };
-                let event = Some(event::Event::Enumerate(enumerate));
-                events.push(Event { time_ns, snapshot: true, event, ..Event::default() });
-            }
+    /// All processes, as events, up to the limit. One that ends while it is read is not there any more.
+    pub(crate) fn run(&self, sessions: &Mutex<Sessions>) -> Enumerated {
+        let pids = pids(self.proc_root);
+        let (read, beyond) = pids.split_at(pids.len().min(self.processes_max));
+        // Those that end meanwhile don't count here either.
+        let is_there = |pid: &&u32| identity(self.proc_root, **pid).is_some();
+        let processes_left_out = beyond.iter().filter(is_there).count() as u64;
+        let (mut events, mut ids) = (Vec::with_capacity(read.len()), IdsOfAll::default());
+        for (event, pid, own) in self.read_all(read) {
+            events.push(event);
+            ids.insert(pid, own);
+        }
+        if processes_left_out > 0 {
+            warn!(limit = self.processes_max, processes_left_out, "more processes than are kept");
         }
         set_parent_starts(&mut events);
         self.set_namespaces(&mut events, &ids);
         set_sessions(&mut events, &ids, &mut sessions.lock().unwrap_or_else(PoisonError::into_inner));
-        events
+        Enumerated { events, processes_left_out }
     }
 
-    fn read(&self, pid: u32, ticks: u64, ids: &mut IdsOfAll) -> Option<Process> {
+    /// Reads some tens of files of each process: on several threads, since recording with conditions begins after it.
+    fn read_all(&self, pids: &[u32]) -> Vec<(Event, u32, Ids)> {
+        let ticks = ticks_per_second();
+        let threads = thread::available_parallelism().map_or(1, NonZero::get).min(READERS_MAX);
+        let part_len = pids.len().div_ceil(threads).max(1);
+        thread::scope(|scope| {
+            let read =
+                |part: &[u32]| part.iter().filter_map(|pid| self.read(*pid, ticks)).collect::<Vec<_>>();
+            let readers: Vec<_> = pids.chunks(part_len).map(|part| scope.spawn(move || read(part))).collect();
+            // A panic has ended the process before.
+            readers.into_iter().flat_map(|reader| reader.join().unwrap_or_default()).collect()
+        })
+    }
+
+    fn read(&self, pid: u32, ticks: u64) -> Option<(Event, u32, Ids)> {
         let folder = &self.proc_root.join(pid.to_string());
         let stat = Stat::parse(&fs::read(folder.join("stat")).ok()?)?;
         let (kept, truncated) = read_start(&folder.join("cmdline"), self.arguments_len_max);
         let cgroup_path =
             fs::read(folder.join("cgroup")).ok().and_then(|text| cgroup2_path(&text)).unwrap_or_default();
         let status = fs::read(folder.join("status")).unwrap_or_default();
-        ids.insert(pid, proc_files::ids(folder, &status));
+        let ids = proc_files::ids(folder, &status);
         // Kernel threads have none; that of others is only told to those who may trace them.
         let binary = proc_files::binary(folder);
-        Some(Process {
+        let process = Process {
             id: Some(stat.id(pid, ticks)),
             parent: (stat.parent != 0).then(|| ProcessId {
                 pid: stat.parent,
@@ -78,7 +97,9 @@ impl Enumeration<'_> {
             streams: binary.is_some().then(|| Box::new(proc_files::streams(folder))),
             binary: binary.map(Box::new),
             ..Process::default()
-        })
+        };
+        let event = Some(event::Event::Enumerate(ProcessEnumerate { process: Some(process) }));
+        Some((Event { time_ns: clock::boot_ns(), snapshot: true, event, ..Event::default() }, pid, ids))
     }
 
     /// A second pass: a parent may have been read after its child.
@@ -243,6 +264,7 @@ fn ticks_per_second() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::enrich::PROCESSES_MAX;
 
     #[test]
     fn a_name_with_parentheses_and_spaces_is_kept() {
@@ -273,11 +295,46 @@ mod tests {
         assert_eq!(cgroup2_path(b"4:memory:/m\n"), None);
     }
 
+    fn of(proc_root: &Path) -> Enumeration<'_> {
+        Enumeration { proc_root, cgroup2_root: None, arguments_len_max: 4096, processes_max: PROCESSES_MAX }
+    }
+
+    /// A `/proc` of so many processes, each of them this one.
+    fn crowd(count: u32) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let own = Path::new("/proc").join(std::process::id().to_string());
+        for pid in 1..=count {
+            std::os::unix::fs::symlink(&own, folder.path().join(pid.to_string())).unwrap();
+        }
+        folder
+    }
+
+    #[test]
+    fn a_hundred_thousand_processes_are_all_enumerated() {
+        const COUNT: u32 = 100_000;
+        let crowd = crowd(COUNT);
+        let found = of(crowd.path()).run(&Mutex::default());
+        let mut pids: Vec<u32> =
+            found.events.iter().filter_map(process_of).filter_map(|process| Some(process.id?.pid)).collect();
+        pids.sort_unstable();
+        assert!(pids.iter().copied().eq(1..=COUNT), "{} of them", pids.len());
+        assert_eq!(found.processes_left_out, 0);
+        // Each is kept whole: what is kept of all of them stays below 2 KiB each, or a large host would pay for it.
+        let kept: usize = found.events.iter().map(prost::Message::encoded_len).sum();
+        assert!(kept < COUNT as usize * 2048, "{kept} bytes");
+    }
+
+    #[test]
+    fn processes_beyond_the_limit_are_counted() {
+        let crowd = crowd(50);
+        let found = Enumeration { processes_max: 45, ..of(crowd.path()) }.run(&Mutex::default());
+        assert_eq!((found.events.len(), found.processes_left_out), (45, 5));
+    }
+
     #[test]
     fn this_process_and_its_parent_are_enumerated() {
-        let enumeration =
-            Enumeration { proc_root: Path::new("/proc"), cgroup2_root: None, arguments_len_max: 5 };
-        let events = enumeration.run(&Mutex::default());
+        let enumeration = Enumeration { arguments_len_max: 5, ..of(Path::new("/proc")) };
+        let events = enumeration.run(&Mutex::default()).events;
         let own = std::process::id();
         let process =
             events.iter().filter_map(process_of).find(|process| process.id.unwrap().pid == own).unwrap();

@@ -7,13 +7,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use kcap_format::proto::{Event, Process, ProcessEnumerate, ProcessId, event, socket_event};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use tracing::warn;
 
+use super::PROCESSES_MAX;
 use super::containers::Containers;
 
-/// Most processes kept.
-const PROCESSES_MAX: usize = 1 << 17;
 /// Most sockets kept.
 const SOCKETS_MAX: usize = 1 << 17;
 /// Sockets given up together when there are more: finding those of which nothing was heard for longest means looking
@@ -37,8 +36,8 @@ pub(crate) struct State {
     /// What is older than the recorder was added: until then an end must be remembered, since the enumeration
     /// may have seen what ended a moment later.
     enumerated: bool,
-    /// Processes that there was no room for.
-    refused: u64,
+    /// Processes that are alive and that there is no room for: no more than there are process ids.
+    left_out: FxHashSet<u32>,
     /// Sockets that made room before their release was told.
     given_up: u64,
 }
@@ -52,7 +51,7 @@ enum Ended {
 struct ProcessState {
     id: ProcessId,
     told: Vec<Event>,
-    /// What it runs: its own, or that of the parent it was cloned from.
+    /// What the parent it was cloned from ran; what it runs itself only once its children share it.
     image: Option<Arc<Process>>,
     ended_ns: Option<u64>,
 }
@@ -69,8 +68,9 @@ impl State {
         for event in events {
             match &event.event {
                 Some(event::Event::Enumerate(enumerate)) => {
-                    if let Some(process) = enumerate.process.clone() {
-                        self.add_process(event, &process);
+                    let id = enumerate.process.as_ref().and_then(|process| process.id);
+                    if let Some(id) = id {
+                        self.add_process(event, id);
                     }
                 }
                 Some(event::Event::Socket(socket)) => {
@@ -91,21 +91,22 @@ impl State {
         match &event.event {
             Some(event::Event::Fork(fork)) => {
                 let Some(Process { id: Some(id), parent, .. }) = fork.process else { return };
-                let image = parent.and_then(|parent| self.processes.get(&parent.pid)?.image.clone());
+                let image = parent.and_then(|parent| self.processes.get_mut(&parent.pid)?.image());
                 self.insert_process(ProcessState { id, told: vec![event], image, ended_ns: None });
             }
             Some(event::Event::Exec(exec)) => {
-                let Some(process) = &exec.process else { return };
-                let Some(id) = process.id else { return };
-                let image = Some(Arc::new(process.clone()));
+                let Some(Process { id: Some(id), .. }) = exec.process else { return };
                 let mut told = self.processes.remove(&id.pid).map(|state| state.told).unwrap_or_default();
                 told.retain(|event| matches!(event.event, Some(event::Event::Fork(_))));
                 told.push(event);
-                self.insert_process(ProcessState { id, told, image, ended_ns: None });
+                self.insert_process(ProcessState { id, told, image: None, ended_ns: None });
             }
             Some(event::Event::Exit(exit)) => {
                 let Some(id) = exit.id else { return };
                 let time_ns = event.time_ns;
+                if self.left_out.remove(&id.pid) {
+                    return;
+                }
                 let mut state = self.processes.remove(&id.pid).unwrap_or_else(|| ProcessState::new(id));
                 state.told.push(event);
                 state.ended_ns = Some(time_ns);
@@ -156,14 +157,16 @@ impl State {
         events
     }
 
-    fn add_process(&mut self, event: Event, process: &Process) {
-        let Some(id) = process.id else { return };
-        let image = Some(Arc::new(process.clone()));
+    /// Processes that are alive and missing in [`State::snapshot`].
+    pub(crate) fn processes_left_out(&self) -> u64 {
+        self.left_out.len() as u64
+    }
+
+    fn add_process(&mut self, event: Event, id: ProcessId) {
         match self.processes.get_mut(&id.pid) {
-            None => self.insert_process(ProcessState { id, told: vec![event], image, ended_ns: None }),
+            None => self.insert_process(ProcessState { id, told: vec![event], image: None, ended_ns: None }),
             Some(known) if known.id.start_time_ns.abs_diff(id.start_time_ns) <= COARSE_START_NS => {
                 known.told.insert(0, event);
-                known.image = known.image.take().or(image);
             }
             Some(_) => {}
         }
@@ -173,8 +176,11 @@ impl State {
         if self.processes.len() >= PROCESSES_MAX && !self.processes.contains_key(&state.id.pid) {
             self.make_room();
             if self.processes.len() >= PROCESSES_MAX {
-                return self.refuse();
+                return self.leave_out(&state);
             }
+        }
+        if !self.left_out.is_empty() {
+            self.left_out.remove(&state.id.pid);
         }
         self.processes.insert(state.id.pid, state);
     }
@@ -238,11 +244,16 @@ impl State {
         self.given_up += count as u64;
     }
 
-    fn refuse(&mut self) {
-        if self.refused == 0 {
-            warn!("more processes than are kept: those that follow are in no snapshot");
+    fn leave_out(&mut self, state: &ProcessState) {
+        if self.left_out.is_empty() {
+            warn!(
+                limit = PROCESSES_MAX,
+                "more processes than are kept: those that follow are in no snapshot, and counted as lost there"
+            );
         }
-        self.refused += 1;
+        if state.ended_ns.is_none() {
+            self.left_out.insert(state.id.pid);
+        }
     }
 }
 
@@ -251,13 +262,22 @@ impl ProcessState {
         Self { id, told: Vec::new(), image: None, ended_ns: None }
     }
 
+    /// What it runs, for its children.
+    fn image(&mut self) -> Option<Arc<Process>> {
+        if self.image.is_none() {
+            self.image = self.told.iter().rev().find_map(own_image).cloned().map(Arc::new);
+        }
+        self.image.clone()
+    }
+
     /// For a process that was cloned and executed nothing since: what it runs, by its parent's image, since
     /// its parent may be in no snapshot any more.
     fn inherited_image(&self) -> Option<Event> {
         let [Event { time_ns, event: Some(event::Event::Fork(fork)), .. }, ..] = self.told.as_slice() else {
             return None;
         };
-        let image = self.image.as_ref().filter(|_| !self.told.iter().any(is_exec_or_enumerate))?;
+        let image =
+            self.image.as_ref().filter(|_| !self.told.iter().any(|event| own_image(event).is_some()))?;
         let own = fork.process.clone()?;
         let process = Process {
             executable: image.executable.clone(),
@@ -288,8 +308,13 @@ fn leave_out_environment(event: &mut Event) {
     }
 }
 
-fn is_exec_or_enumerate(event: &Event) -> bool {
-    matches!(event.event, Some(event::Event::Exec(_) | event::Event::Enumerate(_)))
+/// What an event says that its process runs itself.
+fn own_image(event: &Event) -> Option<&Process> {
+    match &event.event {
+        Some(event::Event::Exec(exec)) => exec.process.as_ref(),
+        Some(event::Event::Enumerate(enumerate)) => enumerate.process.as_ref(),
+        _ => None,
+    }
 }
 
 fn socket_kind(event: &Event) -> Option<i32> {
@@ -416,6 +441,29 @@ mod tests {
         }
         let times: Vec<u64> = state.snapshot().iter().map(|event| event.time_ns).collect();
         assert_eq!(times, [1, 3, 4]);
+    }
+
+    #[test]
+    fn living_processes_that_there_is_no_room_for_are_known_to_be_missing() {
+        let mut state = State { enumerated: true, ..State::default() };
+        let count = PROCESSES_MAX as u32;
+        for pid in 0..count + 3 {
+            state.apply(fork(1, pid, 1));
+        }
+        assert_eq!((state.processes.len(), state.processes_left_out()), (PROCESSES_MAX, 3));
+        // One of them executes another file: it is still the same one.
+        state.apply(exec(count, 2, "/bin/true"));
+        assert_eq!(state.processes_left_out(), 3);
+        state.apply(exit(count + 1, 3));
+        assert_eq!(state.processes_left_out(), 2);
+        // What ends makes room.
+        state.apply(exit(5, 4));
+        state.apply(exec(count + 2, 5, "/bin/true"));
+        assert_eq!((state.processes.len(), state.processes_left_out()), (PROCESSES_MAX, 1));
+        state.apply(exit(count, 6));
+        state.apply(exit(count + 2, 7));
+        state.expire(20 * SECOND_NS);
+        assert_eq!((state.processes.len(), state.processes_left_out()), (PROCESSES_MAX - 1, 0));
     }
 
     #[test]

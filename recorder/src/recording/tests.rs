@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use kcap_format::proto::{GovernorStep, Predecessor};
-use kcap_format::proto::{LossReport, ProcessExit, ProcessId, event};
+use kcap_format::proto::{LossProgram, LossReport, ProcessExit, ProcessId, event};
 use kcap_format::{Capture, PacketBatch, PacketColumns, PacketRow, SegmentState};
 
 use super::*;
@@ -240,6 +240,21 @@ fn reports_agree_with_what_lies_in_each_segment() {
     assert_eq!((seen, last.kernel_seen, last.in_flight), (fixture.pushed, fixture.pushed, 0));
     assert_eq!(capture.segments[1].file_info().segment_sequence, 2);
     assert_eq!(capture.segments[1].file_info().previous_digest, capture.segments[0].seal().unwrap().digest);
+}
+
+#[test]
+fn processes_that_no_snapshot_has_are_told_in_its_segment() {
+    let mut fixture = Fixture::new(limits());
+    let found = Enumerated { events: Vec::new(), processes_left_out: 7 };
+    fixture.recording.add_enumerated(found, SECOND_NS);
+    fixture.push(1, SECOND_NS);
+    assert!(fixture.recording.finish(2 * SECOND_NS));
+    let capture = fixture.capture();
+    let left_out = |report: &&LossReport| report.program() == LossProgram::SnapshotProcesses;
+    let reports = reports(&capture.segments[0]);
+    let report = reports.iter().find(left_out).expect("a report on the snapshot");
+    assert_eq!((report.seen, report.lost[0].count), (7, 7));
+    assert_eq!(report.lost[0].cause(), LossCause::StateFull);
 }
 
 #[test]
