@@ -227,8 +227,14 @@ impl Decoder<'_, '_> {
     }
 
     fn by_class<T: Integer>(&mut self, id: u16, out: &mut Vec<T>) -> Result<(), Fault> {
+        // Nearly always it is left out, since all are 0, or there is one for all.
+        let Some(section) = self.directory.section(id)? else {
+            out.clear();
+            out.resize(self.directory.row_count, T::default());
+            return Ok(());
+        };
         let mut of_class = Vec::new();
-        integers_of(&self.directory, id, self.directory.class_count, &mut self.scratch.raw, &mut of_class)?;
+        integers_in(section, self.directory.class_count, &mut self.scratch.raw, &mut of_class)?;
         out.clear();
         match of_class[..] {
             [only] => out.resize(self.directory.row_count, only),
@@ -345,10 +351,26 @@ fn integers_of<T: Integer>(
         out.resize(count, T::default());
         return Ok(());
     };
+    integers_in(section, count, raw, out)
+}
+
+fn integers_in<T: Integer>(
+    section: CheckedSection<'_>,
+    count: usize,
+    raw: &mut Vec<u8>,
+    out: &mut Vec<T>,
+) -> Result<(), Fault> {
     if section.raw_len > integers::raw_len_max::<T>(section.encoding, count) {
         return Err(Fault::Corrupt("a section of numbers is longer than its rows need"));
     }
-    decompress(section.codec, section.stored, section.raw_len, raw)?;
+    let raw = match section.codec {
+        // Where they lie they are as good as anywhere.
+        Codec::Stored if section.stored.len() == section.raw_len => section.stored,
+        codec => {
+            decompress(codec, section.stored, section.raw_len, raw)?;
+            raw
+        }
+    };
     integers::decode(section.encoding, raw, count, out)
 }
 
