@@ -7,11 +7,11 @@ use aya_ebpf::{
     maps::HashMap,
     programs::TcContext,
 };
-use kcap_recorder_ebpf::{DIRECTION_EGRESS, DIRECTION_INGRESS, INTERFACE_COUNT_MAX, Program};
+use kcap_recorder_ebpf::{DIRECTION_EGRESS, DIRECTION_INGRESS, INTERFACE_COUNT_MAX, Program, Verdict};
 
 use super::{
     count::{Fate, counted},
-    packet::{Place, record, verdict_at},
+    packet::{Place, record},
 };
 
 /// What the packets of an interface begin with, by its index. User space fills it before it attaches.
@@ -43,7 +43,9 @@ fn at_interface<const DIRECTION: u8>(packet: *mut __sk_buff, program: Program) -
     match unsafe { LINK_TYPES.get(&index) } {
         Some(link_type) => {
             let place = Place { link_type: *link_type as u16, is_interface: true };
-            record::<DIRECTION>(packet, program, place, verdict_at(packet))
+            // Frames are not chosen by process: user space refuses conditions beside interfaces. Looking for some would also
+            // leave too little of the stack for filters.
+            record::<DIRECTION>(packet, program, place, Verdict::default())
         }
         None => Fate::Filtered,
     }

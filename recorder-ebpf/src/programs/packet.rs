@@ -65,7 +65,7 @@ fn seen<const DIRECTION: u8>(packet: *mut __sk_buff, program: Program) {
 
 /// What conditions say of the packet.
 #[inline(always)]
-pub(super) fn verdict_at(packet: *mut __sk_buff) -> Verdict {
+fn verdict_at(packet: *mut __sk_buff) -> Verdict {
     if condition::are_there() { verdict_of_packet(packet) } else { Verdict::default() }
 }
 
