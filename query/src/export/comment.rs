@@ -59,6 +59,19 @@ pub fn add_comment_line(comment: &mut String, end: &CommentEnd<'_>) {
     let _ = write!(comment, " [{}]", end.attribution);
 }
 
+/// Appends a line with the payload tasks that asked for the packet, for instance `payload tasks: shop, database`; none when there
+/// are none.
+pub fn add_tasks_line(comment: &mut String, tasks: &[String]) {
+    for (place, task) in tasks.iter().enumerate() {
+        comment.push_str(match place {
+            0 if comment.is_empty() => "payload tasks: ",
+            0 => "\npayload tasks: ",
+            _ => ", ",
+        });
+        push_escaped(comment, task);
+    }
+}
+
 fn push_escaped(comment: &mut String, text: &str) {
     for character in text.chars() {
         if character.is_control() {
@@ -91,6 +104,19 @@ mod tests {
         let expected = "sender: curl (pid 1234): curl http://[::1]/ [cookie]\nreceiver: pid 7 [proc_scan]\n\
                         sender: unknown [kernel]";
         assert_eq!(lines(&ends), expected);
+    }
+
+    #[test]
+    fn payload_tasks_are_the_last_line() {
+        let end = CommentEnd { role: "sender", process: None, attribution: "kernel" };
+        let mut comment = lines(&[end]);
+        add_tasks_line(&mut comment, &[]);
+        assert_eq!(comment, "sender: unknown [kernel]");
+        add_tasks_line(&mut comment, &["shop".to_owned(), "a\nb".to_owned()]);
+        assert_eq!(comment, "sender: unknown [kernel]\npayload tasks: shop, a\\nb");
+        comment.clear();
+        add_tasks_line(&mut comment, &["shop".to_owned()]);
+        assert_eq!(comment, "payload tasks: shop");
     }
 
     #[test]

@@ -13,7 +13,7 @@ mod payload_fields;
 mod pcap;
 mod pcapng;
 
-pub use comment::{COMMAND_LINE_LEN_MAX, CommentEnd, CommentProcess, add_comment_line};
+pub use comment::{COMMAND_LINE_LEN_MAX, CommentEnd, CommentProcess, add_comment_line, add_tasks_line};
 pub use error::ExportError;
 pub use packet::{ExportInterface, ExportPacket, InterfaceKey, PacketDirection, SectionInfo};
 pub use pcap::PcapWriter;

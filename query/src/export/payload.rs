@@ -9,7 +9,7 @@ use kcap_dissect::protocol::{Fields, Value};
 use kcap_format::proto;
 
 use super::json::json_object;
-pub use super::payload_fields::PayloadFields;
+pub use super::payload_fields::{MetaField, PayloadFields};
 
 /// Bytes that one side of a flow sent, in order and each once, with no gap between them.
 #[derive(Clone, Debug, Default)]
@@ -26,7 +26,9 @@ pub struct PayloadRun {
     pub destination: ([u8; 16], Option<u16>),
     /// The process at this host's end, if one is known.
     pub process: Option<PayloadProcess>,
-    /// The bytes.
+    /// How many bytes there are.
+    pub len: u64,
+    /// The bytes; none where they are left out.
     pub bytes: Vec<u8>,
 }
 
@@ -59,7 +61,7 @@ pub fn payload_document(run: &PayloadRun, fields: &PayloadFields) -> String {
     document.set("direction", if run.is_sent { "TX" } else { "RX" });
     // As text: JSON's readers keep 53 bits of a number.
     document.set("flowID", run.flow_id.to_string());
-    document.set("length", run.bytes.len() as u64);
+    document.set("length", run.len);
     if fields.payload {
         document.set("payload", STANDARD.encode(&run.bytes));
     }
@@ -187,6 +189,7 @@ mod tests {
                 container: Some(container.into()),
                 ..PayloadProcess::default()
             }),
+            len: 5,
             bytes: b"GET /".to_vec(),
         }
     }

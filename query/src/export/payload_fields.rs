@@ -1,5 +1,7 @@
 //! Which fields documents of payload have.
 
+use kcap_format::proto;
+
 /// Which fields documents have beside those of the run itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PayloadFields {
@@ -54,6 +56,18 @@ impl MetaField {
 }
 
 impl PayloadFields {
+    /// What any of a packet's tasks wants of documents. Selectors that this program doesn't know stand for everything.
+    #[must_use]
+    pub fn of_tasks<'a>(tasks: impl Iterator<Item = &'a proto::PayloadTask>) -> Self {
+        let mut fields = Self { payload: false, meta: Some(Vec::new()) };
+        for task in tasks {
+            fields.payload |= !task.skip_payload;
+            let selected = Self::selected(&task.meta).ok();
+            fields.meta = fields.meta.zip(selected).map(|(all, selected)| [all, selected].concat());
+        }
+        fields
+    }
+
     /// Reads selectors joined by `+`, as in `process.name+pod.min`: `process`, `container` or `pod`, each alone or with
     /// `.all` for all of its fields, with `.min` for those that name it, or with the name of one field in any case.
     ///
@@ -105,6 +119,24 @@ mod tests {
             let named = wrong.rsplit('+').next().unwrap_or_default();
             assert_eq!(PayloadFields::selected(wrong), Err(named.to_owned()), "{wrong}");
         }
+    }
+
+    #[test]
+    fn documents_have_what_any_task_wants() {
+        let task = |meta: &str, skip_payload| proto::PayloadTask {
+            meta: meta.to_owned(),
+            skip_payload,
+            ..proto::PayloadTask::default()
+        };
+        let fields = |tasks: &[proto::PayloadTask]| {
+            let fields = PayloadFields::of_tasks(tasks.iter());
+            (fields.payload, fields.meta.map(|meta| meta.iter().map(|field| field.name).collect::<Vec<_>>()))
+        };
+        let (name, pod) = (task("process.name", true), task("pod.id+pod.name", false));
+        assert_eq!(fields(std::slice::from_ref(&name)), (false, Some(vec!["name"])));
+        assert_eq!(fields(&[name.clone(), pod.clone()]), (true, Some(vec!["name", "ID", "Name"])));
+        assert_eq!(fields(&[name, task("", true)]), (false, None), "a task without selectors wants all");
+        assert_eq!(fields(&[pod, task("process.colour", true)]), (true, None));
     }
 
     #[test]

@@ -49,10 +49,11 @@ pub struct PassSettings {
 }
 
 impl PassSettings {
-    fn needs(&self) -> Needs {
+    fn needs(&self, library: &Library) -> Needs {
         let ends = if self.owners { Needs::both_ends() } else { Needs::matching() };
         let needs = ends | Needs::timed() | Needs::sections(PacketColumns::PAYLOAD_LEN);
-        if self.flows.streams { needs | Needs::payload() } else { needs }
+        let needs = if self.flows.streams { needs | Needs::payload() } else { needs };
+        needs.with_copies(library)
     }
 }
 
@@ -73,7 +74,7 @@ pub fn follow<C: PacketConsumer>(
     mut drain: impl FnMut(&mut C) -> Result<()>,
 ) -> Result<()> {
     let mut packets =
-        OrderedPackets::with_payloads_of(library, settings.needs(), settings.flow_ids.as_ref())?;
+        OrderedPackets::with_payloads_of(library, settings.needs(library), settings.flow_ids.as_ref())?;
     let mut tables: Vec<(Option<String>, FlowTable<C>, Feeder)> = Vec::new();
     while let Some(run) = packets.next_run(RUN_ROWS_MAX)? {
         let recording = recording_of(&run.block);

@@ -55,7 +55,8 @@ pub fn find_in_flows<F: Finder>(
     mut progress: impl FnMut(u64),
     mut sink: impl FnMut(F::Found) -> Result<()>,
 ) -> Result<()> {
-    let packets = OrderedPackets::with_payloads_of(library, settings.needs(), settings.flow_ids.as_ref())?;
+    let packets =
+        OrderedPackets::with_payloads_of(library, settings.needs(library), settings.flow_ids.as_ref())?;
     let dealer = Dealer { settings, recordings: Vec::new() };
     let options = share_of(settings.flows);
     let finder = &finder;

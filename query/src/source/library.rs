@@ -103,6 +103,12 @@ impl Library {
         !self.segments().all(SegmentHandle::is_imported)
     }
 
+    /// Whether packets of some sockets were recorded otherwise than those of others.
+    #[must_use]
+    pub fn has_payload_tasks(&self) -> bool {
+        self.segments().any(|segment| !segment.payload_tasks().is_empty())
+    }
+
     /// Every segment of every recording, in order.
     pub fn segments(&self) -> impl Iterator<Item = &SegmentHandle> {
         self.recordings.iter().flat_map(|recording| &recording.segments)

@@ -70,6 +70,12 @@ impl SegmentHandle {
         }
     }
 
+    /// The recorder's payload tasks: bit `n` of a packet's TASKS is that of task `n`.
+    #[must_use]
+    pub fn payload_tasks(&self) -> &[proto::PayloadTask] {
+        self.file_info().recorder.as_ref().map_or(&[], |recorder| &recorder.payload_tasks)
+    }
+
     /// Sequence number in the recording, from 1; the files of one command are counted through.
     #[must_use]
     pub fn sequence(&self) -> u64 {

@@ -27,6 +27,7 @@ pub(crate) struct Recorder {
     folder: PathBuf,
     sequence: u64,
     recipients: Vec<Recipient>,
+    pub(crate) payload_tasks: Vec<proto::PayloadTask>,
 }
 
 /// One segment while it is written.
@@ -37,7 +38,7 @@ pub(crate) struct Segment {
 
 impl Recorder {
     pub(crate) fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_owned(), sequence: 0, recipients: Vec::new() }
+        Self { folder: folder.to_owned(), sequence: 0, recipients: Vec::new(), payload_tasks: Vec::new() }
     }
 
     /// Begins the next segment.
@@ -61,6 +62,7 @@ impl Recorder {
                 version: "0.1.0".into(),
                 command_line: vec!["kcap-record".into(), "run".into()],
                 hooks: [("packet_egress".to_owned(), "cgroup_skb/egress".to_owned())].into(),
+                payload_tasks: self.payload_tasks.clone(),
                 ..proto::Recorder::default()
             }),
             clock: Some(clock(START_NS)),

@@ -14,7 +14,7 @@ use super::losses::Losses;
 use super::output_file::OutputFile;
 use crate::export::{
     CommentEnd, CommentProcess, ExportPacket, InterfaceKey, PacketDirection, PcapWriter, PcapngWriter,
-    SectionInfo, add_comment_line,
+    SectionInfo, add_comment_line, add_tasks_line,
 };
 use crate::source::{End, Library, uuid_text};
 use crate::table::packets::{Needs, OrderedPackets, PacketBlock};
@@ -35,7 +35,7 @@ pub(super) fn pcapng(
     let mut losses = Losses::of(library)?;
     let mut comment = String::new();
     let mut last_key = None;
-    each_row(library, bar, |block, row| {
+    each_row(library, duplicates, bar, |block, row| {
         if !chosen.contains(block, row) {
             return Ok(());
         }
@@ -49,6 +49,7 @@ pub(super) fn pcapng(
         let time_ns = block.realtime_ns(row).unwrap_or(0);
         comment.clear();
         comment_lines(block, row, &mut comment);
+        add_tasks_line(&mut comment, block.payload_tasks(row).unwrap_or_default());
         let first_copy = block.duplicate_of[row];
         let pid = block.local_end(row).and_then(|end| block.owners()?.pid(end));
         Ok(writer.write(&ExportPacket {
@@ -75,7 +76,7 @@ pub(super) fn pcap(
 ) -> anyhow::Result<()> {
     let mut writer = PcapWriter::new(BufWriter::new(OutputFile::open(out)?));
     let mut interfaces = Interfaces::of(library)?;
-    each_row(library, bar, |block, row| {
+    each_row(library, duplicates, bar, |block, row| {
         if !chosen.contains(block, row) || (block.is_copy(row) && !duplicates) {
             return Ok(());
         }
@@ -88,10 +89,12 @@ pub(super) fn pcap(
 /// Hands over every packet in the order of time.
 fn each_row(
     library: &Arc<Library>,
+    duplicates: bool,
     bar: &ProgressBar,
     mut take: impl FnMut(&PacketBlock, usize) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let needs = Needs::both_ends() | Needs::payload() | Needs::sections(PacketColumns::META);
+    let needs = if duplicates { needs } else { needs.with_copies(library) };
     let mut packets = OrderedPackets::new(library, needs)?;
     while let Some(run) = packets.next_run(RUN_ROWS_MAX)? {
         let entry = run.block.entry();

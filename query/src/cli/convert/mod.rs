@@ -25,6 +25,7 @@ use crate::export::ecs::EcsFormat;
 use crate::export::payload::PayloadFields;
 use crate::sql::SessionSettings;
 use chosen::Chosen;
+use payload::AskedFields;
 
 /// Arguments of `kcap convert`.
 #[derive(Args, Debug)]
@@ -57,11 +58,13 @@ pub(super) struct ConvertArguments {
     /// Write only the packets that the answer of this query names, by packet_id or flow_id (pcapng, pcap)
     #[arg(long, value_name = "SQL")]
     query: Option<String>,
-    /// Leave the bytes out, and keep where, when and whose they were (payload)
+    /// Leave the bytes out, and keep where, when and whose they were; otherwise they are there but for packets of payload
+    /// tasks that skip them (payload)
     #[arg(long)]
     skip_payload: bool,
     /// What documents tell of the process, its container and its pod, as process.name+pod.min: process, container or pod,
-    /// each alone or with .all, .min or the name of a field; everything unless set (payload)
+    /// each alone or with .all, .min or the name of a field; unless set, what the payload task of the packets says, or
+    /// everything (payload)
     #[arg(long, value_name = "SELECTORS")]
     meta: Option<String>,
     /// Memory for sorting; beyond it temporary files are used
@@ -172,7 +175,7 @@ pub(super) fn run(arguments: &ConvertArguments) -> anyhow::Result<()> {
 }
 
 /// What `--skip-payload` and `--meta` ask for.
-fn payload_fields(arguments: &ConvertArguments) -> anyhow::Result<PayloadFields> {
+fn payload_fields(arguments: &ConvertArguments) -> anyhow::Result<AskedFields> {
     if arguments.to != Target::Payload && (arguments.skip_payload || arguments.meta.is_some()) {
         return Err(Usage::error("--skip-payload and --meta are for --to payload"));
     }
@@ -181,7 +184,7 @@ fn payload_fields(arguments: &ConvertArguments) -> anyhow::Result<PayloadFields>
             "--meta: '{selector}' selects nothing: name process, container or pod, alone or with .all, .min or a field, as process.name+pod.min"
         ))
     })?;
-    Ok(PayloadFields { payload: !arguments.skip_payload, meta })
+    Ok(AskedFields { skip_payload: arguments.skip_payload, meta })
 }
 
 /// The session of `--query`.

@@ -9,24 +9,48 @@ use indicatif::ProgressBar;
 use kcap_dissect::Direction;
 use kcap_dissect::decode::ip_protocol;
 use kcap_dissect::flow::{CloseReason, Datagram, Flow, FlowConsumer, FlowOptions, Side};
-use kcap_dissect::stream::{Gap, PacketRef, StreamData};
+use kcap_dissect::stream::{Gap, GapReason, PacketRef, StreamData};
+use kcap_format::proto;
+use rustc_hash::FxHashMap;
 
 use super::output_file::OutputFile;
 use crate::Error;
-use crate::export::payload::{PayloadFields, PayloadProcess, PayloadRun, payload_document};
+use crate::export::payload::{MetaField, PayloadFields, PayloadProcess, PayloadRun, payload_document};
 use crate::flows::{PacketConsumer, PassSettings, follow};
 use crate::source::{End, Library};
 use crate::table::packets::PacketBlock;
 
 /// Bytes after which a run of a stream is written, and another begun.
-const RUN_BYTES_MAX: usize = 64 << 10;
+const RUN_BYTES_MAX: u64 = 64 << 10;
 /// Bytes of all runs that wait for more; the oldest give way.
 const WAITING_BYTES_MAX: usize = 64 << 20;
 
+/// What the command line says of documents, before what the tasks of a recording say.
+#[derive(Debug)]
+pub(super) struct AskedFields {
+    /// Leave the payload out.
+    pub(super) skip_payload: bool,
+    /// Fields of processes, containers and pods.
+    pub(super) meta: Option<Vec<MetaField>>,
+}
+
+impl AskedFields {
+    /// Those of documents of packets that these tasks asked for.
+    fn with_tasks<'a>(&self, tasks: impl Iterator<Item = &'a proto::PayloadTask>) -> PayloadFields {
+        let mut tasks = tasks.peekable();
+        let told = match tasks.peek() {
+            Some(_) => PayloadFields::of_tasks(tasks),
+            None => PayloadFields { payload: true, meta: None },
+        };
+        PayloadFields { payload: told.payload && !self.skip_payload, meta: self.meta.clone().or(told.meta) }
+    }
+}
+
 /// Writes a document for each run: bytes of a stream up to where the other side speaks, a gap, or a limit; and each datagram.
+/// Where the payload is left out, bytes count that were not captured.
 pub(super) fn write(
     library: &Arc<Library>,
-    fields: &PayloadFields,
+    asked: &AskedFields,
     out: &Path,
     bar: &ProgressBar,
 ) -> anyhow::Result<()> {
@@ -34,18 +58,23 @@ pub(super) fn write(
     let settings = PassSettings { flows: FlowOptions::default(), owners: true, flow_ids: None };
     let mut failed = None;
     let mut first_ns = None;
-    let result = follow(library, &settings, Collector::default, |collector| {
-        let begin_ns = *first_ns.get_or_insert(collector.first_ns.unwrap_or(0));
-        for mut run in collector.finished.drain(..) {
-            run.relative_ns -= begin_ns;
-            if let Err(error) = writeln!(output, "{}", payload_document(&run, fields)) {
-                failed = Some(error);
-                return Err(Error::Stopped);
+    let result = follow(
+        library,
+        &settings,
+        || Collector::new(asked),
+        |collector| {
+            let begin_ns = *first_ns.get_or_insert(collector.first_ns.unwrap_or(0));
+            for Run { mut run, fields } in collector.finished.drain(..) {
+                run.relative_ns -= begin_ns;
+                if let Err(error) = writeln!(output, "{}", payload_document(&run, &fields)) {
+                    failed = Some(error);
+                    return Err(Error::Stopped);
+                }
             }
-        }
-        bar.inc(std::mem::take(&mut collector.bytes_read));
-        Ok(())
-    });
+            bar.inc(std::mem::take(&mut collector.bytes_read));
+            Ok(())
+        },
+    );
     if let Some(error) = failed {
         return Err(error.into());
     }
@@ -54,17 +83,25 @@ pub(super) fn write(
     output.into_inner().map_err(std::io::IntoInnerError::into_error)?.finish()
 }
 
+/// A run, and what its document is to have.
+struct Run {
+    run: PayloadRun,
+    fields: Arc<PayloadFields>,
+}
+
 /// Gathers runs.
-#[derive(Default)]
-struct Collector {
+struct Collector<'a> {
+    asked: &'a AskedFields,
+    /// What documents have, by the TASKS of their packets.
+    fields: FxHashMap<u32, Arc<PayloadFields>>,
     current: Option<(Arc<PacketBlock>, usize)>,
     /// Wall time of the first packet.
     first_ns: Option<i64>,
     /// Runs that may go on, by numbers that grow.
-    waiting: BTreeMap<u64, PayloadRun>,
+    waiting: BTreeMap<u64, Run>,
     waiting_bytes: usize,
     next_number: u64,
-    finished: Vec<PayloadRun>,
+    finished: Vec<Run>,
     /// Bytes of packets since this was last taken.
     bytes_read: u64,
 }
@@ -82,11 +119,53 @@ struct State {
 struct LocalEnd {
     /// Whether packets of the side leave the host; `None` when none told.
     is_sent: Option<bool>,
+    /// TASKS of the last one.
+    tasks: u32,
     process: Option<PayloadProcess>,
 }
 
-impl Collector {
-    /// Begins a run of bytes that a side sent.
+/// Bytes that a side sent, or how many it sent.
+enum Sent<'a> {
+    Bytes(&'a [u8]),
+    Count(u64),
+}
+
+impl Sent<'_> {
+    fn len(&self) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::Count(count) => *count,
+        }
+    }
+}
+
+impl<'a> Collector<'a> {
+    fn new(asked: &'a AskedFields) -> Self {
+        Self {
+            asked,
+            fields: FxHashMap::default(),
+            current: None,
+            first_ns: None,
+            waiting: BTreeMap::new(),
+            waiting_bytes: 0,
+            next_number: 0,
+            finished: Vec::new(),
+            bytes_read: 0,
+        }
+    }
+
+    /// What documents have of what a side sends now.
+    fn fields(&mut self, state: &State, side: Side) -> Arc<PayloadFields> {
+        let bits = state.ends[side.index()].tasks;
+        let fields = self.fields.entry(bits).or_insert_with(|| {
+            let tasks = self.current.as_ref().map_or(&[][..], |(block, _)| block.handle().payload_tasks());
+            let chosen = tasks.iter().zip(0..u32::BITS).filter(|(_, bit)| bits >> bit & 1 != 0);
+            Arc::new(self.asked.with_tasks(chosen.map(|(task, _)| task)))
+        });
+        Arc::clone(fields)
+    }
+
+    /// Begins a run that a side sent.
     fn run(flow: &Flow, state: &State, side: Side, packet: PacketRef) -> PayloadRun {
         let key = &flow.key;
         let port = |port: u16| {
@@ -107,7 +186,37 @@ impl Collector {
             source,
             destination,
             process: end.process.clone(),
+            len: 0,
             bytes: Vec::new(),
+        }
+    }
+
+    /// Adds to the run that waits, or begins another.
+    fn add(&mut self, flow: &Flow, state: &mut State, side: Side, packet: PacketRef, sent: &Sent<'_>) {
+        let fields = self.fields(state, side);
+        let goes_on = state.run.is_some_and(|(number, whose)| {
+            let is_same =
+                |run: &Run| run.fields == fields && run.run.len.saturating_add(sent.len()) <= RUN_BYTES_MAX;
+            whose == side && self.waiting.get(&number).is_some_and(is_same)
+        });
+        if !goes_on {
+            self.finish(state);
+            self.next_number += 1;
+            let run = Self::run(flow, state, side, packet);
+            self.waiting.insert(self.next_number, Run { run, fields });
+            state.run = Some((self.next_number, side));
+        }
+        if let Some(Run { run, fields }) = state.run.and_then(|(number, _)| self.waiting.get_mut(&number)) {
+            run.len += sent.len();
+            if let (Sent::Bytes(bytes), true) = (sent, fields.payload) {
+                run.bytes.extend_from_slice(bytes);
+                self.waiting_bytes += bytes.len();
+            }
+        }
+        while self.waiting_bytes > WAITING_BYTES_MAX
+            && let Some(oldest) = self.waiting.keys().next().copied()
+        {
+            self.finish_number(oldest);
         }
     }
 
@@ -120,13 +229,13 @@ impl Collector {
 
     fn finish_number(&mut self, number: u64) {
         if let Some(run) = self.waiting.remove(&number) {
-            self.waiting_bytes -= run.bytes.len();
+            self.waiting_bytes -= run.run.bytes.len();
             self.finished.push(run);
         }
     }
 }
 
-impl PacketConsumer for Collector {
+impl PacketConsumer for Collector<'_> {
     fn begin(&mut self, block: &Arc<PacketBlock>, row: usize) {
         self.first_ns = self.first_ns.or_else(|| block.realtime_ns(row));
         self.bytes_read += u64::from(block.entry().stored_len) / block.len().max(1) as u64;
@@ -137,12 +246,13 @@ impl PacketConsumer for Collector {
     }
 }
 
-impl FlowConsumer for Collector {
+impl FlowConsumer for Collector<'_> {
     type State = State;
 
     fn packet(&mut self, _: &Flow, state: &mut State, side: Side, _: PacketRef) {
         let Some((block, row)) = &self.current else { return };
         let end = &mut state.ends[side.index()];
+        end.tasks = block.batch.tasks.get(*row).copied().unwrap_or(0);
         if end.is_sent.is_none() {
             end.is_sent = match block.direction(*row) {
                 Direction::Egress => Some(true),
@@ -156,37 +266,28 @@ impl FlowConsumer for Collector {
     }
 
     fn data(&mut self, flow: &Flow, state: &mut State, side: Side, data: StreamData<'_>) {
-        let goes_on = state.run.is_some_and(|(number, whose)| {
-            let room =
-                self.waiting.get(&number).map(|run| RUN_BYTES_MAX - run.bytes.len().min(RUN_BYTES_MAX));
-            whose == side && room.is_some_and(|room| room >= data.bytes.len())
-        });
-        if !goes_on {
-            self.finish(state);
-            self.next_number += 1;
-            self.waiting.insert(self.next_number, Self::run(flow, state, side, data.packet));
-            state.run = Some((self.next_number, side));
-        }
-        if let Some(run) = state.run.and_then(|(number, _)| self.waiting.get_mut(&number)) {
-            run.bytes.extend_from_slice(data.bytes);
-            self.waiting_bytes += data.bytes.len();
-        }
-        while self.waiting_bytes > WAITING_BYTES_MAX
-            && let Some(oldest) = self.waiting.keys().next().copied()
-        {
-            self.finish_number(oldest);
-        }
+        self.add(flow, state, side, data.packet, &Sent::Bytes(data.bytes));
     }
 
-    fn gap(&mut self, _: &Flow, state: &mut State, _: Side, _: Gap) {
-        self.finish(state);
+    fn gap(&mut self, flow: &Flow, state: &mut State, side: Side, gap: Gap) {
+        if gap.reason == GapReason::Truncated && !self.fields(state, side).payload {
+            self.add(flow, state, side, gap.packet, &Sent::Count(gap.len));
+        } else {
+            self.finish(state);
+        }
     }
 
     fn datagram(&mut self, flow: &Flow, state: &mut State, side: Side, datagram: Datagram<'_>) {
-        if !datagram.payload.is_empty() {
-            let mut run = Self::run(flow, state, side, datagram.packet);
+        let fields = self.fields(state, side);
+        let mut run = Self::run(flow, state, side, datagram.packet);
+        if fields.payload {
             run.bytes = datagram.payload.to_vec();
-            self.finished.push(run);
+            run.len = datagram.payload.len() as u64;
+        } else {
+            run.len = datagram.payload_len.into();
+        }
+        if run.len > 0 {
+            self.finished.push(Run { run, fields });
         }
     }
 

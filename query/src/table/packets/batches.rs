@@ -33,6 +33,7 @@ impl OrderedBatches {
             columns().into_iter().filter(|column| choose(column.column.field.name())).collect();
         let hide = if duplicates { Needs::default() } else { Needs::matching() };
         let needs = columns.iter().fold(hide | Needs::timed(), |needs, column| needs | column.needs);
+        let needs = if duplicates { needs } else { needs.with_copies(library) };
         let fields: Vec<_> = columns.iter().map(|column| column.column.field.clone()).collect();
         Ok(Self {
             packets: OrderedPackets::new(library, needs)?,

@@ -1,16 +1,20 @@
 //! A block of packets with everything that a query wants to know of them.
 
-use std::sync::Arc;
+mod complete;
+
+use std::sync::{Arc, OnceLock};
 
 use kcap_dissect::attribute::PacketFacts;
 use kcap_dissect::decode::{decode_outer, decode_parts, may_go_on};
 use kcap_dissect::{Decoded, Direction, decode, flow_id};
 use kcap_format::proto::LossProgram;
 use kcap_format::{BlockEntry, PacketBatch, PacketColumns, PacketId};
+use rustc_hash::FxHashMap;
 
 use super::needs::Needs;
 use crate::error::Result;
 use crate::source::{End, EndFacts, Library, SegmentHandle, SegmentOwners, uuid_text};
+use complete::Taken;
 
 /// Packets of one block, as far as their columns were needed.
 #[derive(Debug)]
@@ -34,6 +38,10 @@ pub struct PacketBlock {
     peers: Vec<Option<End>>,
     /// Sender and receiver, as the comments of a capture file tell of them; empty when it has none.
     told: Vec<[Option<End>; 2]>,
+    /// Payloads of copies that are still to be brought in.
+    taken: Vec<Taken>,
+    /// Names of the tasks of each value of TASKS but 0.
+    task_names: OnceLock<FxHashMap<u32, Vec<String>>>,
 }
 
 impl PacketBlock {
@@ -66,6 +74,8 @@ impl PacketBlock {
             ends: Vec::new(),
             peers: Vec::new(),
             told: Vec::new(),
+            taken: Vec::new(),
+            task_names: OnceLock::new(),
         };
         if needs.decode && block.decoded.len() != block.batch.len {
             let headers = &block.batch;
@@ -125,9 +135,12 @@ impl PacketBlock {
         }
         if let Some(batch) = self.handle().block_payloads(&self.entry)? {
             self.batch.payload = batch.payload;
-            self.batch.payload_len = batch.payload_len;
+            // What copies add was counted before.
+            if self.taken.is_empty() {
+                self.batch.payload_len = batch.payload_len;
+            }
         }
-        Ok(())
+        self.take_payloads()
     }
 
     /// Finds the processes at the ends.
@@ -274,6 +287,26 @@ impl PacketBlock {
             [LossProgram::InterfaceIngress, LossProgram::InterfaceEgress, LossProgram::PacketSocket];
         let program = LossProgram::try_from(i32::from(self.batch.program[row])).ok()?;
         AT_INTERFACES.contains(&program).then(|| self.batch.interface_index[row])
+    }
+
+    /// Names of the payload tasks that asked for a row's packet; `None` when none did. A task that the segment doesn't name has
+    /// the number of its bit.
+    #[must_use]
+    pub fn payload_tasks(&self, row: usize) -> Option<&[String]> {
+        let names = self.task_names.get_or_init(|| {
+            let tasks = self.handle().payload_tasks();
+            let name = |bit: u32| match tasks.get(bit as usize) {
+                Some(task) => task.name.clone(),
+                None => bit.to_string(),
+            };
+            let names = |bits: u32| (0..u32::BITS).filter(|bit| bits >> bit & 1 != 0).map(name).collect();
+            let mut by_bits = FxHashMap::default();
+            for bits in self.batch.tasks.iter().filter(|bits| **bits != 0) {
+                by_bits.entry(*bits).or_insert_with(|| names(*bits));
+            }
+            by_bits
+        });
+        names.get(self.batch.tasks.get(row)?).map(Vec::as_slice)
     }
 
     /// The flow of a row's packet.

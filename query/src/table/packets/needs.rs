@@ -4,6 +4,8 @@ use std::ops::BitOr;
 
 use kcap_format::PacketColumns;
 
+use crate::source::Library;
+
 /// Sections to read and steps to take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
@@ -19,13 +21,23 @@ pub struct Needs {
     pub owner: bool,
     /// Find the process at the other end.
     pub peer: bool,
+    /// Take what the arriving copies of local packets have more than the leaving ones, see [`Needs::with_copies`].
+    pub copies: bool,
 }
 
 impl Needs {
     /// Only sections.
     #[must_use]
     pub const fn sections(columns: PacketColumns) -> Self {
-        Self { columns, payload: false, decode: false, duplicates: false, owner: false, peer: false }
+        Self {
+            columns,
+            payload: false,
+            decode: false,
+            duplicates: false,
+            owner: false,
+            peer: false,
+            copies: false,
+        }
     }
 
     /// The payload.
@@ -67,6 +79,22 @@ impl Needs {
         Self { owner: true, peer: true, ..Self::matching() }
     }
 
+    /// For whoever counts a local packet once: adds what the arriving copy knows beside the leaving one. That is something where
+    /// payload tasks asked for the packets of one end alone.
+    #[must_use]
+    pub fn with_copies(self, library: &Library) -> Self {
+        let taken = PacketColumns::TASKS.union(PacketColumns::PAYLOAD_LEN);
+        if !library.has_payload_tasks() || !(self.payload || self.columns.intersects(taken)) {
+            return self;
+        }
+        Self { copies: true, ..self | Self::matching() | Self::sections(taken) }
+    }
+
+    /// Whether blocks wait for what later ones know of their packets.
+    pub(super) const fn looks_ahead(self) -> bool {
+        self.peer || self.copies
+    }
+
     const fn identity() -> PacketColumns {
         PacketColumns::TIME
             .union(PacketColumns::DIRECTION)
@@ -88,6 +116,7 @@ impl BitOr for Needs {
             duplicates: self.duplicates | other.duplicates,
             owner: self.owner | other.owner,
             peer: self.peer | other.peer,
+            copies: self.copies | other.copies,
         }
     }
 }

@@ -145,8 +145,10 @@ impl Pipeline {
                 if !wanted {
                     continue;
                 }
-                let is_unread = self.needs.payload && !self.is_side_by_side() && !self.leaves_payloads;
-                if is_unread && has_any(&block, self.payloads_of.as_ref()) {
+                let is_read = self.needs.payload && !self.leaves_payloads;
+                if is_read && self.is_side_by_side() {
+                    block.take_payloads()?;
+                } else if is_read && has_any(&block, self.payloads_of.as_ref()) {
                     block.read_payload()?;
                 }
                 if self.needs.owner {
@@ -218,7 +220,7 @@ impl Pipeline {
     fn first_is_complete(&self) -> bool {
         let Some((first, wanted)) = self.waiting.front() else { return false };
         !wanted
-            || !self.needs.peer
+            || !self.needs.looks_ahead()
             || first.is_imported()
             || self.next_recording().is_none()
             || self.waiting.len() > BLOCKS_AHEAD_MAX
@@ -277,15 +279,18 @@ impl Pipeline {
             let Some(pair) = self.matcher.feed(&candidate) else { continue };
             block.duplicate_of[row] = pair.first_id;
             block.peer_cookie[row] = pair.sender_cookie;
+            let copy = self.needs.copies.then(|| block.arrived_copy(row));
             let (_, sequence, first_row) = kcap_format::PacketId::from_u64(pair.first_id).parts();
             if sequence == block.entry().sequence && block.packet_id(first_row as usize) == pair.first_id {
                 block.peer_cookie[first_row as usize] = pair.receiver_cookie;
+                copy.iter().for_each(|copy| block.complete(first_row as usize, copy));
                 continue;
             }
             let mut earlier = self.waiting.iter_mut().rev();
             let owner = earlier.find(|(earlier, _)| earlier.packet_id(first_row as usize) == pair.first_id);
             if let Some((earlier, _)) = owner {
                 earlier.peer_cookie[first_row as usize] = pair.receiver_cookie;
+                copy.iter().for_each(|copy| earlier.complete(first_row as usize, copy));
             }
         }
     }
@@ -328,7 +333,7 @@ fn steps(library: &Library, ranges: &[BlockRange], needs: Needs) -> Result<VecDe
         if needs.duplicates {
             neighbours.extend(before(library, place, range.blocks.start)?);
         }
-        if needs.peer {
+        if needs.looks_ahead() {
             neighbours.extend(after(library, place, range.blocks.end)?);
         }
     }

@@ -72,11 +72,9 @@ fn needs_of(settings: &ScanSettings, library: &Library) -> Needs {
     let hides = !settings.duplicates && library.has_copies();
     let hide = if hides { Needs::matching() } else { Needs::default() };
     let filter = settings.predicate.as_ref().map(Predicate::needs).unwrap_or_default();
-    settings
-        .projection
-        .iter()
-        .filter_map(|place| all.get(*place))
-        .fold(hide | filter, |needs, column| needs | column.needs)
+    let wanted = settings.projection.iter().filter_map(|place| all.get(*place));
+    let needs = wanted.fold(hide | filter, |needs, column| needs | column.needs);
+    if hides { needs.with_copies(library) } else { needs }
 }
 
 impl Scan for PacketScan {
