@@ -1,6 +1,7 @@
 //! `--where`: what is asked for is recorded from its first packet, and nothing else.
 
 use std::fs;
+use std::net::UdpSocket;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,7 +12,7 @@ use kcap_format::Segment;
 use kcap_format::proto::LossProgram;
 use kcap_tests::answer::{get, serve};
 use kcap_tests::books::Books;
-use kcap_tests::command::{Running, run, wait_until};
+use kcap_tests::command::{COMMAND_TIME_MAX, Running, run, wait_until};
 use kcap_tests::containers::leaving_for;
 use kcap_tests::docker::Docker;
 use kcap_tests::kernel;
@@ -157,6 +158,44 @@ fn sockets_older_than_the_recorder_are_known() {
     recorder.stop();
     let found = leaving_for(&open(&capture), port).len();
     assert!(found > 1, "{found} packets of a connection older than the recorder");
+}
+
+/// A socket that only a process nobody asked for had used comes to one that was asked for. What its storage remembered of the
+/// first one counted for the other too, whose packets were filtered for as long as nothing else changed.
+#[test]
+fn a_socket_that_is_inherited_from_others_counts_from_its_first_use() {
+    if !kernel::available() {
+        return;
+    }
+    const DATAGRAM_COUNT: usize = 5;
+    const SCRIPT: &str = r#"
+        exec 3<> "/dev/udp/127.0.0.1/$1"
+        printf other >&3
+        (
+            printf heir > "/proc/$BASHPID/comm"
+            : > "$2/named"
+            until [ -e "$2/asked" ]; do sleep 0.05; done
+            read -r -N 1 <&3
+            for ((i = 0; i < $3; i++)); do printf heir >&3; done
+        ) &
+        wait
+    "#;
+    let receiver = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let port = receiver.local_addr().expect("its address").port();
+    let folder = tempfile::tempdir().expect("a scratch folder");
+    let capture = folder.path().join("capture");
+    let recorder = Recorder::start(&capture, &["--where", "process.name=heir"]);
+    let mut bash = Command::new("bash");
+    bash.args(["-c", SCRIPT, "bash", &port.to_string()]).arg(folder.path());
+    let bash = Running::start(bash.arg(DATAGRAM_COUNT.to_string()));
+    let (_, sender) = receiver.recv_from(&mut [0; 8]).expect("what the first process sends");
+    wait_until("the second process", || folder.path().join("named").exists().then_some(()));
+    // The verdict on what arrives is that of the first process, and newer than the name of the second.
+    receiver.send_to(b"?", sender).expect("a datagram");
+    fs::write(folder.path().join("asked"), "").expect("a file");
+    bash.wait(COMMAND_TIME_MAX).success();
+    recorder.stop();
+    assert_eq!(leaving_for(&open(&capture), port).len(), DATAGRAM_COUNT);
 }
 
 #[test]
