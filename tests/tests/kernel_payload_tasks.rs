@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{self, Command};
 use std::thread;
 use std::time::Duration;
 
@@ -14,8 +14,10 @@ use kcap_tests::binary;
 use kcap_tests::books::Books;
 use kcap_tests::command::{Finished, run};
 use kcap_tests::docker::Docker;
+use kcap_tests::kcap::sql;
 use kcap_tests::kernel;
 use kcap_tests::recorder::{Recorder, segments};
+use serde_json::json;
 
 /// What senders send, and how often.
 const PAYLOAD_LEN: u32 = 10_000;
@@ -242,6 +244,33 @@ fn a_container_that_starts_later_is_known_from_its_first_packet() {
     assert!(back.iter().all(|sent| sent.tasks == 0 && sent.payload_len == 0), "{back:?}");
     assert!(bytes(&front).0 > "GET / HTTP/1.1".len() as u32, "{front:?}");
     assert_eq!(recorded.filtered(), 0);
+}
+
+/// Of a packet between two processes of the host, SQL has what either was recorded with.
+#[test]
+fn what_only_the_receiver_is_recorded_with_is_found_by_sql() {
+    if !kernel::available() {
+        return;
+    }
+    let senders = Senders::new();
+    let [port, _] = senders.ports();
+    let folder = tempfile::tempdir().expect("a scratch folder");
+    let file = folder.path().join("tasks.toml");
+    let own = process::id();
+    let task = format!("[[payload]]\nname = 'receiver'\nconditions = ['process.pid={own}']\n");
+    fs::write(&file, task).expect("a file");
+    let recorder =
+        Recorder::start(&folder.path().join("capture"), &["--config", file.to_str().expect("its path")]);
+    senders.send("other-sender", port);
+    let capture = recorder.folder().to_owned();
+    recorder.stop();
+    let len = UDP_HEADERS_LEN + PAYLOAD_LEN;
+    let query = format!(
+        "SELECT src_process_name AS name, payload_tasks AS tasks, count(*) AS packets FROM packets \
+         WHERE dst_port = {port} AND cap_len = {len} AND length(hex(payload)) = 2 * {PAYLOAD_LEN} GROUP BY 1, 2"
+    );
+    let expected = json!({"name": "other-sender", "tasks": ["receiver"], "packets": DATAGRAM_COUNT});
+    assert_eq!(sql(&capture, &query), [expected]);
 }
 
 #[test]
