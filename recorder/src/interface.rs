@@ -17,7 +17,7 @@ use tracing::{debug, info, warn};
 
 use crate::intake::Intake;
 use crate::pipeline::ToSink;
-use crate::probe::Error;
+use crate::probe::{self, Error};
 use crate::{enrich, lockdown};
 
 /// Stands for all interfaces.
@@ -81,6 +81,9 @@ impl Interfaces {
             return Ok(());
         }
         let links = links().map_err(|source| Error::File { path: "/sys/class/net".into(), source })?;
+        let wanted =
+            links.iter().filter(|link| self.is_wanted(link)).filter_map(|link| link.supported().ok());
+        remove_left_filters(&wanted.collect::<Vec<_>>());
         for name in self.names.iter().filter(|name| *name != ANY) {
             let link = links.iter().find(|link| &link.name == name);
             let refused = |reason: String| Error::NoInterface { name: name.clone(), reason };
@@ -180,6 +183,24 @@ impl Interfaces {
     }
 }
 
+/// Takes off what recorders left that were killed.
+fn remove_left_filters(links: &[Link]) {
+    let left = probe::left_filters(links).unwrap_or_else(|error| {
+        debug!(%error, "it isn't known whether recorders left filters at interfaces");
+        Vec::new()
+    });
+    for filter in left {
+        let (interface, direction) = (&filter.interface, filter.direction);
+        match filter.remove() {
+            Ok(()) => warn!(interface, direction, "a recorder that was killed left a filter; it is removed"),
+            Err(error) => {
+                let command = filter.command();
+                warn!(interface, direction, error, command, "a recorder that was killed left a filter");
+            }
+        }
+    }
+}
+
 /// An interface, whatever it is.
 #[derive(Clone, Debug)]
 struct FoundLink {
@@ -208,6 +229,11 @@ impl Link {
     pub fn named(name: &str) -> Option<Self> {
         links().ok()?.iter().find(|link| link.name == name)?.supported().ok()
     }
+}
+
+/// The interfaces of the calling thread's network namespace whose frames can be recorded.
+pub(crate) fn supported_links() -> io::Result<Vec<Link>> {
+    Ok(links()?.iter().filter_map(|link| link.supported().ok()).collect())
 }
 
 /// The interfaces of the calling thread's network namespace.

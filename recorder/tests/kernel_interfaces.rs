@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::net::UdpSocket;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -17,7 +18,7 @@ use aya::programs::{SchedClassifier, TcAttachType};
 use kcap_filter::{Filter, link_type};
 use kcap_recorder::{
     interface::Link,
-    probe::{InterfaceHook, LoadOptions},
+    probe::{InterfaceHook, LoadOptions, left_filters},
 };
 use kcap_recorder_ebpf::{DIRECTION_EGRESS, DIRECTION_INGRESS, LINK_TYPE_ETHERNET};
 use nix::sched::{CloneFlags, setns};
@@ -313,5 +314,63 @@ fn filters_look_at_frames_with_their_tags() {
         for packet in &recorded.packets {
             assert_eq!((packet.head.vlan_tci & 0xfff, packet.head.header_len), (7, 14 + 28));
         }
+    });
+}
+
+/// Names the interfaces in a process that is to be killed.
+const KILLED_VARIABLE: &str = "KCAP_TEST_KILLED_AT";
+
+/// Links end with their process, filters of clsact stay, and cost each packet. They are found and removed; those of a recorder
+/// that runs are not, nor what others made.
+#[test]
+fn filters_of_a_killed_recorder_are_found_and_removed() {
+    if let Ok(names) = std::env::var(KILLED_VARIABLE) {
+        let Some(mut session) = Session::start(&interface_options()) else { return };
+        for name in names.split(' ') {
+            let link = Link::named(name).unwrap();
+            session.loaded_mut().attach_with(&link, InterfaceHook::Clsact).unwrap();
+        }
+        kill(Pid::this(), Signal::SIGKILL).unwrap();
+    }
+    in_router("killed", |_| {
+        let Some(mut living) = Session::start(&interface_options()) else { return };
+        let links = ["to-a", "to-b"].map(|name| Link::named(name).unwrap());
+        living.loaded_mut().attach_with(&links[1], InterfaceHook::Clsact).unwrap();
+        let killed = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "filters_of_a_killed_recorder_are_found_and_removed"])
+            .env(KILLED_VARIABLE, "to-a to-b")
+            .output()
+            .unwrap();
+        assert_eq!(killed.status.signal(), Some(Signal::SIGKILL as i32), "{killed:?}");
+        assert_eq!(links.each_ref().map(|link| programs_on(&link.name)), [2, 4]);
+        let foreign = ["filter", "add", "dev", "to-a", "ingress", "bpf", "bytecode", "1,6 0 0 0"];
+        assert!(Command::new("tc").args(foreign).status().unwrap().success());
+
+        let left = left_filters(&links).unwrap();
+        let places: Vec<_> = left.iter().map(|left| (left.interface.as_str(), left.direction)).collect();
+        assert_eq!(
+            places,
+            [("to-a", "ingress"), ("to-a", "egress"), ("to-b", "ingress"), ("to-b", "egress")]
+        );
+        let recorder = || Command::new(env!("CARGO_BIN_EXE_kcap-record"));
+        let doctor = recorder().arg("doctor").output().unwrap();
+        let told = String::from_utf8_lossy(&doctor.stdout).into_owned();
+        assert!(left.iter().all(|left| told.contains(&left.command())), "{told}");
+        // As a person does it who was told.
+        let command = left[3].command();
+        assert!(Command::new("sh").args(["-c", &command]).status().unwrap().success(), "{command}");
+        left[2].remove().unwrap();
+        assert_eq!(programs_on("to-b"), 2, "those of a recorder that runs");
+
+        let folder = tempfile::tempdir().unwrap();
+        let run = ["run", "--interface", "to-a", "--duration", "1s", "-o"];
+        let run = recorder().args(run).arg(folder.path().join("capture")).output().unwrap();
+        let said = String::from_utf8_lossy(&run.stderr).into_owned();
+        assert!(run.status.success() && said.matches("it is removed").count() == 2, "{said}");
+        assert_eq!(links.each_ref().map(|link| programs_on(&link.name)), [0, 2]);
+        assert_eq!(left_filters(&links).unwrap(), []);
+        let shown = Command::new("tc").args(["filter", "show", "dev", "to-a", "ingress"]).output().unwrap();
+        assert!(String::from_utf8_lossy(&shown.stdout).contains("bytecode"));
+        living.finish();
     });
 }

@@ -6,10 +6,11 @@ use super::{
     Btf, Error, LoadOptions,
     hooks::{HOOKS, Need, Place},
     interface::InterfaceHook,
+    leftover::{LeftFilter, left_filters},
     load::Kernel,
     system,
 };
-use crate::packet_socket::PacketSocket;
+use crate::{interface, packet_socket::PacketSocket};
 
 /// One hook, as this kernel has it.
 #[derive(Clone, Debug)]
@@ -42,6 +43,8 @@ pub struct Report {
     pub packet_socket: Result<(), String>,
     /// All hooks; empty when programs can't be loaded at all.
     pub hooks: Vec<HookState>,
+    /// What recorders that were killed left at interfaces.
+    pub left_filters: Vec<LeftFilter>,
     /// Why nothing could be recorded; `None` when it can.
     pub obstacle: Option<Error>,
 }
@@ -60,6 +63,7 @@ pub fn doctor() -> Report {
         missing_capabilities: system::missing_capabilities(),
         packet_socket: PacketSocket::check().map_err(|error| error.to_string()),
         hooks: Vec::new(),
+        left_filters: interface::supported_links().and_then(|links| left_filters(&links)).unwrap_or_default(),
         obstacle: None,
     };
     let options = LoadOptions {
@@ -143,6 +147,15 @@ impl fmt::Display for Report {
                 let (purpose, name) = (hook.purpose, &hook.hook);
                 let (available, chosen) = (yes(hook.available), yes(hook.chosen));
                 writeln!(formatter, "{purpose:<36}{name:<28}{available:<11}{chosen}{reason}")?;
+            }
+        }
+        if !self.left_filters.is_empty() {
+            writeln!(
+                formatter,
+                "\nRecorders that were killed left filters, which cost each packet; recording the interface removes them, or:"
+            )?;
+            for filter in &self.left_filters {
+                writeln!(formatter, "  {}", filter.command())?;
             }
         }
         match &self.obstacle {
