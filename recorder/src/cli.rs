@@ -64,7 +64,7 @@ impl Cli {
             }
             Command::Run(args) if !args.interface.is_empty() && args.asks_for_owners() => {
                 let message = "--where and payload tasks ask for the packets of sockets, and frames that arrive have none \
-                               yet: leave them out, or --interface";
+                               yet: leave out --interface, or record all frames and choose by process in kcap sql";
                 Err(Self::command().error(ErrorKind::ArgumentConflict, message))
             }
             Command::Run(args) if args.interface.is_empty() && args.frames_only().is_some() => {

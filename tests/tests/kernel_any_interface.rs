@@ -1,15 +1,18 @@
 //! `--interface any`: also interfaces that come after the recorder.
 
+use std::net::UdpSocket;
 use std::path::Path;
 use std::process::Command;
 
 use kcap_format::proto::event;
 use kcap_format::{BlockType, Capture, PacketColumns};
-use kcap_tests::command::{run, wait_until};
+use kcap_tests::command::{COMMAND_TIME_MAX, Running, run, wait_until};
 use kcap_tests::complaint::{self, FAILURE};
+use kcap_tests::kcap::sql;
 use kcap_tests::kernel;
 use kcap_tests::namespace::Namespace;
 use kcap_tests::recorder::Recorder;
+use serde_json::json;
 
 const LINK_TYPE_ETHERNET: u16 = 1;
 
@@ -83,6 +86,47 @@ fn an_interface_that_goes_is_told_of_and_recorded_again_when_it_comes_back() {
     let said = recorder.stop();
     ip(&["link", "del", &space.interface]);
     assert!(said.stderr.contains("recorded "), "{}", said.stderr);
+}
+
+/// What a socket here sends and receives has its owner: when it leaves, by the socket; when it arrives, by addresses and ports.
+#[test]
+fn frames_of_local_sockets_have_their_owners() {
+    if !kernel::available() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a scratch folder");
+    let space = Namespace::new();
+    let near = space.near(false);
+    // One socket is older than the recorder, the other younger.
+    let older = UdpSocket::bind((near, 0)).expect("a socket");
+    let capture = folder.path().join("capture");
+    let recorder = Recorder::start(&capture, &["--interface", &space.interface]);
+    let younger = UdpSocket::bind((near, 0)).expect("a socket");
+    let ports = [&older, &younger].map(|socket| socket.local_addr().expect("its address").port());
+    for (socket, port) in [&older, &younger].into_iter().zip(ports) {
+        let ask = format!("exec 3<>/dev/udp/{near}/{port}; echo question >&3; read -r -t 30 -N 1 <&3");
+        let asking = Running::start(space.command("bash").args(["-c", &ask]));
+        let mut question = [0; 16];
+        let (len, sender) = socket.recv_from(&mut question).expect("a question");
+        assert_eq!(&question[..len], b"question\n");
+        socket.send_to(b"answer\n", sender).expect("an answer");
+        asking.wait(COMMAND_TIME_MAX).success();
+    }
+    recorder.stop();
+    let own = std::process::id();
+    for port in ports {
+        let found = |filter: &str| {
+            let query = format!(
+                "SELECT pid, src_process_name AS sender, attribution AS by FROM packets WHERE {filter}"
+            );
+            sql(&capture, &query)
+        };
+        let arriving = found(&format!("direction = 'ingress' AND dst_port = {port}"));
+        assert_eq!(arriving, [json!({"pid": own, "sender": "bash", "by": "tuple"})], "{port}");
+        let leaving = found(&format!("direction = 'egress' AND src_port = {port} AND pid = {own}"));
+        assert_eq!(leaving.len(), 1, "{port}: {leaving:?}");
+        assert!(["cookie", "proc_scan"].map(Some).contains(&leaving[0]["by"].as_str()), "{leaving:?}");
+    }
 }
 
 #[test]
