@@ -2,6 +2,9 @@
 //! an interface is what is recorded of it.
 
 mod kernel;
+#[allow(dead_code, unreachable_pub)] // the package of end-to-end tests has it in its library
+#[path = "../../tests/src/router.rs"]
+mod router;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -9,7 +12,7 @@ use std::io::{BufRead, BufReader};
 use std::net::UdpSocket;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -27,46 +30,12 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use nix::unistd::Pid;
 
 use kernel::{Packet, Session, options};
+use router::RoutedNetwork;
 
 /// Long enough for what is under way to have been seen.
 const SETTLE_TIME: Duration = Duration::from_millis(500);
 
-/// Three namespaces: `a` and `b` each have `eth0`, the router has `to-a` and `to-b`. Removed when dropped.
-struct Network {
-    name: String,
-}
-
-impl Network {
-    fn new(test: &str) -> Self {
-        let network = Self { name: format!("kcap-{}-{test}", std::process::id()) };
-        let script = r#"
-            for side in a r b; do
-                ip netns add "$0-$side"
-                for conf in all default; do
-                    ip netns exec "$0-$side" sh -c "echo 1 > /proc/sys/net/ipv6/conf/$conf/disable_ipv6"
-                done
-            done
-            ip netns exec "$0-r" sh -c "echo 1 > /proc/sys/net/ipv4/ip_forward"
-            number=1
-            for side in a b; do
-                ip -n "$0-r" link add "to-$side" type veth peer name eth0 netns "$0-$side"
-                ip -n "$0-r" addr add "198.18.$number.1/24" dev "to-$side"
-                ip -n "$0-$side" addr add "198.18.$number.2/24" dev eth0
-                ip -n "$0-r" link set "to-$side" up
-                ip -n "$0-$side" link set eth0 up
-                ip -n "$0-$side" route add default via "198.18.$number.1"
-                number=2
-            done
-        "#;
-        let status = Command::new("sh").args(["-ec", script, &network.name]).status().unwrap();
-        assert!(status.success(), "the network could not be made");
-        network
-    }
-
-    fn path(&self, side: &str) -> PathBuf {
-        Path::new("/run/netns").join(format!("{}-{side}", self.name))
-    }
-
+impl RoutedNetwork {
     /// Moves the calling thread into a namespace.
     fn enter(&self, side: &str) {
         setns(File::open(self.path(side)).unwrap(), CloneFlags::CLONE_NEWNET).unwrap();
@@ -144,14 +113,6 @@ fn send_frame(socket: &OwnedFd, interface: &str, frame: &[u8]) {
     assert_eq!(sent, frame.len() as isize, "{}", std::io::Error::last_os_error());
 }
 
-impl Drop for Network {
-    fn drop(&mut self) {
-        for side in ["a", "b", "r"] {
-            let _ = Command::new("ip").args(["netns", "del", &format!("{}-{side}", self.name)]).output();
-        }
-    }
-}
-
 /// A tcpdump on an interface of the router.
 struct Tcpdump {
     child: Child,
@@ -159,11 +120,11 @@ struct Tcpdump {
 }
 
 impl Tcpdump {
-    fn start(network: &Network, interface: &str) -> Self {
+    fn start(network: &RoutedNetwork, interface: &str) -> Self {
         let path = std::env::temp_dir().join(format!("{}-{interface}.pcap", network.name));
-        let mut child = Command::new("nsenter")
-            .arg(format!("--net={}", network.path("r").display()))
-            .args(["tcpdump", "-i", interface, "-U", "--immediate-mode", "-n", "-Z", "root", "-w"])
+        let mut child = network
+            .command("r", "tcpdump")
+            .args(["-i", interface, "-U", "--immediate-mode", "-n", "-Z", "root", "-w"])
             .arg(&path)
             .stderr(Stdio::piped())
             .spawn()
@@ -216,12 +177,12 @@ fn frames(packets: &[Packet], index: u32) -> BTreeMap<Vec<u8>, usize> {
 }
 
 /// Runs the test where nothing else of the host happens; a thread of its own, which stays in the namespace.
-fn in_router(test: &'static str, run: impl FnOnce(Network) + Send + 'static) {
+fn in_router(test: &'static str, run: impl FnOnce(RoutedNetwork) + Send + 'static) {
     if !nix::unistd::geteuid().is_root() {
         println!("skipped: needs root");
         return;
     }
-    let network = Network::new(test);
+    let network = RoutedNetwork::new(test);
     thread::spawn(move || {
         network.enter("r");
         run(network);
@@ -246,7 +207,7 @@ fn programs_on(interface: &str) -> usize {
     tcx.iter().chain(&filters).sum()
 }
 
-fn compare_with_tcpdump(network: &Network, hook: Option<InterfaceHook>) {
+fn compare_with_tcpdump(network: &RoutedNetwork, hook: Option<InterfaceHook>) {
     let Some(mut session) = Session::start(&interface_options()) else { return };
     let links = ["to-a", "to-b"].map(|name| Link::named(name).unwrap());
     for link in &links {

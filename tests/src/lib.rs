@@ -19,6 +19,7 @@ pub mod owners;
 pub mod packets;
 pub mod pcap;
 pub mod recorder;
+pub mod router;
 pub mod slow_disk;
 pub mod small_disk;
 pub mod tcpdump;

@@ -10,56 +10,10 @@ use kcap_tests::command::run;
 use kcap_tests::kcap::{kcap, number, number_with_duplicates, sql_with_duplicates};
 use kcap_tests::kernel;
 use kcap_tests::recorder::Recorder;
+use kcap_tests::router::RoutedNetwork;
 
 /// Datagrams that are forwarded.
 const DATAGRAMS: u64 = 20;
-
-/// Network namespaces of two hosts and of the router between them. Removed when dropped.
-struct Network {
-    name: String,
-}
-
-impl Network {
-    fn new() -> Self {
-        let network = Self { name: format!("kcap-{}-route", std::process::id()) };
-        let script = r#"
-            for side in a r b; do
-                ip netns add "$0-$side"
-                for conf in all default; do
-                    ip netns exec "$0-$side" sh -c "echo 1 > /proc/sys/net/ipv6/conf/$conf/disable_ipv6"
-                done
-            done
-            ip netns exec "$0-r" sh -c "echo 1 > /proc/sys/net/ipv4/ip_forward"
-            number=1
-            for side in a b; do
-                ip -n "$0-r" link add "to-$side" type veth peer name eth0 netns "$0-$side"
-                ip -n "$0-r" addr add "198.18.$number.1/24" dev "to-$side"
-                ip -n "$0-$side" addr add "198.18.$number.2/24" dev eth0
-                ip -n "$0-r" link set "to-$side" up
-                ip -n "$0-$side" link set eth0 up
-                ip -n "$0-$side" route add default via "198.18.$number.1"
-                number=2
-            done
-        "#;
-        run(Command::new("sh").args(["-ec", script, &network.name])).success();
-        network
-    }
-
-    /// A command in a namespace, with all other namespaces as they are here.
-    fn command(&self, side: &str, program: impl AsRef<std::ffi::OsStr>) -> Command {
-        let mut command = Command::new("nsenter");
-        command.arg(format!("--net=/run/netns/{}-{side}", self.name)).arg(program);
-        command
-    }
-}
-
-impl Drop for Network {
-    fn drop(&mut self) {
-        for side in ["a", "b", "r"] {
-            let _ = Command::new("ip").args(["netns", "del", &format!("{}-{side}", self.name)]).output();
-        }
-    }
-}
 
 fn segments(folder: &Path) -> Vec<Segment> {
     Capture::open(folder).expect("a capture").segments
@@ -87,7 +41,7 @@ fn a_forwarded_packet_is_one_packet() {
         return;
     }
     let folder = tempfile::tempdir().expect("a scratch folder");
-    let network = Network::new();
+    let network = RoutedNetwork::new("route");
     let capture: PathBuf = folder.path().join("capture");
     let options = ["--interface", "to-a", "--interface", "to-b"];
     let recorder = Recorder::start_as(&capture, &options, |program| network.command("r", program));
