@@ -47,7 +47,7 @@ impl Feeder {
         table.consumer().begin(block, row);
         let consumer = table.consumer();
         let piece = self.fragments.piece(block, row, |finding| consumer.fragments(finding));
-        give(table, block, row, &piece, &mut self.scratch);
+        give(table, block, row, None, &piece, &mut self.scratch);
     }
 
     /// There are no more packets: tells of the fragments that still wait for others.
@@ -141,11 +141,12 @@ pub(super) fn flow_keys(block: &PacketBlock, row: usize) -> impl Iterator<Item =
     around.chain(FlowKey::of(decoded, netns_cookie))
 }
 
-/// Gives a row's packet to a table, whose consumer was told that it comes.
+/// Gives a row's packet to a table, whose consumer was told that it comes; with the id of its flow, where it is known.
 pub(super) fn give<C: PacketConsumer>(
     table: &mut FlowTable<C>,
     block: &Arc<PacketBlock>,
     row: usize,
+    flow_id: Option<u64>,
     piece: &Piece,
     scratch: &mut Vec<u8>,
 ) {
@@ -165,6 +166,7 @@ pub(super) fn give<C: PacketConsumer>(
         captured_payload_len: u32::try_from(captured_payload_len).unwrap_or(u32::MAX),
         wire_len: batch.wire_len[row],
         netns_cookie: batch.netns_cookie[row],
+        flow_id,
     };
     match piece {
         Piece::Packet => {
@@ -198,6 +200,7 @@ fn reassembled<C: PacketConsumer>(table: &mut FlowTable<C>, fragment: &PacketVie
         payload,
         captured_payload_len: u32::try_from(payload.len()).unwrap_or(u32::MAX),
         wire_len,
+        flow_id: None,
         ..*fragment
     });
 }

@@ -115,6 +115,8 @@ struct DealtRow {
     row: u32,
     /// The parts of the flows that the packet is of.
     parts: PartSet,
+    /// The flow of its innermost headers.
+    flow_id: u64,
 }
 
 /// Divides packets between the parts.
@@ -159,9 +161,12 @@ impl Dealer<'_> {
             }
             let mut parts: PartSet = 0;
             let mut is_wanted = self.settings.flow_ids.is_none();
+            // Packets without a flow have no part either.
+            let mut flow_id = 0;
             for key in flow_keys(&block, at) {
-                parts |= 1 << FlowPart::number_of(&key, PARTS);
-                is_wanted |= self.settings.flow_ids.as_ref().is_some_and(|wanted| wanted.contains(key.id()));
+                flow_id = key.id();
+                parts |= 1 << FlowPart::number_of(flow_id, PARTS);
+                is_wanted |= self.settings.flow_ids.as_ref().is_some_and(|wanted| wanted.contains(flow_id));
             }
             let piece = fragments.piece(&block, at, |_| {});
             is_wanted |= !matches!(piece, Piece::Packet);
@@ -175,7 +180,7 @@ impl Dealer<'_> {
             if !matches!(piece, Piece::Packet) {
                 pieces.push((dealt.len(), piece));
             }
-            dealt.push(DealtRow { row, parts });
+            dealt.push(DealtRow { row, parts, flow_id });
         }
         round.runs.push(DealtRun { recording, block, rows: dealt, pieces });
     }
@@ -265,7 +270,7 @@ impl<'a, F: Finder, M: Fn() -> F> Worker<'a, F, M> {
             }
             let table = &mut tables[run.recording];
             table.consumer().begin(&run.block, row.row as usize);
-            give(table, &run.block, row.row as usize, piece, &mut self.scratch);
+            give(table, &run.block, row.row as usize, Some(row.flow_id), piece, &mut self.scratch);
             table.consumer().take(|_, item| found.push(((order, FlowBegin::default()), item)));
         }
     }

@@ -4,7 +4,7 @@ use crate::decode::ip_protocol;
 use crate::flow_id::FlowKey;
 
 /// A key that is equal for both directions, and whether the packet's source is its second end.
-pub(super) fn canonical(key: &FlowKey) -> (FlowKey, bool) {
+pub(crate) fn canonical(key: &FlowKey) -> (FlowKey, bool) {
     let swapped = (key.destination, key.destination_port) < (key.source, key.source_port);
     (if swapped { reversed(key) } else { *key }, swapped)
 }

@@ -1,6 +1,5 @@
 //! Limits and choices of following flows.
 
-use crate::flow_id::FlowKey;
 use crate::stream::StreamOptions;
 
 /// Flows that are followed at a time. When there are more, those that were silent longest are given up, closed and
@@ -39,17 +38,17 @@ impl FlowPart {
     /// All flows.
     pub const ALL: Self = Self { number: 0, of: 1 };
 
-    /// The part that a flow is in, of so many.
+    /// The part that a flow of this id is in, of so many.
     #[must_use]
-    pub fn number_of(key: &FlowKey, of: u32) -> u32 {
+    pub fn number_of(flow_id: u64, of: u32) -> u32 {
         // The remainder is less than a number of 32 bits.
-        (key.id() % u64::from(of.max(1))) as u32
+        (flow_id % u64::from(of.max(1))) as u32
     }
 
-    /// Whether a flow is in it.
+    /// Whether a flow of this id is in it.
     #[must_use]
-    pub fn has(self, key: &FlowKey) -> bool {
-        self.of <= 1 || Self::number_of(key, self.of) == self.number
+    pub fn has(self, flow_id: u64) -> bool {
+        self.of <= 1 || Self::number_of(flow_id, self.of) == self.number
     }
 }
 

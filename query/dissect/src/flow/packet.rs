@@ -1,6 +1,7 @@
 //! What the flow table wants to know of a packet.
 
 use crate::decode::Decoded;
+use crate::flow_id::FlowKey;
 use crate::stream::PacketRef;
 
 /// A packet, decoded.
@@ -23,6 +24,8 @@ pub struct PacketView<'a> {
     pub wire_len: u32,
     /// Cookie of the network namespace; 0 when not known.
     pub netns_cookie: u64,
+    /// [`flow_id`](crate::flow_id()) of the headers, where it is known already: it takes a hash.
+    pub flow_id: Option<u64>,
 }
 
 impl<'a> PacketView<'a> {
@@ -30,6 +33,11 @@ impl<'a> PacketView<'a> {
     #[must_use]
     pub fn packet(&self) -> PacketRef {
         PacketRef { packet_id: self.packet_id, time_ns: self.time_ns }
+    }
+
+    /// The id of its flow, which has this key.
+    pub(super) fn flow_id_of(&self, key: &FlowKey) -> u64 {
+        self.flow_id.unwrap_or_else(|| key.id())
     }
 
     /// Bytes of transport payload that were on the wire and were not captured.

@@ -6,7 +6,7 @@ use super::consumer::{CloseReason, Datagram, FlowConsumer};
 use super::history::History;
 use super::key::{canonical, icmp_counterpart, is_icmp_request, reversed};
 use super::model::{Counters, Flow, Side};
-use super::options::{CLOSED_LINGER_NS, FlowOptions, HALF_OPEN_TIMEOUT_NS};
+use super::options::{CLOSED_LINGER_NS, FlowOptions, FlowPart, HALF_OPEN_TIMEOUT_NS};
 use super::packet::PacketView;
 use super::recency::{Class, Recency};
 use super::report::ReportState;
@@ -41,6 +41,7 @@ use crate::stream::{StreamBudget, StreamEvent};
 ///     let payload = &bytes[decoded.header_len as usize..];
 ///     table.packet(&PacketView {
 ///         packet_id, time_ns, decoded: &decoded, outer: &[], payload, captured_payload_len: 1, wire_len: 29, netns_cookie: 0,
+///         flow_id: None,
 ///     });
 /// }
 /// assert_eq!(table.finish().0, ["2 packets, end_of_capture"]);
@@ -136,7 +137,7 @@ impl<C: FlowConsumer> FlowTable<C> {
         };
         let mut parent_flow_id = flow_id(around, view.netns_cookie);
         for decoded in others {
-            let outer = PacketView { decoded, outer: &[], payload: &[], ..*view };
+            let outer = PacketView { decoded, outer: &[], payload: &[], flow_id: None, ..*view };
             self.one(&outer, parent_flow_id, Handing::Nothing);
             parent_flow_id = flow_id(decoded, view.netns_cookie).or(parent_flow_id);
         }
@@ -154,6 +155,7 @@ impl<C: FlowConsumer> FlowTable<C> {
                 outer: &[],
                 payload: &[],
                 captured_payload_len: inner_len.saturating_sub(view.truncated_len()),
+                flow_id: None,
                 ..*view
             };
             self.one(&outer, parent_flow_id, Handing::Nothing);
@@ -164,7 +166,8 @@ impl<C: FlowConsumer> FlowTable<C> {
 
     fn one(&mut self, view: &PacketView<'_>, parent_flow_id: Option<u64>, handing: Handing) -> bool {
         let Some(key) = FlowKey::of(view.decoded, view.netns_cookie) else { return false };
-        if !self.options.part.has(&key) {
+        let part = self.options.part;
+        if part != FlowPart::ALL && !part.has(view.flow_id_of(&key)) {
             return false;
         }
         let Some(ip) = view.decoded.ip() else { return false };
@@ -230,7 +233,7 @@ impl<C: FlowConsumer> FlowTable<C> {
         }
         let client_key = if role.is_server { reversed(key) } else { *key };
         let flow = Flow {
-            flow_id: key.id(),
+            flow_id: view.flow_id_of(key),
             key: client_key,
             ip_version: ip.version,
             parent_flow_id,

@@ -74,6 +74,7 @@ impl Table {
             captured_payload_len: payload.len() as u32,
             wire_len: bytes.len() as u32,
             netns_cookie: 0,
+            flow_id: None,
         });
         assert!(is_taken);
     }

@@ -117,6 +117,7 @@ pub fn follow_each<C: FlowConsumer>(
             captured_payload_len: payload.len() as u32,
             wire_len: packet.wire_len,
             netns_cookie: 0,
+            flow_id: None,
         });
     }
     table.finish()
