@@ -27,6 +27,17 @@ pub struct EndFacts {
 }
 
 impl EndFacts {
+    /// Nothing is known.
+    pub const NOBODY: Self = Self {
+        proc_id: None,
+        pid: None,
+        process_name: None,
+        executable: None,
+        command_line: None,
+        container: None,
+        attribution: None,
+    };
+
     /// Whether an end is known by better evidence than these facts are.
     #[must_use]
     pub fn is_worse_than(&self, end: &End) -> bool {

@@ -10,7 +10,7 @@ use kcap_dissect::protocol::{self, Chunk, Conversation, Endpoint, Moment, Protoc
 use kcap_dissect::stream::{EndReason, Gap, PacketRef, StreamData};
 
 use super::{FlowReportRecord, Found, TransactionRecord};
-use crate::flows::{Finder, FlowBegin, PacketConsumer};
+use crate::flows::{Finder, FlowBegin, FlowEnds, PacketConsumer};
 use crate::source::EndFacts;
 use crate::table::packets::PacketBlock;
 
@@ -23,15 +23,19 @@ pub struct FlowFacts {
     icmp: Option<(u8, u8)>,
     /// The recording.
     pub capture_id: Arc<str>,
-    /// The processes at the ends, the client's first: the end that began the flow.
-    pub ends: [EndFacts; 2],
+    /// The processes at the ends; the client is the end that began the flow.
+    pub ends: FlowEnds,
 }
 
 impl FlowFacts {
     /// The process at one end.
     #[must_use]
     pub fn end(&self, end: Sender) -> &EndFacts {
-        &self.ends[end.index()]
+        let side = match end {
+            Sender::Originator => Side::Client,
+            Sender::Responder => Side::Server,
+        };
+        self.ends.end(side).unwrap_or(&EndFacts::NOBODY)
     }
 
     /// Community ID. It takes a hash: not to be asked for lightly.
@@ -73,13 +77,12 @@ impl Collector {
 
     fn learn_ends(&self, state: &mut State, side: Side) {
         let (Some((block, row)), Some(facts)) = (&self.current, &mut state.facts) else { return };
-        let ends = [(side, block.source_end(*row)), (side.other(), block.destination_end(*row))];
-        for (side, end) in ends {
-            if let Some(end) = end
-                && facts.ends[side.index()].is_worse_than(end)
-            {
-                Arc::make_mut(facts).ends[side.index()] = block.end_facts(*row, end);
-            }
+        if block.owners().is_none() {
+            return;
+        }
+        let mut ends = facts.ends.clone();
+        if ends.learn(block, *row, side) {
+            Arc::make_mut(facts).ends = ends;
         }
     }
 
@@ -111,7 +114,7 @@ impl Collector {
                 .current
                 .as_ref()
                 .map_or_else(|| Arc::from(""), |(block, _)| Arc::clone(block.shared_capture_id())),
-            ends: Default::default(),
+            ends: FlowEnds::default(),
         }
     }
 

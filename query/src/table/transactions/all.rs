@@ -44,7 +44,8 @@ struct Output {
 struct ProtocolOutput {
     name: &'static str,
     output: Output,
-    records: Vec<TransactionRecord>,
+    #[allow(clippy::vec_box)] // they come in boxes, and are large
+    records: Vec<Box<TransactionRecord>>,
 }
 
 /// All tables of transactions over a library, and what fills them.
@@ -89,7 +90,7 @@ impl Feed {
         let Found::Transaction(record) = found else { return Ok(()) };
         let own = self.protocols.iter_mut().find(|own| own.name == record.transaction.protocol);
         let Some(own) = own else { return Ok(()) };
-        own.records.push(*record);
+        own.records.push(record);
         if own.records.len() >= BATCH_ROWS_MAX { own.flush(&self.common) } else { Ok(()) }
     }
 }
@@ -104,7 +105,7 @@ impl ProtocolOutput {
 }
 
 impl Output {
-    fn send(&self, records: &[TransactionRecord]) -> Result<()> {
+    fn send(&self, records: &[Box<TransactionRecord>]) -> Result<()> {
         if records.is_empty() {
             return Ok(());
         }

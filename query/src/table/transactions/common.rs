@@ -7,7 +7,7 @@ use crate::source::EndFacts;
 use crate::table::column::Column;
 use crate::transactions::TransactionRecord;
 
-type Rows = [TransactionRecord];
+type Rows = [Box<TransactionRecord>];
 
 /// The columns in their order; with that of the protocol, if the table isn't of one.
 #[rustfmt::skip]

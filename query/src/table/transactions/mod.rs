@@ -102,12 +102,12 @@ struct TableColumn {
 }
 
 enum ColumnSource {
-    Common(Column<[TransactionRecord]>),
+    Common(Column<[Box<TransactionRecord>]>),
     Own(&'static kcap_dissect::protocol::Column),
 }
 
 impl TableColumn {
-    fn array(&self, records: &[TransactionRecord], rows: &[u32]) -> ArrayRef {
+    fn array(&self, records: &[Box<TransactionRecord>], rows: &[u32]) -> ArrayRef {
         match &self.source {
             ColumnSource::Common(column) => column.build(records, rows),
             ColumnSource::Own(column) => {

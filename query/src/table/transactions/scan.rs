@@ -98,7 +98,8 @@ struct Batches {
     columns: Vec<TableColumn>,
     schema: SchemaRef,
     rows_left: usize,
-    records: Vec<TransactionRecord>,
+    #[allow(clippy::vec_box)] // they come in boxes, and are large
+    records: Vec<Box<TransactionRecord>>,
     output: Output,
 }
 
@@ -121,7 +122,7 @@ impl Batches {
         if self.protocol.is_some_and(|protocol| protocol != record.transaction.protocol) {
             return Ok(());
         }
-        self.records.push(*record);
+        self.records.push(record);
         self.rows_left -= 1;
         if self.records.len() >= BATCH_ROWS_MAX || self.rows_left == 0 {
             self.flush()?;
