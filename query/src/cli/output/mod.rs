@@ -1,6 +1,7 @@
 //! Results of a query in the formats of `--format`.
 
 mod printable;
+mod time_text;
 
 use std::io::Write;
 

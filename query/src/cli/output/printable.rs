@@ -8,15 +8,17 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, GenericListArray, RecordBatch, RecordBatchOptions, StringArray,
+    Array, ArrayRef, AsArray, GenericListArray, RecordBatch, RecordBatchOptions, StringArray, StringBuilder,
 };
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimestampNanosecondType};
 use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
+use super::time_text::TimeText;
 use crate::cli::escape::{escaped, escaped_lines};
-use crate::table::types::{ADDRESS_TYPE, MAC_TYPE, address_text, mac_text};
+use crate::table::column::timestamp_type;
+use crate::table::types::{ADDRESS_TYPE, MAC_TYPE, mac_text, write_address};
 
 /// Bytes of a value that a table shows; the rest is counted.
 const TABLE_BYTES_MAX: usize = 32;
@@ -70,6 +72,7 @@ fn printable_type(data_type: &DataType, style: Style) -> DataType {
     match data_type {
         address if *address == ADDRESS_TYPE || *address == MAC_TYPE => DataType::Utf8,
         bytes if is_bytes(bytes) => DataType::Utf8,
+        time if style == Style::Csv && *time == timestamp_type() => DataType::Utf8,
         text if style.is_for_people() && is_text(text) => DataType::Utf8,
         DataType::List(_) if style == Style::Csv => DataType::Utf8,
         DataType::List(item) => {
@@ -82,9 +85,25 @@ fn printable_type(data_type: &DataType, style: Style) -> DataType {
 fn printable_array(array: &ArrayRef, style: Style) -> Result<ArrayRef, ArrowError> {
     let data_type = array.data_type();
     if *data_type == ADDRESS_TYPE {
-        let texts: StringArray =
-            array.as_fixed_size_binary().iter().map(|bytes| bytes.and_then(address_text)).collect();
-        return Ok(Arc::new(texts));
+        let mut texts = StringBuilder::with_capacity(array.len(), array.len() * 16);
+        for bytes in array.as_fixed_size_binary() {
+            match bytes.and_then(|bytes| bytes.try_into().ok()) {
+                Some(bytes) => {
+                    write_address(&mut texts, bytes).expect("a builder takes every write");
+                    texts.append_value("");
+                }
+                None => texts.append_null(),
+            }
+        }
+        return Ok(Arc::new(texts.finish()));
+    }
+    if style == Style::Csv && *data_type == timestamp_type() {
+        let mut texts = StringBuilder::with_capacity(array.len(), array.len() * 30);
+        let mut text = TimeText::new();
+        for time in array.as_primitive::<TimestampNanosecondType>() {
+            texts.append_option(time.map(|time| text.of(time)));
+        }
+        return Ok(Arc::new(texts.finish()));
     }
     if *data_type == MAC_TYPE {
         let texts: StringArray =
