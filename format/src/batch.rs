@@ -67,7 +67,7 @@ impl BytesColumn {
     }
 
     /// Makes room for so many values of so many bytes, and no more.
-    pub(crate) fn reserve(&mut self, values: usize, bytes: usize) {
+    pub fn reserve(&mut self, values: usize, bytes: usize) {
         self.ends.reserve_exact(values);
         self.data.reserve_exact(bytes);
     }

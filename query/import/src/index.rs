@@ -17,9 +17,11 @@ use crate::limits::{CHUNK_COUNT_MAX, CHUNK_LEN};
 use crate::window::Window;
 
 /// How far ahead somebody must ask for the file to be walked on several processors.
-const FAR_CHUNKS: usize = 32;
+const FAR_CHUNKS: usize = 128;
 /// Bytes that each of them walks before the walks are joined.
-const SPAN_LEN: u64 = 16 * CHUNK_LEN;
+const SPAN_LEN: u64 = 64 * CHUNK_LEN;
+/// Bytes that are walked for whoever asks for the next block: reading begins anew each time.
+const STEP_LEN: u64 = 4 * CHUNK_LEN;
 /// Most of them: more do not read faster.
 const WALKERS_MAX: usize = 16;
 
@@ -157,7 +159,7 @@ impl Index {
         self.chunks.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// Walks a little further: a chunk, or when `is_far` as much as all processors do at once.
+    /// Walks a little further: some chunks, or when `is_far` as much as all processors do at once.
     fn advance(
         &self,
         format: &Format,
@@ -170,7 +172,7 @@ impl Index {
         let walkers = std::thread::available_parallelism().map_or(1, usize::from).min(WALKERS_MAX);
         let spans = usize::try_from(rest / SPAN_LEN).unwrap_or(usize::MAX).min(walkers);
         if !is_far || spans < 2 || std::mem::take(&mut frontier.guesses_failed) {
-            let until = offset + if is_far { SPAN_LEN } else { 1 };
+            let until = offset + if is_far { SPAN_LEN } else { STEP_LEN };
             let mut position = frontier.position;
             let walk = walk(format, bytes, &mut position, &frontier.interfaces, until)?;
             self.take(frontier, walk, position);

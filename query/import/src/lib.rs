@@ -20,6 +20,7 @@ mod interface;
 mod packets;
 mod pcap;
 mod pcapng;
+mod spare;
 mod spool;
 mod window;
 
@@ -31,7 +32,7 @@ pub use packets::Packets;
 /// Limits that hold for every capture file.
 pub mod limits {
     /// Bytes of a file that make a block: the packets whose records begin in them.
-    pub const CHUNK_LEN: u64 = 1 << 20;
+    pub const CHUNK_LEN: u64 = 256 << 10;
 
     /// Most captured bytes of a packet. Other programs stop at 256 KiB for networks; beyond this a length is a lie.
     pub const PACKET_LEN_MAX: u32 = 8 << 20;

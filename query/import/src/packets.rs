@@ -9,7 +9,14 @@ use crate::error::Stop;
 use crate::format::{Format, Item, PacketHead, Position};
 use crate::index::Chunk;
 use crate::interface::Interface;
+use crate::spare;
 use crate::window::Window;
+
+/// Columns that need headers and payload told apart.
+const SPLIT_COLUMNS: PacketColumns = PacketColumns::HEADER
+    .union(PacketColumns::PAYLOAD)
+    .union(PacketColumns::PAYLOAD_LEN)
+    .union(PacketColumns::FLAGS);
 
 /// Packets of a block.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +25,13 @@ pub struct Packets {
     pub batch: PacketBatch,
     /// Their headers, when a column was wanted that needs them decoded: how a packet is split into headers and payload.
     pub decoded: Vec<Decoded>,
+}
+
+impl Packets {
+    /// Gives the memory to the next packets that are read.
+    pub fn recycle(self) {
+        spare::keep_packets(self);
+    }
 }
 
 /// Reads the packets of a chunk.
@@ -32,9 +46,14 @@ pub(crate) fn read(
         let batch = PacketBatch { len: chunk.packets as usize, ..PacketBatch::default() };
         return Ok(Packets { batch, decoded: Vec::new() });
     }
-    let mut heads = Vec::with_capacity(chunk.packets as usize);
-    let window = each(format, bytes, chunk, interfaces, |_, _, head| heads.push(head))?;
-    fill(&window, &heads, columns).ok_or(Stop::Torn(chunk.start.offset))
+    let mut window = Window::of_range(bytes, chunk.start.offset, chunk.end, spare::buffer())?;
+    let mut filler = Filler::new(spare::packets(), columns, chunk);
+    let mut is_whole = true;
+    each(format, &mut window, chunk, interfaces, |window, _, head| {
+        is_whole &= filler.push(&head, window).is_some();
+    })?;
+    spare::keep_buffer(window.into_buffer());
+    if is_whole { Ok(filler.finish()) } else { Err(Stop::Torn(chunk.start.offset)) }
 }
 
 /// The comments of the packets of a chunk, empty for those without; none at all where the format has none.
@@ -48,7 +67,8 @@ pub(crate) fn comments(
         return Ok(Vec::new());
     }
     let mut comments = Vec::with_capacity(chunk.packets as usize);
-    each(format, bytes, chunk, interfaces, |window, position, head| {
+    let mut window = Window::of_range(bytes, chunk.start.offset, chunk.end, Vec::new())?;
+    each(format, &mut window, chunk, interfaces, |window, position, head| {
         let (offset, len) = head.options;
         let options = window.slice(offset, len as usize).unwrap_or_default();
         comments.push(crate::pcapng::comment(options, position.is_big_endian));
@@ -56,67 +76,68 @@ pub(crate) fn comments(
     Ok(comments)
 }
 
-/// Walks over the packets of a chunk; gives the window that has them.
-fn each<'a>(
+/// Walks over the packets of a chunk, which a window has.
+fn each(
     format: &Format,
-    bytes: &'a Bytes,
+    window: &mut Window<'_>,
     chunk: &Chunk,
     interfaces: &[Interface],
     mut take: impl FnMut(&Window<'_>, &Position, PacketHead),
-) -> Result<Window<'a>, Stop> {
-    let mut window = Window::of_range(bytes, chunk.start.offset, chunk.end)?;
+) -> Result<(), Stop> {
     let mut position = chunk.start;
     let mut packets = 0;
     while position.offset < chunk.end {
-        if let Item::Packet(head) = format.next(&mut window, &mut position, interfaces)? {
+        if let Item::Packet(head) = format.next(window, &mut position, interfaces)? {
             packets += 1;
-            take(&window, &position, head);
+            take(window, &position, head);
         }
     }
     if packets != chunk.packets {
         return Err(Stop::Corrupt(chunk.start.offset, "the packets are others than before"));
     }
-    Ok(window)
+    Ok(())
 }
 
-/// Makes columns of packets that lie in a window; `None` when one does not.
-fn fill(window: &Window<'_>, heads: &[PacketHead], columns: PacketColumns) -> Option<Packets> {
-    let data = |head: &PacketHead| window.slice(head.offset, head.captured_len as usize);
-    let mut batch = PacketBatch { len: heads.len(), ..PacketBatch::default() };
-    let wants = |column| columns.contains(column);
-    let zeros = |column, len: usize| if columns.contains(column) { len } else { 0 };
-    if wants(PacketColumns::TIME) {
-        batch.time_ns = heads.iter().map(|head| head.time_ns).collect();
+/// Makes columns of packets.
+struct Filler {
+    columns: PacketColumns,
+    packets: Packets,
+}
+
+impl Filler {
+    /// Makes room for the packets of a chunk.
+    fn new(mut packets: Packets, columns: PacketColumns, chunk: &Chunk) -> Self {
+        let (rows, bytes_max) = (chunk.packets as usize, (chunk.end - chunk.start.offset) as usize);
+        let Packets { batch, decoded } = &mut packets;
+        let room = |column, len| if columns.contains(column) { len } else { 0 };
+        batch.header.reserve(room(PacketColumns::HEADER, rows), room(PacketColumns::HEADER, bytes_max));
+        batch.payload.reserve(room(PacketColumns::PAYLOAD, rows), room(PacketColumns::PAYLOAD, bytes_max));
+        decoded.reserve(if columns.intersects(SPLIT_COLUMNS) { rows } else { 0 });
+        Self { columns, packets }
     }
-    if wants(PacketColumns::INTERFACE_INDEX) {
-        batch.interface_index =
-            heads.iter().map(|head| head.interface_index.unwrap_or(head.interface)).collect();
-    }
-    if wants(PacketColumns::WIRE_LEN) {
-        batch.wire_len = heads.iter().map(|head| head.wire_len).collect();
-    }
-    if wants(PacketColumns::LINK_TYPE) {
-        batch.link_type = heads.iter().map(|head| head.link_type).collect();
-    }
-    if wants(PacketColumns::DIRECTION) {
-        batch.direction =
-            heads.iter().map(|head| Some(direction(head, data(head)?) as u8)).collect::<Option<_>>()?;
-    }
-    batch.socket_cookie = vec![0; zeros(PacketColumns::SOCKET_COOKIE, heads.len())];
-    batch.netns_cookie = vec![0; zeros(PacketColumns::NETNS_COOKIE, heads.len())];
-    batch.program = vec![0; zeros(PacketColumns::PROGRAM, heads.len())];
-    batch.cpu = vec![0; zeros(PacketColumns::CPU, heads.len())];
-    batch.gso_size = vec![0; zeros(PacketColumns::GSO_SIZE, heads.len())];
-    batch.gso_segments = vec![0; zeros(PacketColumns::GSO_SEGMENTS, heads.len())];
-    batch.mark = vec![0; zeros(PacketColumns::MARK, heads.len())];
-    batch.tasks = vec![0; zeros(PacketColumns::TASKS, heads.len())];
-    let split =
-        PacketColumns::HEADER | PacketColumns::PAYLOAD | PacketColumns::PAYLOAD_LEN | PacketColumns::FLAGS;
-    let mut decoded = Vec::new();
-    if columns.intersects(split) {
-        decoded.reserve_exact(heads.len());
-        for head in heads {
-            let bytes = data(head)?;
+
+    /// Takes a packet that lies in a window; `None` when it does not.
+    fn push(&mut self, head: &PacketHead, window: &Window<'_>) -> Option<()> {
+        let bytes = window.slice(head.offset, head.captured_len as usize)?;
+        let Self { columns, packets: Packets { batch, decoded } } = self;
+        let wants = |column| columns.contains(column);
+        batch.len += 1;
+        if wants(PacketColumns::TIME) {
+            batch.time_ns.push(head.time_ns);
+        }
+        if wants(PacketColumns::INTERFACE_INDEX) {
+            batch.interface_index.push(head.interface_index.unwrap_or(head.interface));
+        }
+        if wants(PacketColumns::WIRE_LEN) {
+            batch.wire_len.push(head.wire_len);
+        }
+        if wants(PacketColumns::LINK_TYPE) {
+            batch.link_type.push(head.link_type);
+        }
+        if wants(PacketColumns::DIRECTION) {
+            batch.direction.push(direction(head, bytes) as u8);
+        }
+        if columns.intersects(SPLIT_COLUMNS) {
             let headers = decode(head.link_type, bytes, head.wire_len);
             let (header, payload) = bytes.split_at(bytes.len().min(headers.header_len as usize));
             if wants(PacketColumns::HEADER) {
@@ -134,8 +155,24 @@ fn fill(window: &Window<'_>, heads: &[PacketHead], columns: PacketColumns) -> Op
             }
             decoded.push(headers);
         }
+        Some(())
     }
-    Some(Packets { batch, decoded })
+
+    /// The columns; those of which capture files know nothing are zeros.
+    fn finish(self) -> Packets {
+        let Self { columns, mut packets } = self;
+        let batch = &mut packets.batch;
+        let zeros = |column| if columns.contains(column) { batch.len } else { 0 };
+        batch.socket_cookie.resize(zeros(PacketColumns::SOCKET_COOKIE), 0);
+        batch.netns_cookie.resize(zeros(PacketColumns::NETNS_COOKIE), 0);
+        batch.program.resize(zeros(PacketColumns::PROGRAM), 0);
+        batch.cpu.resize(zeros(PacketColumns::CPU), 0);
+        batch.gso_size.resize(zeros(PacketColumns::GSO_SIZE), 0);
+        batch.gso_segments.resize(zeros(PacketColumns::GSO_SEGMENTS), 0);
+        batch.mark.resize(zeros(PacketColumns::MARK), 0);
+        batch.tasks.resize(zeros(PacketColumns::TASKS), 0);
+        packets
+    }
 }
 
 /// Which way a packet went: what the record says, or a Linux cooked header in it.

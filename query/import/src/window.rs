@@ -26,12 +26,19 @@ impl<'a> Window<'a> {
         Self { bytes, buffer: Vec::new(), start: 0, filled: 0, moves: true }
     }
 
-    /// A window that has a range of the file, and stays there.
-    pub(crate) fn of_range(bytes: &'a Bytes, start: u64, end: u64) -> io::Result<Self> {
+    /// A window that has a range of the file, in a buffer whose bytes don't matter, and stays there.
+    pub(crate) fn of_range(bytes: &'a Bytes, start: u64, end: u64, mut buffer: Vec<u8>) -> io::Result<Self> {
         let len = usize::try_from(end - start).map_err(io::Error::other)?;
-        let mut buffer = vec![0; len];
-        let filled = bytes.read_at(&mut buffer, start)?;
+        if buffer.len() < len {
+            buffer.resize(len, 0);
+        }
+        let filled = bytes.read_at(&mut buffer[..len], start)?;
         Ok(Self { bytes, buffer, start, filled, moves: false })
+    }
+
+    /// The buffer, for another window.
+    pub(crate) fn into_buffer(self) -> Vec<u8> {
+        self.buffer
     }
 
     /// So many bytes from an offset on, or as many as there are.

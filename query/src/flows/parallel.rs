@@ -21,10 +21,10 @@ use crate::table::packets::{OrderedPackets, PacketBlock, Run};
 
 /// Parts that the flows are divided into: as many as a [`PartSet`] has bits.
 const PARTS: u32 = PartSet::BITS;
-/// Packets of a round.
-const ROUND_PACKETS_MAX: usize = 8192;
+/// Packets of a round: so few that they stay in the caches from the thread that reads them to those that follow their flows.
+const ROUND_PACKETS_MAX: usize = 4096;
 /// Rounds that may wait for a thread.
-const ROUNDS_WAITING_MAX: usize = 2;
+const ROUNDS_WAITING_MAX: usize = 1;
 
 /// A bit for each part.
 type PartSet = u16;

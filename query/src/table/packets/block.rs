@@ -9,6 +9,7 @@ use kcap_dissect::decode::{decode_outer, decode_parts, may_go_on};
 use kcap_dissect::{Decoded, Direction, decode, flow_id};
 use kcap_format::proto::LossProgram;
 use kcap_format::{BlockEntry, PacketBatch, PacketColumns, PacketId};
+use kcap_import::Packets;
 use rustc_hash::FxHashMap;
 
 use super::needs::Needs;
@@ -42,6 +43,16 @@ pub struct PacketBlock {
     taken: Vec<Taken>,
     /// Names of the tasks of each value of TASKS but 0.
     task_names: OnceLock<FxHashMap<u32, Vec<String>>>,
+}
+
+/// Blocks of capture files have large buffers, which the next ones use again.
+impl Drop for PacketBlock {
+    fn drop(&mut self) {
+        if self.handle().import().is_some() {
+            let (batch, decoded) = (std::mem::take(&mut self.batch), std::mem::take(&mut self.decoded));
+            Packets { batch, decoded }.recycle();
+        }
+    }
 }
 
 impl PacketBlock {
