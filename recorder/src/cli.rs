@@ -232,7 +232,7 @@ pub(crate) struct RunArgs {
     pub(crate) encrypt_to: Vec<Recipient>,
     /// Record only the packets of these: process.pid, process.name, process.exe, user.id, container.id, container.name,
     /// container.label (a key, or key=value), pod.id, pod.name, pod.namespace, pod.label. Several of one key are
-    /// alternatives, different keys must all hold
+    /// alternatives, different keys must all hold. It is about the packets of sockets, not about frames (--interface)
     #[arg(long = "where", value_name = "KEY=VALUE", action = clap::ArgAction::Append)]
     pub(crate) conditions: Vec<Condition>,
     /// With --where: what holds for a process holds for its children
