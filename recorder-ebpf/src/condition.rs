@@ -118,6 +118,28 @@ pub struct FileKey {
     pub device: u64,
 }
 
+/// The programs that see packets aren't attached: word of the map `ALERTNESS`.
+pub const ALERTNESS_ASLEEP: u32 = 0;
+/// The same, and who is wanted waits for them.
+pub const ALERTNESS_WAITED_FOR: u32 = 1;
+/// They are.
+pub const ALERTNESS_AWAKE: u32 = 2;
+/// How long it waits at most. Attaching takes about 0.2 ms.
+pub const WAIT_NS_MAX: u64 = 1_000_000;
+
+/// A process may be wanted, and the programs that see packets aren't attached: record of the ring `WAKE`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+pub struct WakeCall {
+    /// `bpf_ktime_get_boot_ns` when that was found.
+    pub time_ns: u64,
+    /// The process's thread group id.
+    pub pid: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
 /// Bytes of a path in the key of the map `WANTED_PATHS`, NUL-padded; longer ones can't be asked for.
 pub const WANTED_PATH_LEN: usize = 256;
 /// Values that can be asked for of each kind.

@@ -41,6 +41,7 @@ const _: () = {
     assert!(size_of::<CgroupEvent>() == 96);
     assert!(size_of::<Task>() == 48);
     assert!(size_of::<Verdict>() == 8);
+    assert!(size_of::<WakeCall>() == 16);
     assert!(size_of::<FileKey>() == 16);
     assert!(size_of::<Counters>() == 64);
     assert!(size_of::<Settings>() == 4 * 112);

@@ -34,6 +34,8 @@ const PACKETS_AGE_MAX: Duration = Duration::from_millis(300);
 const EVENTS_AGE_MAX: Duration = Duration::from_millis(100);
 /// How long the packet drainer sleeps when its ring is empty, unless the kernel calls.
 const PACKET_WAIT: Duration = Duration::from_millis(10);
+/// The same when it has been empty for a while: where nothing is to be recorded, the recorder is to cost nothing.
+const PACKET_WAIT_MAX: Duration = Duration::from_millis(80);
 /// The same for events; also the longest time until a drainer sees that it is to stop.
 const EVENT_WAIT: Duration = Duration::from_millis(50);
 /// A batch that fills faster than this is followed by a larger one, and one that fills slower than the second
@@ -125,6 +127,7 @@ impl PacketDrainer {
 
     fn fill(&mut self, batch: &mut PacketBatch, target_len: usize, wakeups: &Wakeups) -> io::Result<Filled> {
         let mut begun = None;
+        let mut wait = PACKET_WAIT;
         loop {
             // Read before the ring: what it holds after the programs are off is all that there will be.
             let stop = self.outlet.stop.load(Ordering::Acquire);
@@ -147,8 +150,10 @@ impl PacketDrainer {
                     return Ok(Filled { duration: age, ended: false });
                 }
             }
+            wait = if batch.is_empty() && self.held.is_empty() && is_idle { wait } else { PACKET_WAIT };
             if is_idle {
-                wakeups.wait(PACKET_WAIT)?;
+                wakeups.wait(wait)?;
+                wait = (wait * 2).min(PACKET_WAIT_MAX);
             }
         }
     }

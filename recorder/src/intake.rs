@@ -16,7 +16,7 @@ use crate::enrich;
 use crate::interface::Link;
 use crate::packet_socket::{PacketSocket, Tallies, Wanted};
 use crate::probe::{self, Error, Kernel, LoadOptions, Loaded};
-use crate::ring::EventRing;
+use crate::ring::{EventRing, WakeCalls};
 
 /// What makes records.
 #[derive(Debug)]
@@ -110,6 +110,30 @@ impl Intake {
         match self {
             Self::Programs(loaded) => loaded.attach_owners(),
             Self::Socket { .. } => Ok(()),
+        }
+    }
+
+    /// Takes off what runs for each packet or use of a socket; see [`Loaded::sleep`]. Gives what calls for it.
+    pub(crate) fn sleep(&mut self) -> Option<WakeCalls> {
+        match self {
+            Self::Programs(loaded) => loaded.sleep(),
+            Self::Socket { .. } => None,
+        }
+    }
+
+    /// Attaches those that see packets, before [`Self::attach`] attaches the rest.
+    pub(crate) fn attach_packets(&mut self) -> Result<(), Error> {
+        match self {
+            Self::Programs(loaded) => loaded.attach_packets(),
+            Self::Socket { .. } => Ok(()),
+        }
+    }
+
+    /// How often processes that may be wanted used sockets before that; see [`Tables::early_sockets`].
+    pub(crate) fn early_sockets(&self) -> u64 {
+        match self {
+            Self::Programs(loaded) => loaded.condition_tables().early_sockets(),
+            Self::Socket { .. } => 0,
         }
     }
 

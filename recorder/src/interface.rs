@@ -151,7 +151,7 @@ impl Interfaces {
     /// Attaches to interfaces as they come, until told to stop; then takes the programs off all of them, for which the other
     /// threads have lost the right.
     pub(crate) fn watch(mut self, intake: &Mutex<Intake>, stop: &AtomicBool, to_sink: &Sender<ToSink>) {
-        if let Err(error) = lockdown::keep_for_interfaces() {
+        if let Err(error) = lockdown::keep_for_attaching() {
             debug!(%error, "capabilities are kept");
         }
         let socket =

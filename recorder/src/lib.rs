@@ -20,6 +20,7 @@ mod clock;
 mod compress;
 mod condition;
 mod config;
+mod dormancy;
 mod drain;
 mod enrich;
 mod filter;

@@ -38,8 +38,8 @@ pub(crate) fn apply(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Leaves the calling thread only what attaching to interfaces takes.
-pub(crate) fn keep_for_interfaces() -> Result<()> {
+/// Leaves the calling thread only what attaching programs takes.
+pub(crate) fn keep_for_attaching() -> Result<()> {
     let keep = CapsHashSet::from([Capability::CAP_BPF, Capability::CAP_NET_ADMIN, Capability::CAP_PERFMON]);
     let had: CapsHashSet = caps::read(None, CapSet::Permitted)?.intersection(&keep).copied().collect();
     caps::clear(None, CapSet::Inheritable)?;

@@ -4,6 +4,7 @@
 //! order of their sequence numbers and gives the batches back. The pools bound the memory: when everything is
 //! full, the drainers wait, the rings fill, and the kernel programs count what they can't hand over.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -64,6 +65,11 @@ pub(crate) enum ToSink {
     Unwanted(Tally),
     /// Records of a ring that made no sense.
     Bad(Tally),
+    /// What is attached from now on, and what isn't.
+    Attached {
+        hooks: BTreeMap<String, String>,
+        missing: Vec<String>,
+    },
     /// A governor took a step; `in_force` is false when it led back to what was asked for.
     Stepped {
         event: Box<Event>,

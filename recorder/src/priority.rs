@@ -4,6 +4,9 @@ use std::io;
 
 use tracing::debug;
 
+/// What goes before all others at normal priority (sched(7)).
+const NICE_MIN: libc::c_int = -20;
+
 /// Makes the calling thread, and those that it makes later, give way to others, as nice(1) does. Higher values give
 /// way more; 0 changes nothing.
 ///
@@ -13,6 +16,20 @@ pub(crate) fn give_way(nice: u8) {
     // SAFETY: no pointers. 0 is the calling thread.
     if unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice.into()) } != 0 {
         debug!(error = %io::Error::last_os_error(), nice, "cannot lower the priority of a thread");
+    }
+}
+
+/// Puts the calling thread before all others that aren't urgent, too: for what is waited for, and done in a moment.
+pub(crate) fn urgent() {
+    let lowest = libc::sched_param { sched_priority: 1 };
+    // SAFETY: the parameter lives as long as the call. 0 is the calling thread.
+    if unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const lowest) } == 0 {
+        return;
+    }
+    debug!(error = %io::Error::last_os_error(), "no real-time priority");
+    // SAFETY: no pointers.
+    if unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE_MIN) } != 0 {
+        debug!(error = %io::Error::last_os_error(), "cannot raise the priority of a thread");
     }
 }
 

@@ -2,7 +2,7 @@
 
 mod disk;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -213,6 +213,14 @@ impl<S: Store> Recording<S> {
         self.step_in_force = in_force.then(|| step.clone());
         self.keep_note(step);
         self.write_notes(now_ns);
+    }
+
+    /// Takes note of what is attached from now on, for the segments that begin later.
+    pub(crate) fn note_attached(&mut self, hooks: BTreeMap<String, String>, missing: Vec<String>) {
+        if let Some(recorder) = &mut self.file.recorder {
+            recorder.hooks = hooks;
+            recorder.missing = missing;
+        }
     }
 
     /// Takes note of what user space found out. It is written within a second.

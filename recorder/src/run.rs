@@ -20,6 +20,7 @@ use crate::capture_switch::CaptureSwitch;
 use crate::cli::{Fsync, RunArgs, Snaplen};
 use crate::condition::{Decider, Ended, Held, Policy, RuleSet, Tables};
 use crate::config::PayloadTask;
+use crate::dormancy::{self, Bell, State};
 use crate::drain::{EventDrainer, NoEvents, Outlet, PacketDrainer, PacketSource, TAG_LEN};
 use crate::enrich::Translator;
 use crate::filter::PacketFilter;
@@ -107,11 +108,20 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
         again_until: events.is_none().then(|| Arc::clone(&ending)),
     };
     let enumerator = spawn("enumerate", move || scan.run(enumerated))?;
+    let mut asleep = None;
     if let Some(tables) = &tables {
+        let bell = Bell::new().context("cannot make an eventfd")?;
+        tables.ring(bell.clone());
         // Whose packets are wanted must be known before they come.
         let found = first.recv().context("cannot enumerate what is older than the recorder")?;
-        tables.fill(&rules, &found.events, &mut decider)?;
-        intake.attach()?;
+        let is_wanted = tables.fill(&rules, &found.events, &mut decider)? || bell.is_called();
+        let is_possible = args.interface.is_empty() && dormancy::is_possible(&rules.for_kernel());
+        if is_possible && !is_wanted && found.processes_left_out == 0 {
+            asleep = intake.sleep().map(|calls| (bell, calls));
+        }
+        if asleep.is_none() {
+            intake.attach()?;
+        }
     }
     drop(first);
     let (hooks, intake) = (intake.hooks(), Arc::new(Mutex::new(intake)));
@@ -121,6 +131,15 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
             spawn("interfaces", move || interfaces.watch(&intake, &ending, &to_sink))
         })
         .transpose()?;
+    let mut wakers = Vec::new();
+    let bell = match (asleep, &tables) {
+        (Some((bell, calls)), Some(tables)) => {
+            wakers = dormancy::start(&bell, calls, &intake)?;
+            tables.fall_asleep(dormancy::alertness())?;
+            Some(bell)
+        }
+        _ => None,
+    };
     lockdown::apply(&args.output)?;
     let watcher = container::start(&args.docker_socket, &args.cri_socket, cgroups, decider, to_sink.clone())?;
     // Only now: a thread keeps the capabilities that it was made with.
@@ -136,20 +155,26 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     let recording = Recording::begin(folder, limits, file, begin_ns, counter_reader(&intake))?;
     let progress = Arc::new(Progress::default());
     let translator = Translator { environment: args.environment, sessions };
-    let taken =
-        Taken { packets, events, switch, translator, containers, tables, policy: policy(args, &rules) };
+    let policy = policy(args, &rules);
+    let taken = Taken { packets, events, switch, translator, containers, tables, policy, bell: bell.clone() };
     let mut threads = start_threads(args, recording, &progress, &stop, &to_sink, sink_messages, taken)?;
     // The sink ends when all that send to it have.
     drop(to_sink);
-    info!("recording");
+    match &bell {
+        Some(_) => info!("recording, asleep: no packet is looked at until somebody may be wanted"),
+        None => info!("recording"),
+    }
 
     let begun = Instant::now();
-    wait_for_end(args, &ends, &threads, &progress, begun);
+    wait_for_end(args, &ends, &threads, bell.as_ref(), &progress, begun);
     let duration = begun.elapsed();
     ending.store(true, Ordering::Release);
     if let Some(interface_watch) = interface_watch {
         join(interface_watch);
     }
+    // Before the programs are taken off: it would attach them again.
+    bell.iter().for_each(Bell::end);
+    let woken = wakers.into_iter().try_for_each(join);
     let detached = intake.lock().unwrap_or_else(PoisonError::into_inner).detach();
     // Whatever failed there: what is in the rings and in the segment is kept.
     stop.store(true, Ordering::Release);
@@ -162,6 +187,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
         let summary = Summary { outcome: &outcome, folder: &args.output, duration, reduced };
         let _ = write!(io::stderr(), "{summary}");
     }
+    woken?;
     detached?;
     drained?;
     if !outcome.sealed {
@@ -183,6 +209,7 @@ fn wait_for_end(
     args: &RunArgs,
     ends: &Receiver<i32>,
     threads: &Threads,
+    bell: Option<&Bell>,
     progress: &Progress,
     begun: Instant,
 ) {
@@ -200,7 +227,8 @@ fn wait_for_end(
             Err(RecvTimeoutError::Timeout) => {}
         }
         let now = Instant::now();
-        if deadline.is_some_and(|deadline| now >= deadline) || threads.drainer_ended() {
+        let failed = bell.is_some_and(|bell| bell.state() == State::Failed);
+        if deadline.is_some_and(|deadline| now >= deadline) || threads.drainer_ended() || failed {
             break;
         }
         if now >= next_line {
@@ -244,6 +272,8 @@ struct Taken {
     /// When there are conditions.
     tables: Option<Tables>,
     policy: Policy,
+    /// When nobody is wanted at first.
+    bell: Option<Bell>,
     translator: Translator,
 }
 
@@ -254,7 +284,7 @@ fn start_threads(
     stop: &Arc<AtomicBool>,
     to_sink: &Sender<ToSink>,
     sink_messages: Receiver<ToSink>,
-    Taken { packets, events, switch, translator, containers, tables, policy }: Taken,
+    Taken { packets, events, switch, translator, containers, tables, policy, bell }: Taken,
 ) -> Result<Threads> {
     let governor = Arc::new(Governor::new(args.compression_level));
     let packet_pool = Pool::new(PACKET_BATCHES);
@@ -286,6 +316,7 @@ fn start_threads(
         governor,
         capture: CaptureGovernor::new(args.degrade_to.mode(), args.captures_headers_only()),
         switch,
+        bell,
         stop: Arc::clone(stop),
     };
     let watch = spawn("watch", move || watch.run())?;

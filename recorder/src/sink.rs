@@ -78,6 +78,7 @@ impl<S: Store> Sink<S> {
                 Ok(ToSink::Stepped { event, in_force }) => {
                     self.recording.note_step(*event, in_force, clock::boot_ns());
                 }
+                Ok(ToSink::Attached { hooks, missing }) => self.recording.note_attached(hooks, missing),
                 Ok(ToSink::Told(event)) => self.recording.note_told(*event),
                 Ok(ToSink::Unwanted(tally)) => self.recording.filter(&tally),
                 Ok(ToSink::Bad(tally)) => self.recording.lose(&tally, LossCause::BadRecord),

@@ -15,12 +15,15 @@ use tracing::warn;
 use crate::capture_governor::{CaptureGovernor, Waiting};
 use crate::capture_switch::{CaptureMode, CaptureSwitch};
 use crate::clock;
+use crate::dormancy::{Bell, State};
 use crate::governor::{Backlog, Governor, Observer};
 use crate::pipeline::{JobSender, PACKET_BATCHES, ToSink};
 use crate::ring::RingGauge;
 
 /// How often is looked at what waits: a ring of the default size takes longer to fill.
 const INTERVAL: Duration = Duration::from_millis(10);
+/// The same while no packet can come.
+const ASLEEP_INTERVAL: Duration = Duration::from_millis(100);
 
 /// What is watched, and what is changed.
 pub(crate) struct Watch {
@@ -30,6 +33,8 @@ pub(crate) struct Watch {
     pub(crate) governor: Arc<Governor>,
     pub(crate) capture: CaptureGovernor,
     pub(crate) switch: CaptureSwitch,
+    /// When nobody is wanted at first.
+    pub(crate) bell: Option<Bell>,
     /// The programs are off.
     pub(crate) stop: Arc<AtomicBool>,
 }
@@ -45,11 +50,16 @@ impl Watch {
     /// Watches until told to stop.
     pub(crate) fn run(mut self) -> Reduced {
         let mut observer = Observer::new(Instant::now());
-        let asked = self.mode();
+        let capture = self.capture_mode().into();
+        let asked = RecordingMode { capture, ..self.mode() };
         let mut reduced = Reduced::default();
         let mut before = Instant::now();
+        if self.bell.is_some() {
+            self.tell(asked, Reason::NobodyWanted, self.waiting(), asked);
+        }
         while !self.stop.load(Ordering::Acquire) {
-            thread::sleep(INTERVAL);
+            thread::sleep(if self.bell.is_some() { ASLEEP_INTERVAL } else { INTERVAL });
+            self.look_for_call(asked);
             let now = Instant::now();
             match self.capture.mode() {
                 CaptureMode::Full => {}
@@ -68,7 +78,25 @@ impl Watch {
                 self.tell(from, reason, waiting, asked);
             }
         }
+        self.look_for_call(asked);
         reduced
+    }
+
+    /// Tells when the programs that see packets were attached.
+    fn look_for_call(&mut self, asked: RecordingMode) {
+        let Some(State::Awake(woken)) = self.bell.as_ref().map(Bell::state) else { return };
+        let from = self.mode();
+        self.bell = None;
+        let step = GovernorStep {
+            from: Some(from),
+            to: Some(self.mode()),
+            reason: Reason::Wanted.into(),
+            asked_ns: woken.asked_ns,
+            early_sockets: woken.early_sockets,
+            ..GovernorStep::default()
+        };
+        let _ = self.sink.send(ToSink::Attached { hooks: woken.hooks, missing: woken.missing });
+        self.send(step, woken.attached_ns, asked);
     }
 
     fn waiting(&self) -> Waiting {
@@ -92,12 +120,16 @@ impl Watch {
         }
     }
 
-    fn mode(&self) -> RecordingMode {
-        let capture = match self.capture.mode() {
+    fn capture_mode(&self) -> Capture {
+        match self.capture.mode() {
             CaptureMode::Full => Capture::Full,
             CaptureMode::Headers => Capture::Headers,
             CaptureMode::Counts => Capture::Counts,
-        };
+        }
+    }
+
+    fn mode(&self) -> RecordingMode {
+        let capture = if self.bell.is_some() { Capture::Asleep } else { self.capture_mode() };
         let compression_level = match self.governor.choose().effort {
             Effort::Stored => 0,
             Effort::Zstd { level } => level,
@@ -106,19 +138,24 @@ impl Watch {
     }
 
     fn tell(&self, from: RecordingMode, reason: Reason, waiting: Waiting, asked: RecordingMode) {
-        let to = self.mode();
         let step = GovernorStep {
             from: Some(from),
-            to: Some(to),
+            to: Some(self.mode()),
             reason: reason.into(),
             waiting_for_processor_percent: percent(waiting.backlog.compress),
             waiting_for_disk_percent: percent(waiting.backlog.write),
             ring_filled_percent: percent(waiting.ring),
+            ..GovernorStep::default()
         };
+        self.send(step, clock::boot_ns(), asked);
+    }
+
+    fn send(&self, step: GovernorStep, time_ns: u64, asked: RecordingMode) {
+        let in_force = step.to != Some(asked);
         let event = Some(event::Event::Governor(step));
-        let event = Event { time_ns: clock::boot_ns(), event, ..Event::default() };
+        let event = Event { time_ns, event, ..Event::default() };
         // The sink ends after all that send to it.
-        let _ = self.sink.send(ToSink::Stepped { event: Box::new(event), in_force: to != asked });
+        let _ = self.sink.send(ToSink::Stepped { event: Box::new(event), in_force });
     }
 }
 

@@ -29,6 +29,7 @@ use kcap_recorder_ebpf::{
 
 use super::{
     count::{Fate, counted},
+    dormancy::{call, is_asleep, wake},
     owner::owner_of,
     settings::setting,
     task::{cgroup_id_of, current_process, process_of, read_field},
@@ -155,7 +156,7 @@ pub(super) fn cloned(parent: &ProcessKey, child: &ProcessKey, child_task: u64) {
         let name = read_field::<[u8; 16]>(child_task, setting!(offsets.task_comm));
         task.name = wanted(&WANTED_NAMES, &name_key(name));
     }
-    let _ = TASKS.insert(child.pid, task, 0);
+    note(child, &task);
     tell_parent(parent, &task);
 }
 
@@ -179,7 +180,7 @@ pub(super) fn executed(process: &ProcessKey, parent: &ProcessKey, task: u64, bin
     if setting!(rules.executable) != 0 {
         after.executable = wanted_executable(binary);
     }
-    let _ = TASKS.insert(process.pid, after, 0);
+    note(process, &after);
     tell_parent(parent, &after);
     if before.holds(&rules()) != after.holds(&rules()) || before.cgroup_id != after.cgroup_id {
         changed();
@@ -196,6 +197,10 @@ pub(super) fn entered_cgroup(process: &ProcessKey, cgroup_id: u64) {
         // SAFETY: map values outlive the program; a word is written at once.
         unsafe { ptr::write_volatile(&raw mut (*task).cgroup_id, cgroup_id) };
         changed();
+    }
+    // Whoever attaches takes the lock on cgroups that is held here: the process can't wait for that.
+    if is_asleep() && verdict_of_process(process).maybe != 0 {
+        call(process);
     }
 }
 
@@ -458,14 +463,37 @@ fn renamed(process: &ProcessKey, name: u64) {
     if read <= 0 {
         return;
     }
-    let Some(task) = TASKS.get_ptr_mut(process.pid) else { return };
     let now = wanted(&WANTED_NAMES, &key);
+    let Some(task) = TASKS.get_ptr_mut(process.pid) else {
+        if now != 0 {
+            wake_for(process);
+        }
+        return;
+    };
     // SAFETY: as above.
     unsafe {
         if ptr::read_volatile(&raw const (*task).name) != now {
             ptr::write_volatile(&raw mut (*task).name, now);
             changed();
+            wake_for(process);
         }
+    }
+}
+
+/// Remembers what is known of a process.
+#[inline(always)]
+fn note(process: &ProcessKey, task: &Task) {
+    let failed = TASKS.insert(process.pid, task, 0).is_err();
+    if is_asleep() && (failed || verdict_of_task(task).maybe != 0) {
+        wake(process);
+    }
+}
+
+/// What is known of a process has changed.
+#[inline(always)]
+fn wake_for(process: &ProcessKey) {
+    if is_asleep() && verdict_of_process(process).maybe != 0 {
+        wake(process);
     }
 }
 

@@ -6,6 +6,7 @@ mod cgroup;
 mod change;
 mod condition;
 mod count;
+mod dormancy;
 mod elide;
 mod exec;
 mod file;

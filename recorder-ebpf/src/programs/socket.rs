@@ -13,6 +13,7 @@ use kcap_recorder_ebpf::{EventKind, ProcessKey, Program, SocketEvent, SocketEven
 use super::{
     condition,
     count::{Fate, count_unwanted, counted},
+    dormancy::count_early,
     owner::{
         Use, bequeath, forget, inherited, is_recent, note_inherited, note_unwanted, note_use, owner_of,
         take_back_use,
@@ -151,6 +152,9 @@ fn tell_of(context: &SockContext, program: Program, kind: SocketEventKind) -> Fa
     if !condition::may_want(&process) {
         return Fate::Filtered;
     }
+    if condition::are_there() && !matches!(kind, SocketEventKind::Release) {
+        count_early();
+    }
     let Some(record) = reserve_event() else {
         take_back_use(cookie);
         return Fate::RingFull;
@@ -201,6 +205,9 @@ fn connect(context: &SockAddrContext, program: Program) -> Fate {
     let _ = note_use::<false>(cookie, || process);
     if !condition::may_want(&process) {
         return Fate::Filtered;
+    }
+    if condition::are_there() {
+        count_early();
     }
     tell_of_address(context, cookie, program, SocketEventKind::Connect)
 }

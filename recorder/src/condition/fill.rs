@@ -16,8 +16,9 @@ const GENERATIONS_MAX: usize = 1024;
 
 impl Tables {
     /// Fills the tables with what was enumerated. The programs of processes and sockets run already, so that nothing
-    /// falls between; those of packets don't yet.
-    pub(crate) fn fill(&self, rules: &RuleSet, enumerated: &[Event], decider: &mut Decider) -> Result<()> {
+    /// falls between; those of packets don't yet. Gives whether any process is wanted whatever its
+    /// cgroup.
+    pub(crate) fn fill(&self, rules: &RuleSet, enumerated: &[Event], decider: &mut Decider) -> Result<bool> {
         let files: Vec<(FileKey, u32)> =
             rules.wanted(Key::ProcessExe).filter_map(|(path, bits)| Some((file_key(path)?, bits))).collect();
         for (file, bits) in &files {
@@ -56,7 +57,9 @@ impl Tables {
                 );
             }
         }
-        Ok(())
+        // Of cgroups that are wanted, the bell tells.
+        let outside = kernel.all & !kernel.container;
+        Ok(known.values().any(|(task, _)| task.holds(&kernel) & outside != 0))
     }
 
     /// What is asked for, before anything is attached.

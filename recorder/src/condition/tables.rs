@@ -8,6 +8,7 @@ use aya::maps::{Array, HashMap, MapData};
 use kcap_recorder_ebpf::{FileKey, SocketOwner, Task, Undecided, Verdict, WANTED_PATH_LEN};
 
 use super::{Key, RuleSet, name_key};
+use crate::dormancy::Bell;
 use crate::probe::Error;
 
 /// `BPF_NOEXIST`: what the programs put there is newer.
@@ -37,8 +38,11 @@ struct Inner {
     owners: HashMap<MapData, u64, Plain<SocketOwner>>,
     cgroups: HashMap<MapData, u64, Plain<Verdict>>,
     undecided: HashMap<MapData, u64, Plain<Undecided>>,
+    alertness: Array<MapData, u32>,
+    early: Array<MapData, u64>,
     epoch: Array<MapData, u64>,
     epoch_count: u64,
+    bell: Option<Bell>,
 }
 
 impl Tables {
@@ -53,8 +57,11 @@ impl Tables {
             owners: open(ebpf, "OWNERS")?,
             cgroups: open(ebpf, "CGROUPS")?,
             undecided: open(ebpf, "UNDECIDED")?,
+            alertness: open(ebpf, "ALERTNESS")?,
+            early: open(ebpf, "EARLY")?,
             epoch: open(ebpf, "EPOCH")?,
             epoch_count: 0,
+            bell: None,
         }))))
     }
 
@@ -115,6 +122,34 @@ impl Tables {
         // Without room, its packets are taken for those of no container.
         let _ = inner.cgroups.insert(id, Plain(verdict), 0);
         inner.changed();
+        if let Some(bell) = inner.bell.as_ref().filter(|_| verdict.maybe != 0) {
+            bell.ring();
+        }
+    }
+
+    /// Tells the programs whether those that see packets are attached (`ALERTNESS_*`). Verdicts on sockets that were found
+    /// before count no longer.
+    pub(crate) fn set_alertness(&self, alertness: u32) -> Result<(), Error> {
+        let mut inner = self.inner();
+        inner.alertness.set(0, alertness, 0).map_err(|error| failed("ALERTNESS", error))?;
+        inner.changed();
+        Ok(())
+    }
+
+    /// Lets processes wait that are wanted, if that is the alertness; before, some that weren't known yet may have been counted.
+    pub(crate) fn fall_asleep(&self, alertness: u32) -> Result<(), Error> {
+        self.inner().early.set(0, 0, 0).map_err(|error| failed("EARLY", error))?;
+        self.set_alertness(alertness)
+    }
+
+    /// How often processes that may be wanted made, bound or connected a socket before its packets were seen.
+    pub(crate) fn early_sockets(&self) -> u64 {
+        self.inner().early.get(&0, 0).unwrap_or(0)
+    }
+
+    /// Rings from now on when a cgroup may be wanted.
+    pub(crate) fn ring(&self, bell: Bell) {
+        self.inner().bell = Some(bell);
     }
 
     /// Forgets a cgroup.

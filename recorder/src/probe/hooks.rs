@@ -55,6 +55,26 @@ impl Hook {
             Need::Wanted | Need::InsteadOf(_) => true,
         }
     }
+
+    /// Whether the program sees packets of sockets.
+    pub(super) fn sees_packets(&self) -> bool {
+        matches!(self.program, Program::PacketIngress | Program::PacketEgress)
+    }
+
+    /// Whether the program runs for each packet or use of a socket, and not once in the life of a socket or process.
+    pub(super) fn is_frequent(&self) -> bool {
+        self.sees_packets()
+            || matches!(
+                self.program,
+                Program::SocketOperations
+                    | Program::SocketSend
+                    | Program::SocketReceive
+                    | Program::SocketSendmsg4
+                    | Program::SocketSendmsg6
+                    | Program::SocketRecvmsg4
+                    | Program::SocketRecvmsg6
+            )
+    }
 }
 
 const fn cgroup(program: Program, need: Need, name: &'static str, purpose: &'static str) -> Hook {

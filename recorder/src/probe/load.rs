@@ -12,14 +12,16 @@ use aya::{
     Ebpf, EbpfLoader,
     programs::{
         CgroupAttachMode, CgroupSkbAttachType, Program as AyaProgram, ProgramError, ProgramType,
-        tc::SchedClassifierLinkId,
+        cgroup_sock_addr::CgroupSockAddrLinkId, raw_trace_point::RawTracePointLinkId,
+        sock_ops::SockOpsLinkId, tc::SchedClassifierLinkId,
     },
     sys::{BpfHelper, is_helper_supported},
 };
 use kcap_filter::{Filter, link_type};
 use kcap_recorder_ebpf::{
-    ARGUMENTS_LEN_MAX, CGROUP_COUNT_MAX, ENVIRONMENT_LEN_MAX, FILTER_FUNCTION, FRAME_FILTER_FUNCTION,
-    Program, Rules, SNAPLEN_MAX, Settings, TASK_COUNT_MAX, TASK_FILTER_FUNCTION, UNDECIDED_COUNT_MAX,
+    ALERTNESS_AWAKE, ARGUMENTS_LEN_MAX, CGROUP_COUNT_MAX, ENVIRONMENT_LEN_MAX, FILTER_FUNCTION,
+    FRAME_FILTER_FUNCTION, Program, Rules, SNAPLEN_MAX, Settings, TASK_COUNT_MAX, TASK_FILTER_FUNCTION,
+    UNDECIDED_COUNT_MAX,
 };
 
 use super::{
@@ -34,7 +36,7 @@ use crate::{
     condition::Tables,
     host,
     losses::KernelCounters,
-    ring::{EventRing, PacketRing},
+    ring::{EventRing, PacketRing, WakeCalls},
 };
 
 /// The programs, as build.rs made them.
@@ -187,6 +189,8 @@ impl Kernel {
         }
         let counters = KernelCounters::take(&mut ebpf)?;
         let mut loaded = Loaded {
+            wake_calls: Some(WakeCalls::take(&mut ebpf)?),
+            frequent_links: Vec::new(),
             packets: Some(PacketRing::take(&mut ebpf)?),
             events: Some(EventRing::take(&mut ebpf)?),
             capture_switch: Some(CaptureSwitch::take(&mut ebpf)?),
@@ -337,6 +341,9 @@ pub struct Loaded {
     /// What hangs on each interface, by its index.
     pub(super) interface_links: BTreeMap<u32, Vec<(Program, SchedClassifierLinkId)>>,
     pending: Vec<&'static Hook>,
+    /// Of the programs that [`Loaded::sleep`] takes off.
+    frequent_links: Vec<(&'static Hook, FrequentLink)>,
+    wake_calls: Option<WakeCalls>,
     packets: Option<PacketRing>,
     events: Option<EventRing>,
     capture_switch: Option<CaptureSwitch>,
@@ -352,13 +359,38 @@ impl Loaded {
     /// Attaches the programs that were loaded, packets last. Those that only add knowledge may fail, and are then
     /// named in `missing`.
     pub fn attach(&mut self) -> Result<(), Error> {
-        self.attach_pending(|_| true)
+        self.attach_pending(|_| true)?;
+        self.condition_tables.set_alertness(ALERTNESS_AWAKE)
     }
 
     /// Attaches all but the programs that see packets: those that know whose they are, so that tables can be filled
     /// before [`Loaded::attach`] attaches the rest.
     pub(crate) fn attach_owners(&mut self) -> Result<(), Error> {
-        self.attach_pending(|hook| !matches!(hook.program, Program::PacketIngress | Program::PacketEgress))
+        self.attach_pending(|hook| !hook.sees_packets())
+    }
+
+    /// Takes off, after [`Loaded::attach_owners`], what runs for each packet or use of a socket: nobody is wanted. Until
+    /// [`Loaded::attach`], those programs that stay call for it when somebody may be: the ring of these calls is given once.
+    pub(crate) fn sleep(&mut self) -> Option<WakeCalls> {
+        let ebpf = self.ebpf.as_mut()?;
+        for (hook, link) in self.frequent_links.drain(..) {
+            if let Err(error) = link.detach(ebpf, hook.program) {
+                tracing::debug!(hook = hook.name, %error, "can't be taken off");
+                continue;
+            }
+            self.hooks.remove(hook.program.name());
+            self.pending.push(hook);
+        }
+        self.wake_calls.take()
+    }
+
+    /// Attaches the programs that see packets before all others that wait for it.
+    ///
+    /// # Errors
+    /// As of [`Loaded::attach`].
+    pub(crate) fn attach_packets(&mut self) -> Result<(), Error> {
+        self.attach_pending(Hook::sees_packets)?;
+        self.condition_tables.set_alertness(ALERTNESS_AWAKE)
     }
 
     fn attach_pending(&mut self, wanted: impl Fn(&Hook) -> bool) -> Result<(), Error> {
@@ -375,7 +407,10 @@ impl Loaded {
             }
             let Some(ebpf) = self.ebpf.as_mut() else { break };
             match attach_program(ebpf, hook, &cgroup, mode) {
-                Ok(()) => {
+                Ok(link) => {
+                    if let (true, Some(link)) = (hook.is_frequent(), link) {
+                        self.frequent_links.push((hook, link));
+                    }
                     let how = match (hook.place, self.has_links) {
                         (Place::Cgroup, true) => "link",
                         (Place::Cgroup, false) => "attached with allow-multi",
@@ -469,22 +504,54 @@ fn load_program(ebpf: &mut Ebpf, program: Program) -> Result<(), ProgramError> {
     }
 }
 
+/// The link of a program that [`Loaded::sleep`] takes off.
+#[derive(Debug)]
+enum FrequentLink {
+    Operations(SockOpsLinkId),
+    Address(CgroupSockAddrLinkId),
+    Tracepoint(RawTracePointLinkId),
+}
+
+impl FrequentLink {
+    fn detach(self, ebpf: &mut Ebpf, program: Program) -> Result<(), ProgramError> {
+        match (ebpf.program_mut(program.name()), self) {
+            (Some(AyaProgram::SockOps(program)), Self::Operations(link)) => program.detach(link),
+            (Some(AyaProgram::CgroupSockAddr(program)), Self::Address(link)) => program.detach(link),
+            (Some(AyaProgram::RawTracePoint(program)), Self::Tracepoint(link)) => program.detach(link),
+            _ => Err(ProgramError::UnexpectedProgramType),
+        }
+    }
+}
+
+/// Gives the link, where one can be taken off.
 fn attach_program(
     ebpf: &mut Ebpf,
     hook: &Hook,
     cgroup: &File,
     mode: CgroupAttachMode,
-) -> Result<(), ProgramError> {
+) -> Result<Option<FrequentLink>, ProgramError> {
     let direction = match hook.program {
         Program::PacketIngress => CgroupSkbAttachType::Ingress,
         _ => CgroupSkbAttachType::Egress,
     };
     match (ebpf.program_mut(hook.program.name()), hook.place) {
-        (Some(AyaProgram::CgroupSkb(program)), _) => program.attach(cgroup, direction, mode).map(drop),
-        (Some(AyaProgram::CgroupSock(program)), _) => program.attach(cgroup, mode).map(drop),
-        (Some(AyaProgram::CgroupSockAddr(program)), _) => program.attach(cgroup, mode).map(drop),
-        (Some(AyaProgram::SockOps(program)), _) => program.attach(cgroup, mode).map(drop),
-        (Some(AyaProgram::RawTracePoint(program)), Place::Tracepoint(name)) => program.attach(name).map(drop),
+        (Some(AyaProgram::CgroupSkb(program)), _) => {
+            program.attach(cgroup, direction, mode)?;
+            Ok(None)
+        }
+        (Some(AyaProgram::CgroupSock(program)), _) => {
+            program.attach(cgroup, mode)?;
+            Ok(None)
+        }
+        (Some(AyaProgram::CgroupSockAddr(program)), _) => {
+            Ok(Some(FrequentLink::Address(program.attach(cgroup, mode)?)))
+        }
+        (Some(AyaProgram::SockOps(program)), _) => {
+            Ok(Some(FrequentLink::Operations(program.attach(cgroup, mode)?)))
+        }
+        (Some(AyaProgram::RawTracePoint(program)), Place::Tracepoint(name)) => {
+            Ok(Some(FrequentLink::Tracepoint(program.attach(name)?)))
+        }
         _ => Err(ProgramError::UnexpectedProgramType),
     }
 }

@@ -8,12 +8,14 @@ mod gauge;
 mod mapping;
 mod packets;
 mod socket;
+mod wake_calls;
 mod wakeups;
 
 pub use events::{EventRecord, EventRing, ExecRecord};
 pub use gauge::RingGauge;
 pub use packets::PacketRing;
 pub(crate) use socket::SocketRing;
+pub(crate) use wake_calls::WakeCalls;
 pub use wakeups::Wakeups;
 
 /// What a call of `drain` did.
