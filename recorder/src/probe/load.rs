@@ -371,8 +371,13 @@ impl Loaded {
 
     /// Takes off, after [`Loaded::attach_owners`], what runs for each packet or use of a socket: nobody is wanted. Until
     /// [`Loaded::attach`], those programs that stay call for it when somebody may be: the ring of these calls is given once.
+    /// `None`: somebody already may.
     pub(crate) fn sleep(&mut self) -> Option<WakeCalls> {
+        let mut calls = self.wake_calls.take()?;
         let ebpf = self.ebpf.as_mut()?;
+        if calls.next().is_some() {
+            return None;
+        }
         for (hook, link) in self.frequent_links.drain(..) {
             if let Err(error) = link.detach(ebpf, hook.program) {
                 tracing::debug!(hook = hook.name, %error, "can't be taken off");
@@ -381,7 +386,7 @@ impl Loaded {
             self.hooks.remove(hook.program.name());
             self.pending.push(hook);
         }
-        self.wake_calls.take()
+        Some(calls)
     }
 
     /// Attaches the programs that see packets before all others that wait for it.
