@@ -135,10 +135,10 @@ fn processes_are_told_unless_they_are_not_wanted() {
 fn what_is_wrong_in_a_file_is_named() {
     let file = tempfile::NamedTempFile::new().expect("a file");
     for (config, complaint) in [
-        ("[http]\nmax_message_size = \"much\"", "max_message_size"),
-        ("[htp]\n", "htp"),
-        ("[mysql]\nmax_row = 1", "max_row"),
-        ("[dns]\ntransaction_timeout = \"soon\"", "transaction_timeout"),
+        ("[http]\nmax_message_size = \"much\"", "[http] max_message_size: "),
+        ("[htp]\n", "no protocol is called htp;"),
+        ("[mysql]\nmax_row = 1", "[mysql] has no option max_row;"),
+        ("[dns]\ntransaction_timeout = \"soon\"", "[dns] transaction_timeout: "),
         ("processors = [{ drop_everything = {} }]", "drop_everything"),
     ] {
         std::fs::write(file.path(), config).expect("a file");
@@ -148,6 +148,9 @@ fn what_is_wrong_in_a_file_is_named() {
         let output = command.arg(source).arg("-").output().expect("kcap runs");
         let message = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.status.success(), "{config}");
-        assert!(message.contains(complaint) && message.lines().count() == 1, "{config}: {message}");
+        assert!(
+            message.matches(complaint).count() == 1 && message.lines().count() == 1,
+            "{config}: {message}"
+        );
     }
 }

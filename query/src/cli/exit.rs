@@ -53,8 +53,20 @@ pub(super) fn code(result: anyhow::Result<()>) -> ExitCode {
     if is_broken_pipe(&error) {
         return ExitCode::SUCCESS;
     }
-    eprintln!("kcap: {}", escaped(&one_line(&format!("{error:#}"))));
+    eprintln!("kcap: {}", escaped(&one_line(&text_of(&error))));
     ExitCode::from(if error.is::<Usage>() { USAGE } else { FAILURE })
+}
+
+/// What went wrong and why. Many messages say their cause already: it isn't said again.
+pub(super) fn text_of(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !text.ends_with(&cause) {
+            text.push_str(if text.is_empty() { "" } else { ": " });
+            text.push_str(&cause);
+        }
+    }
+    text
 }
 
 /// Whether the reader of our output went away, however deep the error tells of it.
@@ -63,4 +75,24 @@ pub(super) fn is_broken_pipe(error: &anyhow::Error) -> bool {
         let kind = cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
         kind == Some(std::io::ErrorKind::BrokenPipe) || cause.to_string().contains("Broken pipe")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_are_told_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("a.toml: {source}")]
+        struct WithCause {
+            source: std::fmt::Error,
+        }
+        let cause = std::fmt::Error.to_string();
+        let error = anyhow::Error::new(WithCause { source: std::fmt::Error });
+        assert_eq!(text_of(&error), format!("a.toml: {cause}"));
+        assert_eq!(text_of(&error.context("no options")), format!("no options: a.toml: {cause}"));
+        let without = anyhow::Error::new(std::fmt::Error).context("a.toml");
+        assert_eq!(text_of(&without), format!("a.toml: {cause}"));
+    }
 }

@@ -12,7 +12,7 @@ use rustyline::error::ReadlineError;
 use rustyline::{Config, Editor};
 
 use super::escape::escaped;
-use super::exit::is_broken_pipe;
+use super::exit::{is_broken_pipe, text_of};
 use super::sql::Asker;
 use helper::SqlHelper;
 
@@ -53,13 +53,13 @@ pub(super) fn run(asker: &Asker) -> anyhow::Result<()> {
                 Ok(meta::Next::Leave) => break,
                 Ok(meta::Next::Stay) => {}
                 Err(error) if is_broken_pipe(&error) => return Err(error),
-                Err(error) => eprintln!("{error:#}"),
+                Err(error) => eprintln!("{}", text_of(&error)),
             }
             continue;
         }
         match answer_until_interrupted(asker, text) {
             Err(error) if is_broken_pipe(&error) => return Err(error),
-            Err(error) => eprintln!("{}", escaped(&format!("{error:#}"))),
+            Err(error) => eprintln!("{}", escaped(&text_of(&error))),
             Ok(Some(summary)) => println!("({summary})"),
             Ok(None) => {}
         }
