@@ -33,6 +33,7 @@ pub use history::{HISTORY_LEN_MAX, History};
 pub use model::{Counters, Flow, Side, TcpFlow, TcpSideCounters};
 pub use options::{
     FLOW_PERIOD_DEFAULT_NS, FLOW_TIMEOUT_DEFAULT_NS, FLOWS_MAX, FlowOptions, FlowPart, HOLD_PACKETS_MAX,
+    OPEN_TIMEOUT_NS,
 };
 pub use packet::PacketView;
 pub use report::FlowReport;

@@ -16,6 +16,10 @@ pub(super) const CLOSED_LINGER_NS: i64 = 240_000_000_000;
 /// Silence after which a connection that only one side ever spoke on is forgotten: longer than Linux repeats a SYN (127 s
 /// with `tcp_syn_retries = 6`).
 pub(super) const HALF_OPEN_TIMEOUT_NS: i64 = 300_000_000_000;
+/// Silence after which a connection that both sides spoke on is over: 2 hours and 4 minutes, the least that a translator has to
+/// keep it for (RFC 5382, section 5), since hosts ask whether the other one is alive after two hours (RFC 9293, section 3.8.4).
+/// Recordings miss the end of many connections: without it, what is kept would grow with the recording.
+pub const OPEN_TIMEOUT_NS: i64 = 7_440_000_000_000;
 /// Packets of a flow for which an acknowledgement of missing bytes may be early, before the bytes are called missing:
 /// recordings of several queues or processors are a little out of order.
 pub const HOLD_PACKETS_MAX: u32 = 16;

@@ -6,7 +6,7 @@ use super::consumer::{CloseReason, Datagram, FlowConsumer};
 use super::history::History;
 use super::key::{canonical, icmp_counterpart, is_icmp_request, reversed};
 use super::model::{Counters, Flow, Side};
-use super::options::{CLOSED_LINGER_NS, FlowOptions, FlowPart, HALF_OPEN_TIMEOUT_NS};
+use super::options::{CLOSED_LINGER_NS, FlowOptions, FlowPart, HALF_OPEN_TIMEOUT_NS, OPEN_TIMEOUT_NS};
 use super::packet::PacketView;
 use super::recency::{Class, Recency};
 use super::report::ReportState;
@@ -54,7 +54,7 @@ pub struct FlowTable<C: FlowConsumer> {
     entries: Vec<Option<Entry<C::State>>>,
     free: Vec<u32>,
     recency: Recency,
-    budget: StreamBudget,
+    pub(super) budget: StreamBudget,
     /// The latest time seen.
     now_ns: i64,
 }
@@ -338,6 +338,7 @@ impl<C: FlowConsumer> FlowTable<C> {
             (Class::Closed, CLOSED_LINGER_NS, CloseReason::Closed),
             (Class::HalfOpen, HALF_OPEN_TIMEOUT_NS, CloseReason::Timeout),
             (Class::Datagrams, self.options.timeout_ns, CloseReason::Timeout),
+            (Class::Open, OPEN_TIMEOUT_NS, CloseReason::Timeout),
         ];
         for (class, timeout_ns, reason) in timeouts {
             while let Some(slot) = self.recency.oldest(class) {

@@ -240,6 +240,39 @@ fn half_open_connections_without_end() {
     assert!(told.flows.contains(&"S1 Sh 1+1 end_of_capture".to_owned()), "open ones are given up last");
 }
 
+/// A recording of many days that misses the ends of connections, and bytes of them: what is kept are the flows of some hours, and
+/// the bytes of these, not of all.
+#[test]
+fn connections_without_end_are_not_kept_for_ever() {
+    const CONNECTIONS: i64 = 5_000;
+    const BETWEEN_NS: i64 = OPEN_TIMEOUT_NS / 10;
+    let mut table = table();
+    let mut budget_left = usize::MAX;
+    for number in 0..CONNECTIONS {
+        let client = (0x0b00_0000 + number as u32).to_be_bytes();
+        let segments = [
+            (true, tcp(40_000, 443, 9, 0, SYN), ""),
+            (false, tcp(443, 40_000, 99, 10, SYN | ACK), ""),
+            (true, tcp(40_000, 443, 10, 100, ACK), "never acknowledged"),
+            (true, tcp(40_000, 443, 60, 100, ACK), "behind a hole"),
+        ];
+        for (from_client, header, text) in segments {
+            let (source, destination) = if from_client { (client, SERVER_V4) } else { (SERVER_V4, client) };
+            let rest = [header, text.into()].concat();
+            table.packet(number * BETWEEN_NS, &ipv4(source, destination, 6, 1, &rest));
+        }
+        assert!(table.inner.len() <= 11);
+        if number == 20 {
+            budget_left = table.inner.budget.left();
+        }
+    }
+    assert_eq!(table.inner.budget.left(), budget_left, "bytes of flows that are over are given back");
+    let told = table.finish();
+    assert_eq!(told.flows.len(), CONNECTIONS as usize);
+    assert_eq!(told.flows.iter().filter(|flow| flow.ends_with("timeout")).count(), told.flows.len() - 11);
+    assert!(told.flows[0].starts_with("S1 ShD"), "{}", told.flows[0]);
+}
+
 /// Whatever comes, each packet counts once, and nothing panics.
 #[test]
 fn any_packets_at_all() {
