@@ -22,6 +22,20 @@ impl SegmentBytes {
         unsafe { memmap2::Mmap::map(file) }.map(Self::Mapped)
     }
 
+    /// Says that bytes will not be needed soon: a process that reads large segments would otherwise be as large as all it has
+    /// read. They stay in the page cache, and come back from there when they are asked for.
+    pub(crate) fn release(&self, offset: usize, len: usize) {
+        #[cfg(unix)]
+        if let Self::Mapped(map) = self {
+            // SAFETY: the map is shared, of a file, and never written to: its pages have the file's bytes whenever they are
+            // touched again, so that references into them stay as valid as they are.
+            let released =
+                unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, offset, len) };
+            // Where it isn't possible, the process stays large.
+            released.ok();
+        }
+    }
+
     pub(crate) fn bytes(&self) -> &[u8] {
         match self {
             Self::Mapped(map) => map,

@@ -59,6 +59,9 @@ impl Segment {
                 decoded
             }),
         };
+        if let Ok(offset) = usize::try_from(block.offset) {
+            self.0.bytes.release(offset, usize::from(header.header_len) + payload.len());
+        }
         decoded.map_err(|fault| self.0.fault(block, fault))
     }
 
