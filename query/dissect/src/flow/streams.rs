@@ -43,6 +43,7 @@ impl Streams {
         let has = |flag| tcp.flags & flag != 0;
         let (own, other) = (side.index(), side.other().index());
         self.end_overdue_hold(packet, options, budget, sink);
+        self.sides[other].told_by(packet);
         if has(tcp_flag::RST) {
             if self.sides[own].accepts_reset(tcp.sequence) {
                 self.finish(EndReason::Reset, options, budget, sink);

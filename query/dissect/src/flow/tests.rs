@@ -27,6 +27,7 @@ impl FlowConsumer for Told {
     }
 
     fn gap(&mut self, _: &Flow, (): &mut (), side: Side, gap: Gap) {
+        assert_ne!(gap.packet, PacketRef::default(), "some packet tells of a gap");
         self.events.push(format!("{} gap {}", side.as_str(), gap.len));
     }
 
@@ -186,6 +187,15 @@ fn an_answer_comes_after_what_it_answers() {
     table.segment(false, 2, 100, 17, ACK, "answer").segment(true, 200 * MS, 17, 106, ACK, "next");
     let told = table.finish();
     assert_eq!(told.events[..3], ["client gap 7", "server answer", "client next"]);
+}
+
+#[test]
+fn bytes_of_a_side_that_was_never_seen_are_missing() {
+    let mut table = table();
+    table.segment(false, 5, 100, 10, ACK, "").segment(false, 7, 100, 17, ACK, "answer");
+    let told = table.finish();
+    let events = ["client gap 7", "client end end_of_capture", "server answer", "server end end_of_capture"];
+    assert_eq!(told.events, events);
 }
 
 #[test]

@@ -81,6 +81,13 @@ impl Reassembler {
         !self.ended && self.missing_acknowledged() > 0
     }
 
+    /// Takes note of a packet of the other side: while there is none of this one, what is told of this side comes with it.
+    pub fn told_by(&mut self, packet: PacketRef) {
+        if self.last_packet == PacketRef::default() {
+            self.last_packet = packet;
+        }
+    }
+
     /// Takes the payload of a segment.
     pub fn segment(
         &mut self,
