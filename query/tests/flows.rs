@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use kcap_format::{Direction, PacketBatch};
@@ -113,6 +113,55 @@ fn what_is_missing_or_wrong_is_in_tables() {
     assert_eq!(query(folder.path(), last), "abcdklXno");
     let flows = "SELECT history, client_gaps, client_missing_bytes, complete FROM flows WHERE ip_proto = 6";
     assert_eq!(query(folder.path(), flows), "SDF,1,6,false");
+}
+
+/// Recordings with gaps, disagreements and many connections, as segments and as captures of other programs.
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let testdata = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata");
+    let (troubled, quiet) = (folder.join("troubled"), folder.join("quiet"));
+    std::fs::create_dir(&troubled).expect("a folder");
+    std::fs::create_dir(&quiet).expect("a folder");
+    troubled_recording(&troubled);
+    web_recording(&quiet);
+    vec![troubled, quiet, testdata.join("web/http.pcap"), testdata.join("databases/pgsql.pcap")]
+}
+
+fn sorted(answer: &str) -> Vec<&str> {
+    let mut lines: Vec<_> = answer.lines().collect();
+    lines.sort_unstable();
+    lines
+}
+
+#[test]
+fn places_in_streams_don_t_depend_on_whether_bytes_are_asked_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for source in sources(folder.path()) {
+        let columns = "SELECT flow_id, side, \"offset\", len, gap_before, packet_id, client_packets FROM streams \
+            JOIN (SELECT first_packet_id, client_packets FROM flows) USING (first_packet_id)";
+        let without = query(&source, columns);
+        let with = query(&source, &format!("{columns} WHERE length(hex(data)) = 2 * len"));
+        assert_eq!(sorted(&without), sorted(&with), "{}", source.display());
+        assert!(!without.is_empty(), "{}", source.display());
+    }
+}
+
+#[test]
+fn one_pass_for_all_tables_gives_the_rows_of_each() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut rows = 0;
+    for (number, source) in sources(folder.path()).iter().enumerate() {
+        let lake = folder.path().join(format!("lake-{number}"));
+        let output = kcap(&["convert", "--to", "parquet", text(source), text(&lake)]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        for table in ["flows", "flow_reports", "streams", "gaps", "decode_errors"] {
+            let all = format!("SELECT * FROM {table}");
+            let (own, written) =
+                (query(source, &all), query(&lake, &all.replace('*', "* EXCLUDE (date, host)")));
+            assert_eq!(sorted(&own), sorted(&written), "{table} of {}", source.display());
+            rows += own.lines().count();
+        }
+    }
+    assert!(rows > 100, "{rows}");
 }
 
 #[test]

@@ -168,6 +168,7 @@ fn fragments_of_a_tunnel_carry_packets() {
     let flows = "SELECT server_port, client_packets, parent_flow_id IS NULL FROM flows WHERE server_port IS NOT NULL \
         ORDER BY server_port";
     assert_eq!(query(folder.path(), "SELECT payload_text(data) FROM streams"), "hello");
-    // Without payloads there is nothing to put together: flows are counted by what each packet tells.
-    assert_eq!(query(folder.path(), flows), "4789,1,true");
+    assert_eq!(query(folder.path(), flows), "80,1,false\n4789,1,true");
+    let all = "SELECT side, \"offset\", len FROM streams";
+    assert_eq!(query(folder.path(), all), "client,0,5", "without their bytes");
 }

@@ -121,7 +121,7 @@ pub(super) fn run(arguments: &FollowArguments) -> anyhow::Result<()> {
         Name::FlowId(flow_id) => Some(FlowIds::one(*flow_id)),
         Name::CommunityId(_) => None,
     };
-    let settings = PassSettings { flows: FlowOptions::default(), owners: false, flow_ids };
+    let settings = PassSettings { flows: FlowOptions::default(), bytes: true, owners: false, flow_ids };
     let mut output = BufWriter::new(std::io::stdout().lock());
     let renderer = Renderer::new(arguments.format);
     let mut found = false;

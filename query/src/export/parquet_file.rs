@@ -17,7 +17,7 @@ use super::ExportError;
 /// Most rows of a row group.
 const ROW_GROUP_ROWS_MAX: usize = 512 << 10;
 /// Encoded bytes after which a row group ends early: payloads would otherwise need gigabytes of memory.
-const ROW_GROUP_BYTES_MAX: usize = 64 << 20;
+const ROW_GROUP_BYTES_MAX: usize = 32 << 20;
 /// Columns that people look for single values in.
 const BLOOM_COLUMNS: [&str; 6] =
     ["src_ip", "dst_ip", "client_ip", "server_ip", "flow_id", "dns.question.name"];

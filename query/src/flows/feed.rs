@@ -11,7 +11,7 @@ use kcap_dissect::flow::{FlowTable, PacketView};
 
 use super::PacketConsumer;
 use super::fragments::{FragmentFinding, FragmentName};
-use super::payload::transport_payload;
+use super::payload::{Scratch, transport_payload};
 use crate::table::FlowIds;
 use crate::table::packets::PacketBlock;
 
@@ -21,14 +21,14 @@ pub struct Feeder {
     fragments: Fragments,
     /// Flows that are wanted, when not all are.
     flow_ids: Option<FlowIds>,
-    scratch: Vec<u8>,
+    scratch: Scratch,
 }
 
 impl Feeder {
-    /// A feeder of one recording's packets, with their payloads or without, all or only those of some flows.
+    /// A feeder of one recording's packets, all or only those of some flows.
     #[must_use]
-    pub fn new(payloads: bool, flow_ids: Option<FlowIds>) -> Self {
-        Self { fragments: Fragments::new(payloads), flow_ids, ..Self::default() }
+    pub fn new(flow_ids: Option<FlowIds>) -> Self {
+        Self { flow_ids, ..Self::default() }
     }
 
     /// Gives a row's packet to a table.
@@ -71,16 +71,10 @@ pub(super) enum Piece {
 /// Puts the fragments of one recording together.
 #[derive(Debug, Default)]
 pub(super) struct Fragments {
-    /// Whether payloads were read: without, there is nothing to put together.
-    payloads: bool,
     defragmenter: Defragmenter<FragmentName>,
 }
 
 impl Fragments {
-    pub(super) fn new(payloads: bool) -> Self {
-        Self { payloads, ..Self::default() }
-    }
-
     /// To be asked for each row in the order of time. Tells what is wrong with fragments.
     pub(super) fn piece(
         &mut self,
@@ -89,7 +83,7 @@ impl Fragments {
         mut tell: impl FnMut(FragmentFinding<'_>),
     ) -> Piece {
         let decoded = &block.decoded[row];
-        if !self.payloads || !decoded.ip().is_some_and(Ip::is_fragment) {
+        if !decoded.ip().is_some_and(Ip::is_fragment) {
             return Piece::Packet;
         }
         let batch = &block.batch;
@@ -148,7 +142,7 @@ pub(super) fn give<C: PacketConsumer>(
     row: usize,
     flow_id: Option<u64>,
     piece: &Piece,
-    scratch: &mut Vec<u8>,
+    scratch: &mut Scratch,
 ) {
     let Some(time_ns) = block.realtime_ns(row) else { return };
     let batch = &block.batch;
@@ -170,7 +164,7 @@ pub(super) fn give<C: PacketConsumer>(
     };
     match piece {
         Piece::Packet => {
-            table.packet(&view(transport_payload(block, row, scratch)));
+            table.packet(&view(transport_payload(block, row, captured_payload_len, scratch)));
         }
         Piece::Fragment => {
             table.fragment(&view(&[]));

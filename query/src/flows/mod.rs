@@ -18,7 +18,7 @@ use kcap_format::PacketColumns;
 use crate::error::Result;
 use crate::source::Library;
 use crate::table::FlowIds;
-use crate::table::packets::{Needs, OrderedPackets, PacketBlock};
+use crate::table::packets::{Needs, OrderedPackets, PacketBlock, Payloads};
 
 pub use ends::FlowEnds;
 pub use feed::Feeder;
@@ -40,8 +40,11 @@ pub trait PacketConsumer: FlowConsumer {
 /// What a pass reads.
 #[derive(Clone, Debug)]
 pub struct PassSettings {
-    /// How flows are followed; with `streams`, payloads are read.
+    /// How flows are followed.
     pub flows: FlowOptions,
+    /// Whether anybody looks at the bytes that are handed on, and not only at their places and lengths: without, they may be
+    /// others.
+    pub bytes: bool,
     /// Whether the processes at both ends are looked up.
     pub owners: bool,
     /// The flows that are wanted, when not all are: packets of others are passed over.
@@ -51,9 +54,16 @@ pub struct PassSettings {
 impl PassSettings {
     fn needs(&self, library: &Library) -> Needs {
         let ends = if self.owners { Needs::both_ends() } else { Needs::matching() };
-        let needs = ends | Needs::timed() | Needs::sections(PacketColumns::PAYLOAD_LEN);
-        let needs = if self.flows.streams { needs | Needs::payload() } else { needs };
+        let needs = ends | Needs::timed() | Needs::sections(PacketColumns::PAYLOAD_LEN) | Needs::payload();
         needs.with_copies(library)
+    }
+
+    fn payloads(&self) -> Payloads {
+        match &self.flow_ids {
+            _ if !self.bytes => Payloads::OfFragments,
+            Some(flow_ids) => Payloads::OfFlows(flow_ids.clone()),
+            None => Payloads::All,
+        }
     }
 }
 
@@ -73,19 +83,14 @@ pub fn follow<C: PacketConsumer>(
     mut consumer: impl FnMut() -> C,
     mut drain: impl FnMut(&mut C) -> Result<()>,
 ) -> Result<()> {
-    let mut packets =
-        OrderedPackets::with_payloads_of(library, settings.needs(library), settings.flow_ids.as_ref())?;
+    let mut packets = OrderedPackets::with_payloads(library, settings.needs(library), &settings.payloads())?;
     let mut tables: Vec<(Option<String>, FlowTable<C>, Feeder)> = Vec::new();
     while let Some(run) = packets.next_run(RUN_ROWS_MAX)? {
         let recording = recording_of(&run.block);
         let known = tables.iter().position(|(name, ..)| name.as_deref() == recording);
         let place = known.unwrap_or_else(|| {
             let table = FlowTable::new(settings.flows, consumer());
-            tables.push((
-                recording.map(str::to_owned),
-                table,
-                Feeder::new(settings.flows.streams, settings.flow_ids.clone()),
-            ));
+            tables.push((recording.map(str::to_owned), table, Feeder::new(settings.flow_ids.clone())));
             tables.len() - 1
         });
         let (_, table, feeder) = &mut tables[place];

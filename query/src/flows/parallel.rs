@@ -14,6 +14,7 @@ use std::thread;
 use kcap_dissect::flow::{FlowOptions, FlowPart, FlowTable};
 
 use super::feed::{Fragments, Piece, flow_keys, give};
+use super::payload::Scratch;
 use super::{PacketConsumer, PassSettings, RUN_ROWS_MAX};
 use crate::error::{Error, Result};
 use crate::source::Library;
@@ -55,8 +56,7 @@ pub fn find_in_flows<F: Finder>(
     mut progress: impl FnMut(u64),
     mut sink: impl FnMut(F::Found) -> Result<()>,
 ) -> Result<()> {
-    let packets =
-        OrderedPackets::with_payloads_of(library, settings.needs(library), settings.flow_ids.as_ref())?;
+    let packets = OrderedPackets::with_payloads(library, settings.needs(library), &settings.payloads())?;
     let dealer = Dealer { settings, recordings: Vec::new() };
     let options = share_of(settings.flows);
     let finder = &finder;
@@ -189,7 +189,7 @@ impl Dealer<'_> {
     fn recording_of(&mut self, block: &PacketBlock) -> usize {
         let name = super::recording_of(block);
         self.recordings.iter().position(|(known, _)| known.as_deref() == name).unwrap_or_else(|| {
-            self.recordings.push((name.map(str::to_owned), Fragments::new(self.settings.flows.streams)));
+            self.recordings.push((name.map(str::to_owned), Fragments::default()));
             self.recordings.len() - 1
         })
     }
@@ -212,7 +212,7 @@ struct Worker<'a, F: Finder, M: Fn() -> F> {
     all: PartSet,
     options: FlowOptions,
     finder: &'a M,
-    scratch: Vec<u8>,
+    scratch: Scratch,
 }
 
 impl<'a, F: Finder, M: Fn() -> F> Worker<'a, F, M> {
@@ -220,7 +220,7 @@ impl<'a, F: Finder, M: Fn() -> F> Worker<'a, F, M> {
         let numbers = (0..PARTS).filter(|number| parts.contains(&(*number as usize)));
         let parts: Vec<_> = numbers.map(|number| (number, Vec::new())).collect();
         let all = parts.iter().fold(0, |all, (number, _)| all | 1 << number);
-        Self { parts, all, options, finder, scratch: Vec::new() }
+        Self { parts, all, options, finder, scratch: Scratch::default() }
     }
 
     fn run(mut self, rounds: &Receiver<Arc<Round>>, output: &SyncSender<Findings<F::Found>>) {

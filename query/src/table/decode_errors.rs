@@ -60,7 +60,7 @@ impl Facts for DecodeErrors {
     }
 
     fn rows(library: &Arc<Library>, sink: &mut RowSink<ErrorRow>) -> Result<()> {
-        collect(library, sink, |options| options)
+        collect(library, sink, true, |options| options)
     }
 }
 

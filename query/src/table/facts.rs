@@ -9,7 +9,9 @@ use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::error::Result as EngineResult;
 use datafusion::execution::TaskContext;
-use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use datafusion::execution::memory_pool::{
+    MemoryConsumer, MemoryPool, MemoryReservation, UnboundedMemoryPool,
+};
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 
@@ -20,6 +22,8 @@ use crate::error::{Error, Result};
 use crate::source::Library;
 use crate::sql::KcapOptions;
 
+/// Most rows of a batch of a sink without a session.
+const FED_BATCH_ROWS_MAX: usize = 1024;
 /// Bytes of a batch, for rows that say how many they hold.
 const BATCH_BYTES_MAX: usize = 8 << 20;
 
@@ -58,6 +62,23 @@ impl<Row> RowSink<Row>
 where
     [Row]: 'static,
 {
+    /// A sink for as many rows as there are, without a session: it accounts for no memory.
+    pub(super) fn new(columns: Vec<Column<[Row]>>, schema: SchemaRef, output: Output) -> Self {
+        let pool: Arc<dyn MemoryPool> = Arc::new(UnboundedMemoryPool::default());
+        Self {
+            rows: Vec::new(),
+            bytes: 0,
+            left: usize::MAX,
+            batch_rows_max: FED_BATCH_ROWS_MAX,
+            columns,
+            schema,
+            output,
+            reservation: MemoryConsumer::new("rows").register(&pool),
+            options: KcapOptions::default(),
+            flow_ids: None,
+        }
+    }
+
     /// Takes a row.
     ///
     /// # Errors
@@ -113,7 +134,11 @@ where
         Ok(self.reservation.try_grow(bytes)?)
     }
 
-    fn flush(&mut self) -> Result<()> {
+    /// Sends the rows that wait.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] when no more rows are wanted.
+    pub(super) fn flush(&mut self) -> Result<()> {
         if self.rows.is_empty() {
             return Ok(());
         }
@@ -212,17 +237,14 @@ impl<T: Facts> Scan for FactScan<T> {
         output: Output,
     ) -> EngineResult<Reader> {
         let mut columns: Vec<_> = T::columns().into_iter().map(Some).collect();
+        let columns = self.projection.iter().filter_map(|index| columns.get_mut(*index)?.take()).collect();
         let mut sink = RowSink {
-            rows: Vec::new(),
-            bytes: 0,
             left: self.limit.unwrap_or(usize::MAX),
             batch_rows_max: context.session_config().batch_size(),
-            columns: self.projection.iter().filter_map(|index| columns.get_mut(*index)?.take()).collect(),
-            schema,
-            output,
             reservation: MemoryConsumer::new(T::NAME).register(context.memory_pool()),
             options: KcapOptions::of(context.session_config().options()),
             flow_ids: self.flow_ids.clone(),
+            ..RowSink::new(columns, schema, output)
         };
         let library = Arc::clone(&self.library);
         Ok(Box::new(move || {

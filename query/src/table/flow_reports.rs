@@ -64,7 +64,7 @@ impl Facts for FlowReports {
     }
 
     fn rows(library: &Arc<Library>, sink: &mut RowSink<ReportRow>) -> Result<()> {
-        collect(library, sink, |options| FlowOptions { streams: false, reports: true, ..options })
+        collect(library, sink, false, |options| FlowOptions { streams: false, reports: true, ..options })
     }
 }
 

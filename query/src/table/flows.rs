@@ -89,7 +89,8 @@ impl Facts for Flows {
     const NAME: &'static str = "flows";
     const OF_FLOWS: bool = true;
     const SUMMARY: &'static str = "A conversation: all packets between two addresses and ports, both ways. A TCP connection ends where \
-        a SYN begins another with the same ports; other conversations end after a silence of `kcap.flow_timeout_ms`. Columns \
+        a SYN begins another with the same ports, or after a silence of 2 hours and 4 minutes (5 minutes when only one side spoke, \
+        4 when it was closed); other conversations end after a silence of `kcap.flow_timeout_ms`. Columns \
         `client_*` are of the side that began.";
 
     #[rustfmt::skip]
@@ -117,7 +118,7 @@ impl Facts for Flows {
     }
 
     fn rows(library: &Arc<Library>, sink: &mut RowSink<FlowRow>) -> Result<()> {
-        collect(library, sink, |options| FlowOptions { streams: false, ..options })
+        collect(library, sink, false, |options| FlowOptions { streams: false, ..options })
     }
 }
 

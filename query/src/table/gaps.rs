@@ -49,7 +49,7 @@ impl Facts for Gaps {
     }
 
     fn rows(library: &Arc<Library>, sink: &mut RowSink<GapRow>) -> Result<()> {
-        collect(library, sink, |options| options)
+        collect(library, sink, false, |options| options)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The tables: one file each, and what they share.
 
+mod both;
 mod captures;
 pub(crate) mod column;
 mod containers;
@@ -7,10 +8,12 @@ mod conversation;
 mod decode_errors;
 mod documentation;
 mod facts;
+pub(crate) mod fed;
 mod file_columns;
 mod flow_ids;
 mod flow_reports;
 mod flows;
+pub(crate) mod flows_at_once;
 mod gaps;
 mod interfaces;
 mod losses;

@@ -48,6 +48,14 @@ impl<Row> RowCollector<Row> {
         self.current.as_ref().map_or("", |(block, _)| block.capture_id())
     }
 
+    /// The current packet.
+    fn set_current(&mut self, block: &Arc<PacketBlock>, row: usize) {
+        match &mut self.current {
+            Some((current, current_row)) if Arc::ptr_eq(current, block) => *current_row = row,
+            current => *current = Some((Arc::clone(block), row)),
+        }
+    }
+
     /// Bytes of the current packet on the wire.
     pub(super) fn wire_len(&self) -> u32 {
         self.current.as_ref().map_or(0, |(block, row)| block.batch.wire_len[*row])
@@ -64,7 +72,7 @@ where
     Self: FlowConsumer,
 {
     fn begin(&mut self, block: &Arc<PacketBlock>, row: usize) {
-        self.current = Some((Arc::clone(block), row));
+        self.set_current(block, row);
         Row::of_packet(self, block, row);
     }
 
@@ -73,10 +81,26 @@ where
     }
 }
 
-/// Follows the flows of a library with the session's options, as `adapt` changes them, and hands the rows to the sink.
+impl<Row: CollectedRow> RowCollector<Row> {
+    /// Hands the rows to a sink.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`](crate::Error::Stopped) when nobody wants more.
+    pub(super) fn drain(&mut self, sink: &mut RowSink<Row>) -> Result<()> {
+        sink.check_wanted()?;
+        self.rows.drain(..).try_for_each(|row| {
+            let bytes = row.held_bytes();
+            sink.push_bytes(row, bytes)
+        })
+    }
+}
+
+/// Follows the flows of a library with the session's options, as `adapt` changes them, and hands the rows to the sink. `bytes`
+/// says whether rows depend on the bytes of streams.
 pub(super) fn collect<Row: CollectedRow>(
     library: &Arc<Library>,
     sink: &mut RowSink<Row>,
+    bytes: bool,
     adapt: impl FnOnce(FlowOptions) -> FlowOptions,
 ) -> Result<()>
 where
@@ -84,14 +108,9 @@ where
 {
     let settings = PassSettings {
         flows: adapt(sink.options().flow_options()),
+        bytes,
         owners: sink.wants(&OWNER_COLUMNS),
         flow_ids: sink.flow_ids(),
     };
-    follow(library, &settings, RowCollector::default, |collector| {
-        sink.check_wanted()?;
-        collector.rows.drain(..).try_for_each(|row| {
-            let bytes = row.held_bytes();
-            sink.push_bytes(row, bytes)
-        })
-    })
+    follow(library, &settings, RowCollector::default, |collector| collector.drain(sink))
 }

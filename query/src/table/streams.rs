@@ -14,6 +14,9 @@ use crate::error::Result;
 use crate::flows::FlowEnds;
 use crate::source::Library;
 
+/// The column that takes more than lengths.
+const DATA: &str = "data";
+
 /// The table.
 #[derive(Debug)]
 pub(super) struct Streams;
@@ -49,13 +52,14 @@ impl Facts for Streams {
             Column::number::<UInt64Type>("len", "How many bytes", |rows: &Rows, row| Some(rows[row].data.len() as u64)).required(),
             Column::number::<UInt64Type>("gap_before", "Bytes that are missing just before these; see `gaps`", |rows: &Rows, row| Some(rows[row].gap_before)).required(),
             Column::number::<UInt64Type>("packet_id", "The packet that brought them", |rows: &Rows, row| Some(rows[row].packet.packet_id)).required(),
-            Column::bytes("data", "The bytes", |rows: &Rows, row| Some(rows[row].data.as_slice())).required(),
+            Column::bytes(DATA, "The bytes", |rows: &Rows, row| Some(rows[row].data.as_slice())).required(),
         ]);
         columns
     }
 
     fn rows(library: &Arc<Library>, sink: &mut RowSink<StreamRow>) -> Result<()> {
-        collect(library, sink, |options| options)
+        let bytes = sink.wants(&[DATA]);
+        collect(library, sink, bytes, |options| options)
     }
 }
 

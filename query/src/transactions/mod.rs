@@ -80,7 +80,7 @@ pub fn each(
     progress: impl FnMut(u64),
     sink: impl FnMut(Found) -> Result<()>,
 ) -> Result<()> {
-    let settings = PassSettings { flows: options.flows, owners: options.owners, flow_ids: None };
+    let settings = PassSettings { flows: options.flows, bytes: true, owners: options.owners, flow_ids: None };
     let collector = || Collector::new(options.protocols.clone());
     find_in_flows(library, &settings, options.threads, collector, progress, sink)
 }

@@ -123,7 +123,7 @@ fn keys(batches: &[RecordBatch], column: &str) -> anyhow::Result<Keys> {
 
 /// The packets of the conversations that begin with these.
 fn packets_of(firsts: &Keys, library: &Arc<Library>, flows: FlowOptions) -> anyhow::Result<Chosen> {
-    let settings = PassSettings { flows, owners: false, flow_ids: None };
+    let settings = PassSettings { flows, bytes: false, owners: false, flow_ids: None };
     let mut chosen = Keys { has_capture_id: true, ..Keys::default() };
     let consumer = || Conversations { firsts, current: None, packets: Vec::new() };
     follow(library, &settings, consumer, |conversations| {

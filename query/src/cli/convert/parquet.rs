@@ -22,6 +22,8 @@ use crate::cli::tell_damage;
 use crate::export::parquet_file::{ParquetFile, TimeOrder};
 use crate::source::Library;
 use crate::sql::{SessionSettings, error_line, new_session};
+use crate::table::fed::FedTables;
+use crate::table::flows_at_once::flows_at_once;
 use crate::table::packets::OrderedBatches;
 use crate::table::transactions::all_at_once;
 
@@ -41,15 +43,19 @@ const TIME: &str = "ts";
 /// Column with the payload of packets, and those that tell in the table of payloads whose it is.
 const PAYLOAD: &str = "payload";
 const PAYLOAD_KEYS: [&str; 3] = [TIME, "packet_id", "capture_id"];
-/// The table that is written in the order of its rows, and the column of their time: it has the payloads once more, and
-/// sorting would write and read all of them twice. Only bytes that waited for others before them are behind their time.
-const STREAMS: (&str, &str) = ("streams", "packet_ts");
-/// Tables that are sorted before they are written, and the column of their time; what takes longest is first.
-const SORTED_TABLES: [(&str, &str); 13] = [
+/// The table that is written in the order of its rows: it has the payloads once more, and sorting would write and read all of
+/// them twice. Only bytes that waited for others before them are behind their time.
+const UNSORTED_TABLE: &str = "streams";
+/// Tables of flows, which are filled in one pass, and the column of their time.
+const FLOW_TABLES: [(&str, &str); 5] = [
     ("flows", "ts"),
     ("flow_reports", "report_ts"),
+    (UNSORTED_TABLE, "packet_ts"),
     ("gaps", "packet_ts"),
     ("decode_errors", "ts"),
+];
+/// Other tables, which have a pass each and are sorted before they are written, and the column of their time.
+const SORTED_TABLES: [(&str, &str); 9] = [
     ("processes", "first_seen_ts"),
     ("process_events", "ts"),
     ("sockets", "first_seen_ts"),
@@ -81,8 +87,8 @@ enum Task {
     Packets,
     /// The tables of transactions.
     Transactions,
-    /// The bytes of streams.
-    Streams,
+    /// The tables of flows.
+    Flows,
     /// A table that is sorted by this column.
     Sorted(&'static str, &'static str),
 }
@@ -109,7 +115,7 @@ pub(super) fn write(library: Library, settings: &Settings<'_>, bar: &ProgressBar
         each_side_by_side(|task| match task {
             Task::Packets => lake.write_packets(&library, settings.duplicates, bar),
             Task::Transactions => runtime.block_on(lake.write_transactions(&library, sort)),
-            Task::Streams => runtime.block_on(lake.write_streams(&library, sort)),
+            Task::Flows => runtime.block_on(lake.write_flows(&library, sort)),
             Task::Sorted(table, time) => runtime.block_on(lake.write_sorted(&library, sort, table, time)),
         })?;
         tell_damage(&library);
@@ -121,7 +127,7 @@ pub(super) fn write(library: Library, settings: &Settings<'_>, bar: &ProgressBar
 fn each_side_by_side(write: impl Fn(Task) -> anyhow::Result<()> + Sync) -> anyhow::Result<()> {
     let sorted = SORTED_TABLES.map(|(table, time)| Task::Sorted(table, time));
     // What takes longest begins first.
-    let tasks: Vec<Task> = [&[Task::Transactions, Task::Packets, Task::Streams], &sorted[..]].concat();
+    let tasks: Vec<Task> = [&[Task::Transactions, Task::Packets, Task::Flows], &sorted[..]].concat();
     let next = AtomicUsize::new(0);
     let work = || {
         while let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
@@ -217,23 +223,39 @@ impl Lake<'_> {
         self.write_frame(frame, table, time, true).await
     }
 
-    async fn write_streams(&self, library: &Arc<Library>, sort: SortSettings) -> anyhow::Result<()> {
-        let (table, time) = STREAMS;
-        let context = sort.session(library).await.map_err(|error| anyhow!(error_line(&error)))?;
-        let frame = context.table(table).await.map_err(|error| anyhow!(error_line(&error)))?;
-        self.write_frame(frame, table, time, false).await
+    /// Writes the tables of flows, all in one pass over the packets.
+    async fn write_flows(&self, library: &Arc<Library>, sort: SortSettings) -> anyhow::Result<()> {
+        let (tables, feed) = flows_at_once(library).map_err(|error| anyhow!(error_line(&error)))?;
+        self.write_fed(library, sort, tables, move || feed.run()).await
     }
 
     /// Writes the tables of transactions, all in one pass over the packets.
     async fn write_transactions(&self, library: &Arc<Library>, sort: SortSettings) -> anyhow::Result<()> {
+        let (tables, feed) = all_at_once(library).map_err(|error| anyhow!(error_line(&error)))?;
+        self.write_fed(library, sort, tables, move || feed.run()).await
+    }
+
+    /// Writes tables that are filled side by side while `fill` runs.
+    async fn write_fed(
+        &self,
+        library: &Arc<Library>,
+        sort: SortSettings,
+        tables: FedTables,
+        fill: impl FnOnce() -> crate::Result<()> + Send + 'static,
+    ) -> anyhow::Result<()> {
         let engine_error = |error| anyhow!(error_line(&error));
-        let (tables, feed) = all_at_once(library).map_err(engine_error)?;
-        let feed = tokio::task::spawn_blocking(move || feed.run());
-        let writes = tables.into_iter().map(|(table, provider)| async move {
-            let context = sort.session(library).await.map_err(engine_error)?;
-            let frame = context.read_table(provider).map_err(engine_error)?;
-            let frame = frame.sort(vec![col(TIME).sort(true, false)]).map_err(engine_error)?;
-            self.write_frame(frame, table, TIME, true).await
+        let feed = tokio::task::spawn_blocking(fill);
+        let writes = tables.into_iter().map(|(table, provider)| {
+            let time = FLOW_TABLES.iter().find(|(name, _)| *name == table).map_or(TIME, |(_, time)| time);
+            async move {
+                let context = sort.session(library).await.map_err(engine_error)?;
+                let mut frame = context.read_table(provider).map_err(engine_error)?;
+                let is_sorted = table != UNSORTED_TABLE;
+                if is_sorted {
+                    frame = frame.sort(vec![col(time).sort(true, false)]).map_err(engine_error)?;
+                }
+                self.write_frame(frame, table, time, is_sorted).await
+            }
         });
         let written = try_join_all(writes).await;
         match feed.await? {
@@ -259,7 +281,13 @@ impl Lake<'_> {
     }
 }
 
-/// Writes batches in the order of time into a file for each day.
+/// Most days of a table whose files are open at once. Rows that aren't sorted change to and fro at midnight: a file for each
+/// change would be thousands.
+const DAYS_OPEN_MAX: usize = 3;
+/// Pieces of batches after which a day that none was of is over, until it comes again.
+const IDLE_PIECES_MAX: u64 = 256;
+
+/// Writes batches, nearly in the order of time, into a file for each day.
 struct TableWriter<'a> {
     lake: &'a Lake<'a>,
     table: String,
@@ -267,13 +295,32 @@ struct TableWriter<'a> {
     /// Whether rows come in the order of time, which the files then say.
     is_sorted: bool,
     schema: SchemaRef,
-    file: Option<(i32, ParquetFile)>,
+    /// Open files, the one that was written to last at the end.
+    files: Vec<DayFile>,
+    /// Pieces of batches that were written.
+    pieces: u64,
+}
+
+/// The file of a day.
+struct DayFile {
+    day: i32,
+    /// The piece that was written to it last.
+    piece: u64,
+    file: ParquetFile,
 }
 
 impl<'a> TableWriter<'a> {
     fn new(lake: &'a Lake<'a>, table: &str, time: &str, schema: &SchemaRef, is_sorted: bool) -> Self {
         let time = schema.index_of(time).unwrap_or(0);
-        Self { lake, table: table.to_owned(), time, is_sorted, schema: Arc::clone(schema), file: None }
+        Self {
+            lake,
+            table: table.to_owned(),
+            time,
+            is_sorted,
+            schema: Arc::clone(schema),
+            files: Vec::new(),
+            pieces: 0,
+        }
     }
 
     fn write(&mut self, batch: &RecordBatch) -> anyhow::Result<()> {
@@ -283,7 +330,7 @@ impl<'a> TableWriter<'a> {
         let day = |row: usize, before: i32| if days.is_valid(row) { days.value(row) } else { before };
         let mut start = 0;
         while start < batch.num_rows() {
-            let before = self.file.as_ref().map_or(0, |(day, _)| *day);
+            let before = self.files.last().map_or(0, |file| file.day);
             let today = day(start, before);
             let end =
                 (start..batch.num_rows()).find(|row| day(*row, today) != today).unwrap_or(batch.num_rows());
@@ -294,8 +341,14 @@ impl<'a> TableWriter<'a> {
     }
 
     fn file_of(&mut self, day: i32) -> anyhow::Result<&mut ParquetFile> {
-        if self.file.as_ref().is_none_or(|(open, _)| *open != day) {
-            self.close()?;
+        self.pieces += 1;
+        if let Some(place) = self.files.iter().position(|file| file.day == day) {
+            let file = self.files.remove(place);
+            self.files.push(file);
+        } else {
+            while self.files.len() >= self.days_open_max() {
+                self.files.remove(0).file.finish()?;
+            }
             let date = Date32Type::to_naive_date_opt(day).context("a time is beyond what dates can tell")?;
             let folder = self
                 .lake
@@ -306,24 +359,32 @@ impl<'a> TableWriter<'a> {
             std::fs::create_dir_all(&folder)
                 .with_context(|| format!("cannot create {}", folder.display()))?;
             let order = self.is_sorted.then_some(TimeOrder { column: self.time });
-            self.file = Some((day, ParquetFile::create(&free_part(&folder), &self.schema, order)?));
+            let file = ParquetFile::create(&free_part(&folder), &self.schema, order)?;
+            self.files.push(DayFile { day, piece: 0, file });
         }
-        match &mut self.file {
-            Some((_, file)) => Ok(file),
-            None => bail!("no file is open"),
+        while self
+            .files
+            .first()
+            .is_some_and(|file| file.day != day && self.pieces > file.piece + IDLE_PIECES_MAX)
+        {
+            self.files.remove(0).file.finish()?;
         }
+        let current = self.files.last_mut().context("no file is open")?;
+        current.piece = self.pieces;
+        Ok(&mut current.file)
     }
 
-    fn close(&mut self) -> anyhow::Result<()> {
-        self.file.take().map_or(Ok(()), |(_, file)| Ok(file.finish()?))
+    /// Rows that are sorted don't come back to a day.
+    fn days_open_max(&self) -> usize {
+        if self.is_sorted { 1 } else { DAYS_OPEN_MAX }
     }
 
     /// A table without rows has a file without rows: whoever asks gets none, and no error.
     fn finish(mut self) -> anyhow::Result<()> {
-        if self.file.is_none() {
+        if self.files.is_empty() {
             self.file_of(0)?;
         }
-        self.close()
+        self.files.into_iter().try_for_each(|file| Ok(file.file.finish()?))
     }
 }
 

@@ -55,7 +55,7 @@ pub(super) fn write(
     bar: &ProgressBar,
 ) -> anyhow::Result<()> {
     let mut output = BufWriter::new(OutputFile::open(out)?);
-    let settings = PassSettings { flows: FlowOptions::default(), owners: true, flow_ids: None };
+    let settings = PassSettings { flows: FlowOptions::default(), bytes: true, owners: true, flow_ids: None };
     let mut failed = None;
     let mut first_ns = None;
     let result = follow(

@@ -12,7 +12,7 @@ use kcap_format::{BlockEntry, PacketBatch, PacketColumns, PacketId};
 use kcap_import::Packets;
 use rustc_hash::FxHashMap;
 
-use super::needs::Needs;
+use super::needs::{Needs, Payloads};
 use crate::error::Result;
 use crate::source::{End, EndFacts, Library, SegmentHandle, SegmentOwners, uuid_text};
 use complete::Taken;
@@ -34,6 +34,8 @@ pub struct PacketBlock {
     pub duplicate_of: Vec<u64>,
     /// Cookie of the socket at the other end of a local packet; 0 when not known.
     pub peer_cookie: Vec<u64>,
+    /// Whether the payloads were looked at, so that those without bytes have none.
+    payloads_are_read: bool,
     owners: Option<Arc<SegmentOwners>>,
     ends: Vec<End>,
     peers: Vec<Option<End>>,
@@ -62,13 +64,14 @@ impl PacketBlock {
         (recording, position): (usize, usize),
         entry: &BlockEntry,
         needs: Needs,
+        payloads: &Payloads,
     ) -> Result<Option<Self>> {
         let handle = &library.recordings[recording].segments[position];
-        // Packets of imported files are read at once: what takes time is to find where they begin.
-        let columns = match handle.import() {
-            Some(_) if needs.payload => needs.columns | PacketColumns::PAYLOAD,
-            _ => needs.columns,
-        };
+        // Packets of imported files are read at once, unless few payloads are wanted: what takes time is to find where they
+        // begin.
+        let payloads_are_read =
+            needs.payload && handle.import().is_some() && !matches!(payloads, Payloads::OfFragments);
+        let columns = if payloads_are_read { needs.columns | PacketColumns::PAYLOAD } else { needs.columns };
         let Some(packets) = handle.block_packets(entry, columns)? else { return Ok(None) };
         let batch = packets.batch;
         let mut block = Self {
@@ -81,6 +84,7 @@ impl PacketBlock {
             decoded: packets.decoded,
             duplicate_of: Vec::new(),
             peer_cookie: Vec::new(),
+            payloads_are_read,
             owners: None,
             ends: Vec::new(),
             peers: Vec::new(),
@@ -141,9 +145,10 @@ impl PacketBlock {
 
     /// Reads the payload, which only blocks that give rows need. Damaged payloads are none.
     pub(super) fn read_payload(&mut self) -> Result<()> {
-        if self.handle().import().is_some() {
+        if self.payloads_are_read {
             return Ok(());
         }
+        self.payloads_are_read = true;
         if let Some(batch) = self.handle().block_payloads(&self.entry)? {
             self.batch.payload = batch.payload;
             // What copies add was counted before.
@@ -247,6 +252,12 @@ impl PacketBlock {
     #[must_use]
     pub(crate) fn shared_capture_id(&self) -> &Arc<str> {
         &self.capture_id
+    }
+
+    /// Whether the payloads were read, damaged ones included; otherwise only their lengths are known.
+    #[must_use]
+    pub(crate) fn payloads_are_read(&self) -> bool {
+        self.payloads_are_read
     }
 
     /// The id of a row.

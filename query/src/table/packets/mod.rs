@@ -28,7 +28,7 @@ use datafusion::physical_plan::ExecutionPlan;
 
 pub use batches::OrderedBatches;
 pub use block::PacketBlock;
-pub use needs::Needs;
+pub use needs::{Needs, Payloads};
 pub use ordered::{OrderedPackets, Run};
 pub use pipeline::Pipeline;
 pub use ranges::{BlockRange, Selection, select};

@@ -2,9 +2,12 @@
 
 use std::ops::BitOr;
 
+use kcap_dissect::decode::Ip;
 use kcap_format::PacketColumns;
 
+use super::block::PacketBlock;
 use crate::source::Library;
+use crate::table::FlowIds;
 
 /// Sections to read and steps to take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -102,6 +105,35 @@ impl Needs {
             .union(PacketColumns::NETNS_COOKIE)
             .union(PacketColumns::INTERFACE_INDEX)
             .union(PacketColumns::PROGRAM)
+    }
+}
+
+/// The blocks whose payloads are read, where payloads are needed.
+#[derive(Clone, Debug, Default)]
+pub enum Payloads {
+    /// All.
+    #[default]
+    All,
+    /// Those with packets of these flows, and with fragments, of which not all tell their flow.
+    OfFlows(FlowIds),
+    /// Those with fragments, which tell only together what they carry.
+    OfFragments,
+}
+
+impl Payloads {
+    /// Whether a block's payloads are read, now that its headers are decoded.
+    pub(super) fn are_read_of(&self, block: &PacketBlock) -> bool {
+        let any = |wanted: &dyn Fn(usize) -> bool| {
+            (0..block.len()).any(|row| block.decoded[row].ip().is_some_and(Ip::is_fragment) || wanted(row))
+        };
+        match self {
+            Self::All => true,
+            Self::OfFlows(flow_ids) => any(&|row| {
+                block.decoded[row].tunnel_depth > 0
+                    || block.flow_id(row).is_some_and(|id| flow_ids.contains(id))
+            }),
+            Self::OfFragments => any(&|_| false),
+        }
     }
 }
 

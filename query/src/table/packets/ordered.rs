@@ -11,12 +11,11 @@ use kcap_format::{BlockEntry, BlockType};
 
 use super::ahead::Ahead;
 use super::block::PacketBlock;
-use super::needs::Needs;
+use super::needs::{Needs, Payloads};
 use super::pipeline::Pipeline;
 use super::ranges::BlockRange;
 use crate::error::Result;
 use crate::source::{Library, Recording, SegmentHandle};
-use crate::table::FlowIds;
 
 /// Most blocks that are open at once. A recording that overlaps more than this is not wholly in order.
 const OPEN_BLOCKS_MAX: usize = 64;
@@ -98,25 +97,21 @@ impl OrderedPackets {
     /// # Errors
     /// When a segment's clock cannot be read.
     pub fn new(library: &Arc<Library>, needs: Needs) -> Result<Self> {
-        Self::with_payloads_of(library, needs, None)
+        Self::with_payloads(library, needs, &Payloads::All)
     }
 
-    /// As [`Self::new`], but blocks without a packet of some flows may come without payloads.
+    /// As [`Self::new`], but other payloads than these may be left out.
     ///
     /// # Errors
     /// As [`Self::new`].
-    pub fn with_payloads_of(
-        library: &Arc<Library>,
-        needs: Needs,
-        flow_ids: Option<&FlowIds>,
-    ) -> Result<Self> {
+    pub fn with_payloads(library: &Arc<Library>, needs: Needs, payloads: &Payloads) -> Result<Self> {
         let lanes = library.recordings.iter().map(|recording| {
             let range = |handle: &SegmentHandle| {
                 let blocks = 0..handle.all_blocks()?.len();
                 Ok(BlockRange { segment: handle.path().to_owned(), blocks, step: 1 })
             };
             let ranges: Vec<_> = recording.segments.iter().map(range).collect::<Result<_>>()?;
-            let pipeline = Pipeline::new(library, &ranges, needs)?.with_payloads_of(flow_ids.cloned());
+            let pipeline = Pipeline::new(library, &ranges, needs)?.with_payloads(payloads.clone());
             Ok(Lane { blocks: Blocks::Unread(Box::new(pipeline)), earliest_ns: earliest_times(recording)? })
         });
         Ok(Self { lanes: lanes.collect::<Result<_>>()?, open: Vec::new(), heap: BinaryHeap::new() })

@@ -10,17 +10,15 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use kcap_dissect::Direction;
-use kcap_dissect::decode::Ip;
 use kcap_dissect::duplicate::{Candidate, DuplicateMatcher, WAITING_MAX, WINDOW_NS};
 use kcap_format::{BlockEntry, BlockType};
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use super::block::PacketBlock;
-use super::needs::Needs;
+use super::needs::{Needs, Payloads};
 use super::ranges::BlockRange;
 use crate::error::Result;
 use crate::source::{Library, SegmentHandle};
-use crate::table::FlowIds;
 
 /// How long after matching began arrivals are passed over: they may have left before it began. Where packets look wholly
 /// alike, such an arrival would take the departure of the next one, and at the end an arrival would have none and count
@@ -72,8 +70,8 @@ pub struct Pipeline {
     steps: VecDeque<Step>,
     /// Blocks that are read side by side.
     group_blocks: usize,
-    /// Flows whose payloads are wanted, when not those of all.
-    payloads_of: Option<FlowIds>,
+    /// Which payloads are wanted.
+    payloads: Payloads,
     /// Whether payloads of segments are left to be read by whoever takes a block.
     leaves_payloads: bool,
     /// Blocks that were read, in the order of their steps.
@@ -103,7 +101,7 @@ impl Pipeline {
             needs,
             steps: steps(library, ranges, needs)?,
             group_blocks: 1,
-            payloads_of: None,
+            payloads: Payloads::All,
             leaves_payloads: false,
             read: VecDeque::new(),
             matcher: DuplicateMatcher::default(),
@@ -123,10 +121,10 @@ impl Pipeline {
         self
     }
 
-    /// Leaves out the payloads of blocks without a packet of these flows.
+    /// Leaves out other payloads than these.
     #[must_use]
-    pub(super) fn with_payloads_of(mut self, flow_ids: Option<FlowIds>) -> Self {
-        self.payloads_of = flow_ids;
+    pub(super) fn with_payloads(mut self, payloads: Payloads) -> Self {
+        self.payloads = payloads;
         self
     }
 
@@ -148,7 +146,7 @@ impl Pipeline {
                 let is_read = self.needs.payload && !self.leaves_payloads;
                 if is_read && self.is_side_by_side() {
                     block.take_payloads()?;
-                } else if is_read && has_any(&block, self.payloads_of.as_ref()) {
+                } else if is_read && self.payloads.are_read_of(&block) {
                     block.read_payload()?;
                 }
                 if self.needs.owner {
@@ -188,14 +186,14 @@ impl Pipeline {
             }
         }
         let (library, needs) = (&self.library, self.needs);
-        let payloads = needs.payload && self.is_side_by_side();
-        let payloads_of = self.payloads_of.as_ref();
+        let reads_payloads = needs.payload && self.is_side_by_side();
+        let payloads = &self.payloads;
         let read = |(place, entry, wanted): ((usize, usize), BlockEntry, bool)| {
-            let mut block = PacketBlock::read(library, place, &entry, needs)?;
-            if payloads
+            let mut block = PacketBlock::read(library, place, &entry, needs, payloads)?;
+            if reads_payloads
                 && wanted
                 && let Some(block) = &mut block
-                && has_any(block, payloads_of)
+                && payloads.are_read_of(block)
             {
                 block.read_payload()?;
             }
@@ -294,17 +292,6 @@ impl Pipeline {
             }
         }
     }
-}
-
-/// Whether a block has packets of wanted flows, or fragments, of which not all tell their flow.
-fn has_any(block: &PacketBlock, flow_ids: Option<&FlowIds>) -> bool {
-    let Some(flow_ids) = flow_ids else { return true };
-    (0..block.len()).any(|row| {
-        let decoded = &block.decoded[row];
-        decoded.tunnel_depth > 0
-            || decoded.ip().is_some_and(Ip::is_fragment)
-            || block.flow_id(row).is_some_and(|id| flow_ids.contains(id))
-    })
 }
 
 /// The blocks to read, in the order of recording: those of the ranges, and their neighbours as far as they are needed.

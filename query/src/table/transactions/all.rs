@@ -1,29 +1,19 @@
 //! All tables of transactions at once, for exports: one pass over the packets, instead of one for each table.
 
-use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
-use datafusion::catalog::TableProvider;
-use datafusion::catalog::streaming::StreamingTable;
 use datafusion::common::exec_err;
 use datafusion::error::Result as EngineResult;
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::streaming::PartitionStream;
-use futures::stream::{once, unfold};
-use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::mpsc::Sender;
 
 use super::scan::BATCH_ROWS_MAX;
 use super::{Layout, TableColumn, layouts};
 use crate::error::{Error, Result};
 use crate::source::Library;
-use crate::table::scan_plan::BATCHES_WAITING_MAX;
+use crate::table::fed::{FedTables, fed_table};
 use crate::transactions::{Found, TransactionOptions, TransactionRecord, each};
-
-/// Tables that can be read once, all at the same time, while a [`Feed`] runs.
-pub(crate) type FedTables = Vec<(&'static str, Arc<dyn TableProvider>)>;
 
 /// Fills the tables.
 pub(crate) struct Feed {
@@ -57,11 +47,9 @@ pub(crate) fn all_at_once(library: &Arc<Library>) -> EngineResult<(FedTables, Fe
     let mut common = None;
     let mut protocols = Vec::new();
     for layout in layouts() {
-        let (sender, receiver) = channel(BATCHES_WAITING_MAX);
         let schema = layout.schema();
-        let fed = Fed { schema: Arc::clone(&schema), receiver: Mutex::new(Some(receiver)) };
-        let table = StreamingTable::try_new(Arc::clone(&schema), vec![Arc::new(fed)])?;
-        tables.push((layout.name(), Arc::new(table)));
+        let (table, sender) = fed_table(&schema)?;
+        tables.push((layout.name(), table));
         let output = Output { columns: layout.columns(), schema, sender };
         match layout {
             Layout(None) => common = Some(output),
@@ -114,37 +102,5 @@ impl Output {
         let options = RecordBatchOptions::new().with_row_count(Some(records.len()));
         let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), arrays, &options)?;
         self.sender.blocking_send(Ok(batch)).map_err(|_| Error::Stopped)
-    }
-}
-
-/// What the engine reads.
-struct Fed {
-    schema: SchemaRef,
-    receiver: Mutex<Option<Receiver<EngineResult<RecordBatch>>>>,
-}
-
-impl fmt::Debug for Fed {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Fed").finish_non_exhaustive()
-    }
-}
-
-impl PartitionStream for Fed {
-    fn schema(&self) -> &SchemaRef {
-        &self.schema
-    }
-
-    fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let schema = Arc::clone(&self.schema);
-        let receiver = self.receiver.lock().ok().and_then(|mut receiver| receiver.take());
-        let Some(receiver) = receiver else {
-            let twice = once(async { exec_err!("a table that is filled once cannot be read again") });
-            return Box::pin(RecordBatchStreamAdapter::new(schema, twice));
-        };
-        let batches = unfold(receiver, |mut receiver| async move {
-            let batch = receiver.recv().await?;
-            Some((batch, receiver))
-        });
-        Box::pin(RecordBatchStreamAdapter::new(schema, batches))
     }
 }
