@@ -4,8 +4,8 @@ mod support;
 
 use std::io::Write;
 
-use kcap_format::{BlockType, Direction, SegmentState, proto};
-use kcap_import::Error;
+use kcap_format::{BlockType, Direction, PacketColumns, SegmentState, proto};
+use kcap_import::{CaptureFile, Error};
 use support::{
     FRAME_HEADER_LEN, Order, START_S, block, enhanced_packet, frame, interface, open, option, packets, pcap,
     pcap_header, pcap_record, pcapng, section, stream,
@@ -32,6 +32,36 @@ fn pcap_of_both_byte_orders_and_all_resolutions() {
             assert_eq!(capture.losses().unwrap(), None);
         }
     }
+}
+
+#[test]
+fn memory_that_is_used_again_has_nothing_of_before() {
+    let order = Order::Little;
+    let capture = |frames: std::ops::Range<u16>| {
+        let mut bytes = pcap_header(order, 0xa1b2_c3d4, 1);
+        for number in frames {
+            let data = frame(number, usize::from(number % 50));
+            bytes.extend(pcap_record(order, START_S, u32::from(number), data.len() as u32, &data));
+        }
+        open(&bytes).unwrap()
+    };
+    let (long, short) = (capture(0..900), capture(7..300));
+    let read = |capture: &CaptureFile, columns| {
+        let block = *capture.blocks().unwrap().iter().find(|b| b.block_type == BlockType::PACKETS).unwrap();
+        capture.packets(&block, columns).unwrap()
+    };
+    let fresh = read(&short, PacketColumns::ALL);
+    let times = read(&short, PacketColumns::TIME);
+    for _ in 0..3 {
+        read(&long, PacketColumns::ALL).recycle();
+        let again = read(&short, PacketColumns::TIME);
+        assert_eq!((&again.batch, &again.decoded), (&times.batch, &times.decoded));
+        again.recycle();
+        let again = read(&short, PacketColumns::ALL);
+        assert_eq!((&again.batch, &again.decoded), (&fresh.batch, &fresh.decoded));
+        again.recycle();
+    }
+    assert_eq!((fresh.batch.len, fresh.decoded.len(), times.batch.len), (293, 293, 293));
 }
 
 #[test]
