@@ -48,7 +48,7 @@ impl CopyFinder {
             let earlier = std::mem::replace(&mut self.rows[slot], row as u32 + 1) as usize;
             self.of_row.push(match earlier.checked_sub(1) {
                 Some(earlier) if !header.is_empty() && batch.header.get(earlier) == Some(header) => {
-                    encode_copy(row - earlier, batch.payload.get(earlier) == batch.payload.get(row))
+                    encode_copy(row - earlier, is_same(batch.payload.get(earlier), batch.payload.get(row)))
                 }
                 _ => 0,
             });
@@ -75,6 +75,13 @@ impl CopyFinder {
             }
         }
     }
+}
+
+/// Whether the bytes are equal. Empty ones aren't compared: what the C library has for that (`memcmp`) reads nothing of the
+/// place where none are, and a processor with AVX-512 takes a hundred nanoseconds to find out that it needn't have.
+fn is_same(earlier: Option<&[u8]>, bytes: Option<&[u8]>) -> bool {
+    let (earlier, bytes) = (earlier.unwrap_or_default(), bytes.unwrap_or_default());
+    earlier.len() == bytes.len() && (bytes.is_empty() || earlier == bytes)
 }
 
 fn hash(header: &[u8]) -> u64 {
