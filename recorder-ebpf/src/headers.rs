@@ -1,7 +1,7 @@
 //! How long the headers of a packet are, up to the transport layer: the same for the kernel programs and for frames that
 //! come through a packet socket.
 
-use crate::LINK_TYPE_ETHERNET;
+use crate::{ETH_P_8021AD, ETH_P_8021Q, LINK_TYPE_ETHERNET};
 
 /// What [`measure_headers`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,8 +45,6 @@ const TAG_COUNT_MAX: u32 = 2;
 const ETH_P_IP: u16 = 0x0800;
 const ETH_P_ARP: u16 = 0x0806;
 const ETH_P_RARP: u16 = 0x8035;
-const ETH_P_8021Q: u16 = 0x8100;
-const ETH_P_8021AD: u16 = 0x88a8;
 const ETH_P_IPV6: u16 = 0x86dd;
 /// Of Ethernet and IPv4 addresses (RFC 826).
 const ARP_LEN: u32 = 28;

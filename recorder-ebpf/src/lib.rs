@@ -28,7 +28,7 @@ pub use settings::*;
 
 // Both sides are compiled apart from each other: what one writes must be what the other reads.
 const _: () = {
-    assert!(size_of::<PacketHead>() == 64);
+    assert!(size_of::<PacketHead>() == 56);
     assert!(size_of::<EventHead>() == 64);
     assert!(size_of::<NamespaceFacts>() == 24);
     assert!(size_of::<FileFacts>() == 48);

@@ -50,8 +50,8 @@ const EVENTS_RAW_LEN_MAX: usize = 4 << 20;
 
 // The numbers of the kernel programs are stored as they are.
 const _: () = {
-    assert!(ebpf::PACKET_FLAG_HEADERS_INCOMPLETE == packet_flags::HEADERS_INCOMPLETE);
-    assert!(ebpf::PACKET_FLAG_PAYLOAD_ELIDED == packet_flags::PAYLOAD_WITH_LEAVING_COPY);
+    assert!(ebpf::PACKET_FLAG_HEADERS_INCOMPLETE as u16 == packet_flags::HEADERS_INCOMPLETE);
+    assert!(ebpf::PACKET_FLAG_PAYLOAD_ELIDED as u16 == packet_flags::PAYLOAD_WITH_LEAVING_COPY);
     assert!(ebpf::DIRECTION_INGRESS == Direction::Ingress as u8);
     assert!(ebpf::DIRECTION_EGRESS == Direction::Egress as u8);
 };
@@ -211,9 +211,9 @@ fn push(batch: &mut PacketBatch, head: &PacketHead, bytes: &[u8]) {
         netns_cookie: head.netns_cookie,
         interface_index: head.interface_index,
         wire_len: head.wire_len,
-        link_type: head.link_type,
-        direction: Direction::from_u8(head.direction),
-        flags: head.flags,
+        link_type: head.link_type(),
+        direction: Direction::from_u8(head.direction()),
+        flags: u16::from(head.flags & ebpf::PACKET_FLAGS_RECORDED),
         program: head.program,
         cpu: head.cpu,
         gso_size: head.gso_size,
@@ -224,8 +224,8 @@ fn push(batch: &mut PacketBatch, head: &PacketHead, bytes: &[u8]) {
     };
     match header.split_at_checked(ADDRESSES_LEN) {
         // The kernel keeps the tag beside the frame: it is put back where it is on the wire.
-        Some((addresses, rest)) if head.vlan_protocol != 0 => {
-            let (protocol, tci) = (head.vlan_protocol.to_be_bytes(), head.vlan_tci.to_be_bytes());
+        Some((addresses, rest)) if head.vlan_protocol() != 0 => {
+            let (protocol, tci) = (head.vlan_protocol().to_be_bytes(), head.vlan_tci.to_be_bytes());
             let header = [addresses, &protocol, &tci, rest].concat();
             batch.push(&PacketRow { wire_len: head.wire_len + TAG_LEN as u32, ..row }, &header, payload);
         }
@@ -329,9 +329,7 @@ mod tests {
             header_len: 28,
             captured_len: 31,
             wire_len: 99,
-            direction: 2,
-            flags: 1,
-            link_type: ebpf::LINK_TYPE_RAW,
+            flags: ebpf::PACKET_FLAG_EGRESS | ebpf::PACKET_FLAG_HEADERS_INCOMPLETE,
             ..PacketHead::default()
         };
         let bytes: Vec<u8> = (0..31).collect();
@@ -351,9 +349,8 @@ mod tests {
             header_len: 14,
             captured_len: 20,
             wire_len: 60,
-            link_type: ebpf::LINK_TYPE_ETHERNET,
             vlan_tci: 0x6007,
-            vlan_protocol: 0x8100,
+            flags: ebpf::PACKET_FLAG_ETHERNET | ebpf::PACKET_FLAG_TAG_8021Q,
             ..PacketHead::default()
         };
         let bytes: Vec<u8> = (0..20).collect();

@@ -61,7 +61,7 @@ fn headers_and_counts_are_captured_when_so_switched_and_everything_afterwards() 
     }
     let recorded = session.finish();
     for direction in [DIRECTION_EGRESS, DIRECTION_INGRESS] {
-        let packets = recorded.packets.iter().filter(|packet| packet.head.direction == direction);
+        let packets = recorded.packets.iter().filter(|packet| packet.head.direction() == direction);
         let packets: Vec<_> = packets.filter(|packet| pair.has(packet)).collect();
         let wire_len = DATAGRAM_LEN as u32 + HEADERS_LEN;
         let lens: Vec<_> =
@@ -102,7 +102,7 @@ fn no_payload_is_left_out_that_was_not_stored_with_the_leaving_copy() {
     let mut stored_on_leaving = 0_u32;
     for packet in recorded.packets.iter().filter(|packet| pair.has(packet)) {
         let is_whole = packet.head.captured_len == packet.head.wire_len;
-        if packet.head.direction == DIRECTION_EGRESS {
+        if packet.head.direction() == DIRECTION_EGRESS {
             stored_on_leaving = u32::from(is_whole);
         } else if packet.head.flags & PACKET_FLAG_PAYLOAD_ELIDED != 0 {
             assert_eq!(stored_on_leaving, 1, "the copy before it was stored whole: {:?}", packet.head);

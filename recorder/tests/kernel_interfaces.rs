@@ -159,10 +159,10 @@ impl Tcpdump {
 
 /// The frame as it is on the wire.
 fn frame(packet: &Packet) -> Vec<u8> {
-    assert_eq!(packet.head.link_type, LINK_TYPE_ETHERNET);
+    assert_eq!(packet.head.link_type(), LINK_TYPE_ETHERNET);
     let mut frame = packet.bytes.clone();
-    if packet.head.vlan_protocol != 0 {
-        let tag = [packet.head.vlan_protocol.to_be_bytes(), packet.head.vlan_tci.to_be_bytes()].concat();
+    if packet.head.vlan_protocol() != 0 {
+        let tag = [packet.head.vlan_protocol().to_be_bytes(), packet.head.vlan_tci.to_be_bytes()].concat();
         frame.splice(12..12, tag);
     }
     frame
@@ -239,7 +239,7 @@ fn compare_with_tcpdump(network: &RoutedNetwork, hook: Option<InterfaceHook>) {
     let tagged = seen[0].keys().filter(|frame| frame[12..16] == [0x81, 0, 0, 7]).count();
     assert_eq!(tagged, 2);
     let directions = [DIRECTION_INGRESS, DIRECTION_EGRESS].map(|direction| {
-        let of_direction = |packet: &&Packet| packet.head.direction == direction;
+        let of_direction = |packet: &&Packet| packet.head.direction() == direction;
         recorded.packets.iter().filter(of_direction).count()
     });
     assert!(directions[0] >= 3 && directions[1] >= 3, "{directions:?}");

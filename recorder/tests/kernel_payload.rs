@@ -16,7 +16,7 @@ const UDP_HEADERS_LEN: u32 = 28;
 fn kept(packets: &[Packet], ports: (u16, u16), direction: u8) -> Vec<u32> {
     let wanted = packets
         .iter()
-        .filter(|packet| packet.udp_ports() == Some(ports) && packet.head.direction == direction);
+        .filter(|packet| packet.udp_ports() == Some(ports) && packet.head.direction() == direction);
     wanted.map(|packet| packet.head.captured_len - u32::from(packet.head.header_len)).collect()
 }
 
@@ -89,7 +89,7 @@ fn of_a_tcp_connection_its_first_bytes_and_every_header() {
     let recorded = session.finish();
     let sent = recorded.packets.iter().filter(|packet| {
         packet.is_tcp()
-            && packet.head.direction == DIRECTION_EGRESS
+            && packet.head.direction() == DIRECTION_EGRESS
             && packet.bytes[22..24] == server.to_be_bytes()
     });
     let mut stored: Vec<u8> = Vec::new();

@@ -8,9 +8,10 @@ use aya_ebpf::{
     programs::SkBuffContext,
 };
 use kcap_recorder_ebpf::{
-    CAPTURE_COUNTS, CAPTURE_HEADERS, CAPTURE_MODE_MASK, DIRECTION_EGRESS, DIRECTION_INGRESS, LINK_TYPE_RAW,
-    PACKET_FLAG_HEADERS_INCOMPLETE, PACKET_FLAG_PAYLOAD_ELIDED, PACKET_FLAG_UNDECIDED, PacketHead, Program,
-    RULE_RECORD, Verdict,
+    CAPTURE_COUNTS, CAPTURE_HEADERS, CAPTURE_MODE_MASK, DIRECTION_EGRESS, DIRECTION_INGRESS, ETH_P_8021AD,
+    LINK_TYPE_ETHERNET, LINK_TYPE_RAW, PACKET_FLAG_EGRESS, PACKET_FLAG_ETHERNET,
+    PACKET_FLAG_HEADERS_INCOMPLETE, PACKET_FLAG_PAYLOAD_ELIDED, PACKET_FLAG_TAG_8021AD,
+    PACKET_FLAG_TAG_8021Q, PACKET_FLAG_UNDECIDED, PacketHead, Program, RULE_RECORD, Verdict,
 };
 
 use super::{
@@ -114,7 +115,10 @@ pub(super) fn record<const DIRECTION: u8>(
     let limit = if headers.len == 0 { snaplen } else { snaplen.min(headers.len.saturating_add(payload_len)) };
     let mut captured_len = wire_len.min(limit);
     let kept_len = captured_len.saturating_sub(headers.len);
-    let mut flags = if headers.complete { 0 } else { PACKET_FLAG_HEADERS_INCOMPLETE };
+    let mut flags = if DIRECTION == DIRECTION_EGRESS { PACKET_FLAG_EGRESS } else { 0 };
+    if !headers.complete {
+        flags |= PACKET_FLAG_HEADERS_INCOMPLETE;
+    }
     if is_undecided {
         flags |= PACKET_FLAG_UNDECIDED;
     }
@@ -127,6 +131,18 @@ pub(super) fn record<const DIRECTION: u8>(
     {
         captured_len = headers.len;
         flags |= PACKET_FLAG_PAYLOAD_ELIDED;
+    }
+
+    let mut vlan_tci = 0;
+    if place.is_interface {
+        if place.link_type == LINK_TYPE_ETHERNET {
+            flags |= PACKET_FLAG_ETHERNET;
+        }
+        if skb.vlan_present != 0 {
+            vlan_tci = skb.vlan_tci as u16;
+            let is_service_tag = u16::from_be(skb.vlan_proto as u16) == ETH_P_8021AD;
+            flags |= if is_service_tag { PACKET_FLAG_TAG_8021AD } else { PACKET_FLAG_TAG_8021Q };
+        }
     }
 
     let head = PacketHead {
@@ -146,24 +162,16 @@ pub(super) fn record<const DIRECTION: u8>(
         interface_index: skb.ifindex,
         wire_len,
         captured_len: forgotten(captured_len, wire_len),
+        mark: skb.mark,
+        rules,
         header_len: headers.len.min(captured_len) as u16,
         // SAFETY: as above.
         cpu: unsafe { bpf_get_smp_processor_id() } as u16,
         gso_size: skb.gso_size as u16,
         gso_segments: skb.gso_segs as u16,
+        vlan_tci,
         program: program as u8,
-        direction: DIRECTION,
         flags,
-        mark: skb.mark,
-        protocol: u16::from_be(skb.protocol as u16),
-        link_type: place.link_type,
-        vlan_tci: if place.is_interface { skb.vlan_tci as u16 } else { 0 },
-        vlan_protocol: if place.is_interface && skb.vlan_present != 0 {
-            u16::from_be(skb.vlan_proto as u16)
-        } else {
-            0
-        },
-        rules,
     };
     let fate = store(packet, &head);
     if let Some(flow) = flow

@@ -195,7 +195,7 @@ mod tests {
         }
     }
 
-    fn packet(time_ns: u64, flags: u16) -> PacketHead {
+    fn packet(time_ns: u64, flags: u8) -> PacketHead {
         PacketHead { time_ns, flags, program: 2, rules: 1, ..PacketHead::default() }
     }
 

@@ -11,8 +11,8 @@ use std::{
 };
 
 use kcap_recorder_ebpf::{
-    CAPTURE_COUNTS, CAPTURE_HEADERS, CAPTURE_MODE_MASK, DIRECTION_EGRESS, DIRECTION_INGRESS,
-    HEADER_OFFSET_MAX, LINK_TYPE_ETHERNET, PACKET_FLAG_HEADERS_INCOMPLETE, PacketHead, measure_headers,
+    CAPTURE_COUNTS, CAPTURE_HEADERS, CAPTURE_MODE_MASK, ETH_P_8021Q, HEADER_OFFSET_MAX, LINK_TYPE_ETHERNET,
+    PACKET_FLAG_EGRESS, PACKET_FLAG_ETHERNET, PACKET_FLAG_HEADERS_INCOMPLETE, PacketHead, measure_headers,
 };
 
 use super::{Drained, RingGauge, mapping::Pages};
@@ -39,12 +39,8 @@ const FRAME_TAG: usize = 32;
 const FRAME_TAG_PROTOCOL: usize = 36;
 /// Bytes of it; behind it is a `struct sockaddr_ll`.
 const FRAME_HEAD_LEN: usize = 48;
-const ADDRESS_PROTOCOL: usize = FRAME_HEAD_LEN + 2;
 const ADDRESS_INTERFACE: usize = FRAME_HEAD_LEN + 4;
 const ADDRESS_PACKET_TYPE: usize = FRAME_HEAD_LEN + 10;
-
-/// What a tag is whose kind the kernel doesn't tell.
-const ETH_P_8021Q: u16 = 0x8100;
 
 /// The ring of a packet socket, read.
 pub(crate) struct SocketRing {
@@ -194,7 +190,6 @@ struct Frame<'a> {
     bytes: &'a [u8],
     tag: Option<Tag>,
     interface: u32,
-    protocol: u16,
     is_leaving: bool,
 }
 
@@ -231,7 +226,6 @@ impl<'a> Frame<'a> {
             bytes,
             tag,
             interface: field(ADDRESS_INTERFACE)?,
-            protocol: u16::from_be(half(block, at + ADDRESS_PROTOCOL)?),
             is_leaving: *block.get(at + ADDRESS_PACKET_TYPE)? == libc::PACKET_OUTGOING,
         })
     }
@@ -288,10 +282,13 @@ fn hand_out(
         captured_len: bytes.len() as u32,
         header_len: header_len.min(bytes.len() as u32) as u16,
         program: Tallies::PROGRAM,
-        direction: if frame.is_leaving { DIRECTION_EGRESS } else { DIRECTION_INGRESS },
-        flags: if headers.complete { 0 } else { PACKET_FLAG_HEADERS_INCOMPLETE },
-        protocol: frame.protocol,
-        link_type,
+        flags: [
+            (frame.is_leaving, PACKET_FLAG_EGRESS),
+            (link_type == LINK_TYPE_ETHERNET, PACKET_FLAG_ETHERNET),
+            (!headers.complete, PACKET_FLAG_HEADERS_INCOMPLETE),
+        ]
+        .iter()
+        .fold(0, |flags, (is_set, flag)| if *is_set { flags | flag } else { flags }),
         ..PacketHead::default()
     };
     tallies.store();
@@ -325,7 +322,6 @@ mod tests {
         put(FRAME_AT, &80u16.to_ne_bytes());
         put(FRAME_TAG, &0x2007u32.to_ne_bytes());
         put(FRAME_TAG_PROTOCOL, &0x88a8u16.to_ne_bytes());
-        put(ADDRESS_PROTOCOL, &0x0800u16.to_be_bytes());
         put(ADDRESS_INTERFACE, &7u32.to_ne_bytes());
         put(ADDRESS_PACKET_TYPE, &[libc::PACKET_OUTGOING]);
         put(80, frame);
@@ -378,7 +374,7 @@ mod tests {
         let wanted = wanted(100, 2);
         let (head, bytes) = hand_out_with(&wanted, &tallies, &block(48, &frame, 0)).unwrap();
         assert_eq!((head.header_len, head.captured_len, head.wire_len), (42, 44, 147));
-        assert_eq!((head.direction, head.interface_index, head.flags), (DIRECTION_EGRESS, 7, 0));
+        assert_eq!((head.interface_index, head.flags), (7, PACKET_FLAG_EGRESS | PACKET_FLAG_ETHERNET));
         assert_eq!(bytes, &frame[..44]);
         let counted = tallies.counters();
         assert_eq!((counted.stored, counted.filtered), (1, 0));
