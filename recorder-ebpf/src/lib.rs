@@ -44,5 +44,5 @@ const _: () = {
     assert!(size_of::<WakeCall>() == 16);
     assert!(size_of::<FileKey>() == 16);
     assert!(size_of::<Counters>() == 64);
-    assert!(size_of::<Settings>() == 4 * 112);
+    assert!(size_of::<Settings>() == 4 * 113);
 };

@@ -34,6 +34,8 @@ pub struct Settings {
     pub interface_netns_cookie_high: u32,
     /// 1: `bpf_get_netns_cookie` may be called in `sock_ops`.
     pub sock_ops_netns_cookie: u32,
+    /// 1: the verifier allows reads of packets at any address (`CONFIG_HAVE_EFFICIENT_UNALIGNED_ACCESS`).
+    pub unaligned_reads: u32,
     /// 1: the tracepoint `sched_process_exit` has a second argument, `group_dead`.
     pub exit_has_group_dead: u32,
     /// Which rules there are on whose packets are wanted.

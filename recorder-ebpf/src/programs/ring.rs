@@ -23,6 +23,10 @@ pub(super) static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
 /// to be jumped over by a large record or by several processors, narrow enough to wake it once and not for each record.
 const WAKEUP_WINDOW_LEN: u64 = 256 << 10;
 
+/// Short packets that come while these bits of the clock are zero look at how full the ring is: for two microseconds of
+/// each sixteen. A clock that is coarser than that changes them too.
+const WAKEUP_LOOK_MASK_NS: u64 = 7 << 11;
+
 /// Reserves `LEN` bytes. `None` when the ring is full.
 #[inline(always)]
 pub(super) fn reserve<const LEN: u64>(ring: &RingBuf) -> Option<*mut u8> {
@@ -39,10 +43,15 @@ pub(super) fn submit_packet(record: *mut u8) {
     unsafe { bpf_ringbuf_submit(record.cast(), flags) };
 }
 
-/// Hands a record of [`SHORT_PACKETS`] over.
+/// Hands a record of [`SHORT_PACKETS`] over, which was made at `time_ns`.
 #[inline(always)]
-pub(super) fn submit_short_packet(record: *mut u8) {
-    let flags = wakeup(&SHORT_PACKETS, setting!(short_packet_wakeup_len));
+pub(super) fn submit_short_packet(record: *mut u8, time_ns: u64) {
+    // Thousands of these fit into the window: that some of them look is enough.
+    let flags = if time_ns & WAKEUP_LOOK_MASK_NS == 0 {
+        wakeup(&SHORT_PACKETS, setting!(short_packet_wakeup_len))
+    } else {
+        u64::from(BPF_RB_NO_WAKEUP)
+    };
     // SAFETY: `record` was reserved and not yet given back.
     unsafe { bpf_ringbuf_submit(record.cast(), flags) };
 }

@@ -51,6 +51,13 @@ const WAKEUP_FRACTION: u32 = 4;
 /// beside its other work.
 const SHORT_RING_FRACTION: u32 = 4;
 const SHORT_RING_LEN_MAX: u32 = 2 << 20;
+/// Architectures whose kernels select `HAVE_EFFICIENT_UNALIGNED_ACCESS`: elsewhere the verifier refuses such reads.
+const HAS_UNALIGNED_READS: bool = cfg!(any(
+    target_arch = "x86_64",
+    target_arch = "aarch64",
+    target_arch = "powerpc64",
+    target_arch = "s390x"
+));
 /// Entries of maps that nothing uses.
 const UNUSED_MAP_LEN: u32 = 64;
 /// Flows whose beginnings are told apart at once; the kernel keeps about 150 bytes for each.
@@ -151,6 +158,7 @@ impl Kernel {
             interface_netns_cookie_high: (interface_netns_cookie >> 32) as u32,
             packet_netns_cookie: netns_cookie(ProgramType::CgroupSkb),
             sock_ops_netns_cookie: netns_cookie(ProgramType::SockOps),
+            unaligned_reads: u32::from(HAS_UNALIGNED_READS),
             exit_has_group_dead: u32::from(btf.tracepoint_parameter_count("sched_process_exit") == Some(2)),
             find_vma: u32::from(
                 is_helper_supported(ProgramType::RawTracePoint, BpfHelper::BPF_FUNC_find_vma)
