@@ -192,14 +192,8 @@ impl<'a> Step<'a> {
             Kind::Exec(exec) => (EXEC, exec.process.as_ref(), None),
             Kind::Exit(exit) => (2, None, Some(exit)),
             Kind::Enumerate(enumerate) => (3, enumerate.process.as_ref(), None),
-            Kind::Socket(_)
-            | Kind::Interface(_)
-            | Kind::Governor(_)
-            | Kind::Cgroup(_)
-            | Kind::CgroupAttach(_)
-            | Kind::Container(_)
-            | Kind::PacketComments(_)
-            | Kind::Mapping(_) => return None,
+            // `process_events` decides of each kind whether it is a process's.
+            _ => return None,
         };
         let id = process.and_then(|process| process.id.as_ref()).or(exit.and_then(|exit| exit.id.as_ref()));
         let identity = ProcessIdentity::from_proto(id)?;
