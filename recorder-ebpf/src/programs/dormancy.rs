@@ -22,12 +22,12 @@ static WAKE: RingBuf = RingBuf::with_byte_size(1 << 16, 0);
 #[map]
 static EARLY: Array<u64> = Array::with_max_entries(1, 0);
 
-/// Copied onto itself to let time pass, about a microsecond each time.
-const PAUSE_LEN: usize = 32 << 10;
+/// Copied onto itself to let time pass, some microseconds each time.
+const PAUSE_LEN: usize = 128 << 10;
 #[map]
 static PAUSE: Array<[u8; PAUSE_LEN]> = Array::with_max_entries(1, 0);
-/// Times that are enough for [`WAIT_NS_MAX`] on any processor: the verifier wants an end.
-const PAUSE_COUNT_MAX: u32 = 1 << 11;
+/// Times that are enough for [`WAIT_NS_MAX`]. The verifier follows each of them, and compares it with all before.
+const PAUSE_COUNT_MAX: u32 = 1 << 9;
 
 /// Whether packets are not seen.
 #[inline(always)]
