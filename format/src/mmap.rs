@@ -4,6 +4,11 @@
 use std::fs::File;
 use std::io;
 
+/// Bytes that Linux maps around one that is touched, while it has them in memory (`fault_around_bytes` in mm/memory.c). Those
+/// behind a block are of use to the next one; those before it would stay mapped, a quarter of all that is read.
+#[cfg(unix)]
+const FAULT_AROUND_LEN: usize = 64 << 10;
+
 /// The bytes of a segment.
 #[derive(Debug)]
 pub(crate) enum SegmentBytes {
@@ -24,9 +29,13 @@ impl SegmentBytes {
 
     /// Says that bytes will not be needed soon: a process that reads large segments would otherwise be as large as all it has
     /// read. They stay in the page cache, and come back from there when they are asked for.
+    ///
+    /// What the kernel mapped before them goes with them.
     pub(crate) fn release(&self, offset: usize, len: usize) {
         #[cfg(unix)]
         if let Self::Mapped(map) = self {
+            let before = offset.min(FAULT_AROUND_LEN);
+            let (offset, len) = (offset - before, before + len);
             // SAFETY: the map is shared, of a file, and never written to: its pages have the file's bytes whenever they are
             // touched again, so that references into them stay as valid as they are.
             let released =
