@@ -68,10 +68,12 @@ impl Exchange {
 
     /// Every packet belongs to the client that owns its port, and to the server.
     fn assert_owners(&self, capture: &Path) {
-        let mut client_of_port = BTreeMap::new();
+        // A port that one client has let go of may be given to the next.
+        let mut clients_of_port: BTreeMap<u64, BTreeSet<u64>> = BTreeMap::new();
         for client in &self.clients {
-            client_of_port
-                .extend(client.client_ports.iter().map(|port| (u64::from(*port), u64::from(client.pid))));
+            for port in &client.client_ports {
+                clients_of_port.entry(u64::from(*port)).or_default().insert(u64::from(client.pid));
+            }
         }
         let (listener, server) = (u64::from(self.listener), u64::from(self.server.pid));
         let rows = sql(
@@ -94,7 +96,11 @@ impl Exchange {
             let (Some(client_port), Some(client_pid), Some(server_pid)) = ends else {
                 panic!("an end without an owner: {row}");
             };
-            assert_eq!(client_of_port.get(&client_port), Some(&client_pid), "the client's end of {row}");
+            let clients = clients_of_port.get(&client_port);
+            assert!(
+                clients.is_some_and(|clients| clients.contains(&client_pid)),
+                "the client's end, of {clients:?}: {row}"
+            );
             // The handshake is the listening process's work, the data are those of the one that serves.
             let may_own = server_pid == server || (server_pid == listener && row["has_payload"] == false);
             assert!(may_own, "the server's end, of {server} (listener {listener}): {row}");
