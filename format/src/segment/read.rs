@@ -60,7 +60,8 @@ impl Segment {
             }),
         };
         if let Ok(offset) = usize::try_from(block.offset) {
-            self.0.bytes.release(offset, usize::from(header.header_len) + payload.len());
+            let end = offset + usize::from(header.header_len) + payload.len();
+            self.0.bytes.release(offset..end, self.0.is_last_of_packets(block));
         }
         decoded.map_err(|fault| self.0.fault(block, fault))
     }
@@ -178,6 +179,12 @@ impl Segment {
 }
 
 impl Inner {
+    /// Whether no block of packets comes after this one.
+    fn is_last_of_packets(&self, block: &BlockEntry) -> bool {
+        let last = self.blocks.iter().rev().find(|other| other.block_type == BlockType::PACKETS);
+        last.is_none_or(|last| block.offset >= last.offset)
+    }
+
     /// The messages of a block with their lengths, decompressed.
     pub(super) fn raw_messages(&self, block: &BlockEntry) -> Result<(Cow<'_, [u8]>, BlockHeader)> {
         self.raw_bytes(block, MESSAGES_RAW_LEN_MAX)
