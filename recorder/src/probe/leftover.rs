@@ -137,30 +137,52 @@ fn own_programs() -> HashSet<u32> {
     loaded_programs().filter_map(Result::ok).filter(is_own).map(|info| info.id()).collect()
 }
 
-/// Programs that some process has open; `None` when not all processes can be looked at.
+/// Programs that some process has open; `None` when there is a recorder that can't be looked at.
 fn held_programs(proc: &Path) -> Option<HashSet<u32>> {
     let mut held = HashSet::new();
     for process in proc.read_dir().ok()?.filter_map(Result::ok) {
         if !process.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit) {
             continue;
         }
-        let files = match process.path().join("fd").read_dir() {
-            Ok(files) => files,
+        match programs_of(&process.path()) {
+            Ok(programs) => held.extend(programs),
             // It ended meanwhile.
-            Err(error) if is_gone(&error) => continue,
-            Err(_) => return None,
-        };
-        for file in files.filter_map(Result::ok) {
-            let is_program =
-                file.path().read_link().is_ok_and(|target| target == Path::new("anon_inode:bpf-prog"));
-            if !is_program {
-                continue;
-            }
-            let told = std::fs::read_to_string(process.path().join("fdinfo").join(file.file_name()));
-            held.extend(told.ok().as_deref().and_then(program_id));
+            Err(error) if is_gone(&error) => {}
+            // Who has more capabilities, or is a tracer's own, can't be looked at: that takes more than listing descriptors.
+            Err(_) if may_be_recorder(&process.path()) => return None,
+            Err(_) => {}
         }
     }
     Some(held)
+}
+
+/// Programs that a process has open.
+fn programs_of(process: &Path) -> io::Result<Vec<u32>> {
+    let mut programs = Vec::new();
+    for file in process.join("fd").read_dir()?.filter_map(Result::ok) {
+        let told = match file.path().read_link() {
+            Ok(target) if target != Path::new("anon_inode:bpf-prog") => continue,
+            Ok(_) => std::fs::read_to_string(process.join("fdinfo").join(file.file_name())),
+            Err(error) => Err(error),
+        };
+        match told {
+            Ok(told) => programs.extend(program_id(&told)),
+            // Closed meanwhile.
+            Err(error) if is_gone(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(programs)
+}
+
+/// Whether a process has a thread with a name of a recorder's: those anybody may read.
+fn may_be_recorder(process: &Path) -> bool {
+    let Ok(threads) = process.join("task").read_dir() else { return true };
+    let name = |thread: std::fs::DirEntry| std::fs::read_to_string(thread.path().join("comm"));
+    threads
+        .filter_map(Result::ok)
+        .filter_map(|thread| name(thread).ok())
+        .any(|name| name.starts_with("kcap-"))
 }
 
 fn is_gone(error: &io::Error) -> bool {
@@ -222,7 +244,7 @@ fn parse(datagram: &[u8], filters: &mut Vec<Filter>) -> io::Result<bool> {
 
 /// An interface that has no clsact, or is gone, has no filters.
 fn error_of(body: &[u8]) -> io::Result<bool> {
-    match word(body, 0).map(|word| -(word as i32)) {
+    match word(body, 0).map(|word| (word as i32).wrapping_neg()) {
         None | Some(0 | libc::EINVAL | libc::ENODEV | libc::ENOENT | libc::EOPNOTSUPP) => Ok(true),
         Some(number) => Err(io::Error::from_raw_os_error(number)),
     }
@@ -277,6 +299,8 @@ fn text(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use super::*;
 
     fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
@@ -340,6 +364,7 @@ mod tests {
         let error = |number: i32| error_of(&(-number).to_ne_bytes());
         assert!(error(libc::EINVAL).expect("no clsact"));
         assert_eq!(error(libc::EPERM).expect_err("refused").raw_os_error(), Some(libc::EPERM));
+        assert!(error_of(&i32::MIN.to_ne_bytes()).is_err(), "a number that has no opposite");
     }
 
     #[test]
@@ -347,5 +372,25 @@ mod tests {
         assert_eq!(program_id("pos:\t0\nprog_type:\t3\nprog_id:\t1234\nrun_cnt:\t0\n"), Some(1234));
         assert_eq!(program_id("pos:\t0\n"), None);
         assert_eq!(held_programs(Path::new("/nonexistent")), None);
+    }
+
+    #[test]
+    fn nothing_is_left_for_whom_descriptors_cant_be_read() {
+        let proc = tempfile::tempdir().expect("a scratch folder");
+        let (fd, fdinfo) = (proc.path().join("1/fd"), proc.path().join("1/fdinfo"));
+        std::fs::create_dir_all(&fd).and_then(|()| std::fs::create_dir(&fdinfo)).expect("folders");
+        symlink("anon_inode:bpf-prog", fd.join("3"))
+            .and_then(|()| symlink("/etc", fd.join("4")))
+            .expect("links");
+        std::fs::write(fdinfo.join("3"), "prog_id:\t77\n").expect("a file");
+        assert_eq!(held_programs(proc.path()), Some(HashSet::from([77])));
+        // Reading a link is refused with EACCES for processes of others; what is no link fails, too.
+        std::fs::write(fd.join("5"), "").expect("a file");
+        let thread = proc.path().join("1/task/2");
+        std::fs::create_dir_all(&thread).expect("a folder");
+        std::fs::write(thread.join("comm"), "kcap-sink\n").expect("a file");
+        assert_eq!(held_programs(proc.path()), None, "it may be a recorder");
+        std::fs::write(thread.join("comm"), "systemd\n").expect("a file");
+        assert_eq!(held_programs(proc.path()), Some(HashSet::new()), "it isn't one");
     }
 }
