@@ -35,8 +35,8 @@ const EVENTS_AGE_MAX: Duration = Duration::from_millis(100);
 /// How long the packet drainer sleeps when its ring is empty, unless the kernel calls.
 const PACKET_WAIT: Duration = Duration::from_millis(10);
 /// The same when it has been empty for a while: where nothing is to be recorded, the recorder is to cost nothing.
-const PACKET_WAIT_MAX: Duration = Duration::from_millis(80);
-/// The same for events; also the longest time until a drainer sees that it is to stop.
+const PACKET_WAIT_MAX: Duration = Duration::from_millis(40);
+/// The same for events. It and the one before are the longest times until a drainer sees that it is to stop.
 const EVENT_WAIT: Duration = Duration::from_millis(50);
 /// A batch that fills faster than this is followed by a larger one, and one that fills slower than the second
 /// by a smaller one.

@@ -76,12 +76,14 @@ pub(super) fn discard(record: *mut u8) {
     unsafe { bpf_ringbuf_discard(record.cast(), u64::from(BPF_RB_NO_WAKEUP)) };
 }
 
-/// A wakeup costs more than a record: the reader looks every few milliseconds by itself, and is only woken when so
-/// much has come in between that waiting might fill the ring.
+/// A wakeup costs more than a record: the reader looks every few hundredths of a second by itself, and is only woken when so
+/// much has come in between that waiting might fill the ring, and again at each multiple of that. `threshold_len` is a power
+/// of two.
 #[inline(always)]
 fn wakeup(ring: &RingBuf, threshold_len: u32) -> u64 {
-    let above = ring.query(u64::from(BPF_RB_AVAIL_DATA)).wrapping_sub(u64::from(threshold_len));
-    u64::from(if above < WAKEUP_WINDOW_LEN { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP })
+    let (filled_len, threshold_len) = (ring.query(u64::from(BPF_RB_AVAIL_DATA)), u64::from(threshold_len));
+    let is_due = filled_len >= threshold_len && filled_len & (threshold_len - 1) < WAKEUP_WINDOW_LEN;
+    u64::from(if is_due { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP })
 }
 
 #[inline(always)]
