@@ -118,12 +118,14 @@ pub struct FileKey {
     pub device: u64,
 }
 
-/// The programs that see packets aren't attached: word of the map `ALERTNESS`.
-pub const ALERTNESS_ASLEEP: u32 = 0;
+/// The programs that see packets aren't attached yet, and it isn't known whether anybody is wanted: word of the map `ALERTNESS`.
+pub const ALERTNESS_STARTING: u32 = 0;
+/// They aren't attached, since nobody is wanted.
+pub const ALERTNESS_ASLEEP: u32 = 1;
 /// The same, and who is wanted waits for them.
-pub const ALERTNESS_WAITED_FOR: u32 = 1;
-/// They are.
-pub const ALERTNESS_AWAKE: u32 = 2;
+pub const ALERTNESS_WAITED_FOR: u32 = 2;
+/// They are attached.
+pub const ALERTNESS_AWAKE: u32 = 3;
 /// How long it waits at most. Attaching takes about 0.2 ms.
 pub const WAIT_NS_MAX: u64 = 1_000_000;
 

@@ -5,7 +5,6 @@
 //! about cgroups. A thread that waits for nothing else then attaches the rest, for good; meanwhile the process waits, for a
 //! millisecond at most.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,12 +12,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use anyhow::{Context, Result};
+use crossbeam_channel::Sender;
 use kcap_recorder_ebpf::{ALERTNESS_ASLEEP, ALERTNESS_WAITED_FOR, RULE_RECORD, Rules, WakeCall};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
+use crate::condition::Tables;
 use crate::intake::Intake;
+use crate::pipeline::ToSink;
 use crate::ring::WakeCalls;
 use crate::run::spawn;
 use crate::{clock, lockdown, priority};
@@ -39,29 +41,18 @@ struct Inner {
     event: OwnedFd,
     is_called: AtomicBool,
     is_ending: AtomicBool,
-    state: Mutex<State>,
-}
-
-/// Whether packets are seen.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum State {
-    Asleep,
-    Awake(Woken),
-    /// The rest could not be attached.
-    Failed,
+    has_failed: AtomicBool,
+    woken: Mutex<Option<Woken>>,
 }
 
 /// How it came that packets are seen.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Woken {
     /// When somebody was found to be wanted, and when the programs were attached.
     pub(crate) asked_ns: u64,
     pub(crate) attached_ns: u64,
     /// How often processes that may be wanted made, bound or connected a socket in between.
     pub(crate) early_sockets: u64,
-    /// What is attached since then, and what isn't.
-    pub(crate) hooks: BTreeMap<String, String>,
-    pub(crate) missing: Vec<String>,
 }
 
 impl Bell {
@@ -73,8 +64,13 @@ impl Bell {
         }
         // SAFETY: a new descriptor that nobody else has.
         let event = unsafe { OwnedFd::from_raw_fd(event) };
-        let (is_called, is_ending) = (AtomicBool::new(false), AtomicBool::new(false));
-        Ok(Self(Arc::new(Inner { event, is_called, is_ending, state: Mutex::new(State::Asleep) })))
+        Ok(Self(Arc::new(Inner {
+            event,
+            is_called: AtomicBool::new(false),
+            is_ending: AtomicBool::new(false),
+            has_failed: AtomicBool::new(false),
+            woken: Mutex::new(None),
+        })))
     }
 
     /// Somebody may be wanted.
@@ -94,13 +90,14 @@ impl Bell {
         self.0.is_called.load(Ordering::Acquire)
     }
 
-    /// What has become of the calls.
-    pub(crate) fn state(&self) -> State {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// How it was woken, once it is.
+    pub(crate) fn woken(&self) -> Option<Woken> {
+        *self.0.woken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn set(&self, state: State) {
-        *self.0.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
+    /// Whether somebody may be wanted, and not all could be attached.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.0.has_failed.load(Ordering::Acquire)
     }
 }
 
@@ -123,16 +120,21 @@ fn processors() -> Vec<usize> {
     (0..CpuSet::count()).filter(|processor| allowed.is_set(*processor).unwrap_or(false)).take(2).collect()
 }
 
-/// Starts the threads that attach the rest. There are two, each on a processor of its own: a process that waits keeps one busy.
-pub(crate) fn start(
-    bell: &Bell,
-    calls: WakeCalls,
-    intake: &Arc<Mutex<Intake>>,
-) -> Result<Vec<JoinHandle<Result<()>>>> {
+/// What the threads that attach the rest need.
+#[derive(Clone)]
+pub(crate) struct Bed {
+    pub(crate) bell: Bell,
+    pub(crate) intake: Arc<Mutex<Intake>>,
+    pub(crate) tables: Tables,
+    /// Is told what is attached since then.
+    pub(crate) to_sink: Sender<ToSink>,
+}
+
+/// Starts these threads. There are two, each on a processor of its own: a process that waits keeps one busy.
+pub(crate) fn start(bed: &Bed, calls: WakeCalls) -> Result<Vec<JoinHandle<Result<()>>>> {
     let calls = Arc::new(Mutex::new(calls));
     let start = |processor| {
-        let waker =
-            Waker { processor, bell: bell.clone(), calls: Arc::clone(&calls), intake: Arc::clone(intake) };
+        let waker = Waker { processor, calls: Arc::clone(&calls), bed: bed.clone() };
         spawn("waker", move || waker.run())
     };
     processors().into_iter().map(start).collect()
@@ -141,9 +143,8 @@ pub(crate) fn start(
 /// One of the threads.
 struct Waker {
     processor: usize,
-    bell: Bell,
     calls: Arc<Mutex<WakeCalls>>,
-    intake: Arc<Mutex<Intake>>,
+    bed: Bed,
 }
 
 /// Who called.
@@ -160,15 +161,18 @@ impl Waker {
         if let Err(error) = lockdown::keep_for_attaching() {
             debug!(%error, "capabilities are kept");
         }
-        let Some(caller) = self.wait().context("cannot wait for processes that are wanted")? else {
-            return Ok(());
-        };
-        let result = self.wake(&caller);
+        let caller = self.wait().context("cannot wait for processes that are wanted");
+        let result = caller.and_then(|caller| caller.map_or(Ok(()), |caller| self.wake(&caller)));
+        let bell = &self.bed.bell;
         if result.is_err() {
-            self.bell.set(State::Failed);
+            bell.0.has_failed.store(true, Ordering::Release);
+            if bell.woken().is_none() {
+                // Nobody is to wait for what doesn't come. That it can't be said costs who is wanted a millisecond each time.
+                self.bed.tables.set_alertness(ALERTNESS_ASLEEP).ok();
+            }
         }
         // The other thread has nothing to do any more.
-        self.bell.end();
+        bell.end();
         result
     }
 
@@ -183,15 +187,15 @@ impl Waker {
     fn wait(&self) -> io::Result<Option<Caller>> {
         let descriptor = |fd: i32| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
         let calls = || self.calls.lock().unwrap_or_else(PoisonError::into_inner);
-        let (ring, event) = (calls().as_fd().as_raw_fd(), self.bell.0.event.as_raw_fd());
+        let (ring, event) = (calls().as_fd().as_raw_fd(), self.bed.bell.0.event.as_raw_fd());
         loop {
-            if self.bell.0.is_ending.load(Ordering::Acquire) {
+            if self.bed.bell.0.is_ending.load(Ordering::Acquire) {
                 return Ok(None);
             }
             if let Some(call) = calls().next() {
                 return Ok(Some(Caller::Process(call)));
             }
-            if self.bell.is_called() {
+            if self.bed.bell.is_called() {
                 return Ok(Some(Caller::Cgroup));
             }
             let mut descriptors = [descriptor(ring), descriptor(event)];
@@ -206,35 +210,37 @@ impl Waker {
     }
 
     fn wake(&self, caller: &Caller) -> Result<()> {
-        let mut intake = self.intake.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.bell.state() != State::Asleep {
+        let Bed { bell, intake, tables, to_sink } = &self.bed;
+        let mut intake = intake.lock().unwrap_or_else(PoisonError::into_inner);
+        if bell.woken().is_some() || bell.has_failed() {
             return Ok(());
         }
         let asked_ns = match caller {
             Caller::Process(call) => call.time_ns,
             Caller::Cgroup => clock::boot_ns(),
         };
+        let missing_before = intake.missing().len();
         intake.attach_packets().context(FAILED)?;
         let attached_ns = clock::boot_ns();
-        intake.attach().context(FAILED)?;
-        let woken = Woken {
-            asked_ns,
-            attached_ns,
-            early_sockets: intake.early_sockets(),
-            hooks: intake.hooks(),
-            missing: intake.missing(),
-        };
-        let microseconds = attached_ns.saturating_sub(asked_ns) / 1000;
-        let early_sockets = woken.early_sockets;
-        self.bell.set(State::Awake(woken));
+        let woken = Woken { asked_ns, attached_ns, early_sockets: tables.early_sockets() };
+        let rest = intake.attach().context(FAILED);
+        let missing = intake.missing().split_off(missing_before);
+        for line in &missing {
+            warn!(missing = line, "recording without");
+        }
+        // The sink ends after all that send to it.
+        let _ = to_sink.send(ToSink::Attached { hooks: intake.hooks(), missing });
         drop(intake);
+        *bell.0.woken.lock().unwrap_or_else(PoisonError::into_inner) = Some(woken);
+        let (microseconds, early_sockets) =
+            (attached_ns.saturating_sub(asked_ns) / 1000, woken.early_sockets);
         match caller {
             Caller::Process(call) => {
                 info!(pid = call.pid, microseconds, early_sockets, "awake: a process may be wanted");
             }
             Caller::Cgroup => info!(microseconds, early_sockets, "awake: a container may be wanted"),
         }
-        Ok(())
+        rest
     }
 }
 

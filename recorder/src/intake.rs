@@ -129,14 +129,6 @@ impl Intake {
         }
     }
 
-    /// How often processes that may be wanted used sockets before that; see [`Tables::early_sockets`].
-    pub(crate) fn early_sockets(&self) -> u64 {
-        match self {
-            Self::Programs(loaded) => loaded.condition_tables().early_sockets(),
-            Self::Socket { .. } => 0,
-        }
-    }
-
     /// Records the frames of an interface from now on.
     pub(crate) fn attach_interface(&mut self, link: &Link) -> Result<(), Error> {
         match self {

@@ -215,11 +215,12 @@ impl<S: Store> Recording<S> {
         self.write_notes(now_ns);
     }
 
-    /// Takes note of what is attached from now on, for the segments that begin later.
+    /// Takes note of what is attached from now on, and what is missing beside what already was, for the segments that begin
+    /// later.
     pub(crate) fn note_attached(&mut self, hooks: BTreeMap<String, String>, missing: Vec<String>) {
         if let Some(recorder) = &mut self.file.recorder {
             recorder.hooks = hooks;
-            recorder.missing = missing;
+            recorder.missing.extend(missing);
         }
     }
 

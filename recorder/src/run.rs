@@ -20,7 +20,7 @@ use crate::capture_switch::CaptureSwitch;
 use crate::cli::{Fsync, RunArgs, Snaplen};
 use crate::condition::{Decider, Ended, Held, Policy, RuleSet, Tables};
 use crate::config::PayloadTask;
-use crate::dormancy::{self, Bell, State};
+use crate::dormancy::{self, Bed, Bell};
 use crate::drain::{EventDrainer, NoEvents, Outlet, PacketDrainer, PacketSource, TAG_LEN};
 use crate::enrich::Translator;
 use crate::filter::PacketFilter;
@@ -115,8 +115,13 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
         // Whose packets are wanted must be known before they come.
         let found = first.recv().context("cannot enumerate what is older than the recorder")?;
         let is_wanted = tables.fill(&rules, &found.events, &mut decider)? || bell.is_called();
-        let is_possible = args.interface.is_empty() && dormancy::is_possible(&rules.for_kernel());
+        // In another pid namespace it isn't known who there is.
+        let is_possible = args.interface.is_empty()
+            && dormancy::is_possible(&rules.for_kernel())
+            && host::in_initial_pid_namespace();
         if is_possible && !is_wanted && found.processes_left_out == 0 {
+            // Those that weren't known yet may have been counted.
+            tables.forget_early()?;
             asleep = intake.sleep().map(|calls| (bell, calls));
         }
         if asleep.is_none() {
@@ -124,7 +129,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
         }
     }
     drop(first);
-    let (hooks, intake) = (intake.hooks(), Arc::new(Mutex::new(intake)));
+    let intake = Arc::new(Mutex::new(intake));
     let interface_watch = (!args.interface.is_empty())
         .then(|| {
             let (intake, ending, to_sink) = (Arc::clone(&intake), Arc::clone(&ending), to_sink.clone());
@@ -134,8 +139,10 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     let mut wakers = Vec::new();
     let bell = match (asleep, &tables) {
         (Some((bell, calls)), Some(tables)) => {
-            wakers = dormancy::start(&bell, calls, &intake)?;
-            tables.fall_asleep(dormancy::alertness())?;
+            // Who calls from now on is heard: calls wait for the threads.
+            tables.set_alertness(dormancy::alertness())?;
+            let (intake, tables, to_sink) = (Arc::clone(&intake), tables.clone(), to_sink.clone());
+            wakers = dormancy::start(&Bed { bell: bell.clone(), intake, tables, to_sink }, calls)?;
             Some(bell)
         }
         _ => None,
@@ -150,6 +157,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
         let segment_size = format_size(limits.segment_len);
         info!(segment_size, "segments are smaller than asked for, because of --max-disk");
     }
+    let hooks = intake.lock().unwrap_or_else(PoisonError::into_inner).hooks();
     let mut file = file_info(args, hooks, missing);
     file.predecessor = folder.take_predecessor();
     let recording = Recording::begin(folder, limits, file, begin_ns, counter_reader(&intake))?;
@@ -227,7 +235,7 @@ fn wait_for_end(
             Err(RecvTimeoutError::Timeout) => {}
         }
         let now = Instant::now();
-        let failed = bell.is_some_and(|bell| bell.state() == State::Failed);
+        let failed = bell.is_some_and(Bell::has_failed);
         if deadline.is_some_and(|deadline| now >= deadline) || threads.drainer_ended() || failed {
             break;
         }

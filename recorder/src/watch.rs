@@ -15,14 +15,14 @@ use tracing::warn;
 use crate::capture_governor::{CaptureGovernor, Waiting};
 use crate::capture_switch::{CaptureMode, CaptureSwitch};
 use crate::clock;
-use crate::dormancy::{Bell, State};
+use crate::dormancy::Bell;
 use crate::governor::{Backlog, Governor, Observer};
 use crate::pipeline::{JobSender, PACKET_BATCHES, ToSink};
 use crate::ring::RingGauge;
 
 /// How often is looked at what waits: a ring of the default size takes longer to fill.
 const INTERVAL: Duration = Duration::from_millis(10);
-/// The same while no packet can come.
+/// The same while nobody is wanted: so much later may it be seen that packets come again.
 const ASLEEP_INTERVAL: Duration = Duration::from_millis(100);
 
 /// What is watched, and what is changed.
@@ -84,7 +84,7 @@ impl Watch {
 
     /// Tells when the programs that see packets were attached.
     fn look_for_call(&mut self, asked: RecordingMode) {
-        let Some(State::Awake(woken)) = self.bell.as_ref().map(Bell::state) else { return };
+        let Some(woken) = self.bell.as_ref().and_then(Bell::woken) else { return };
         let from = self.mode();
         self.bell = None;
         let step = GovernorStep {
@@ -95,7 +95,6 @@ impl Watch {
             early_sockets: woken.early_sockets,
             ..GovernorStep::default()
         };
-        let _ = self.sink.send(ToSink::Attached { hooks: woken.hooks, missing: woken.missing });
         self.send(step, woken.attached_ns, asked);
     }
 

@@ -9,7 +9,7 @@ use std::thread;
 
 use kcap_format::Segment;
 use kcap_format::proto::recording_mode::Capture;
-use kcap_format::proto::{GovernorStep, LossProgram, event};
+use kcap_format::proto::{GovernorStep, LossProgram, RecordingMode, event};
 use kcap_tests::answer::serve;
 use kcap_tests::books::Books;
 use kcap_tests::command::{run, wait_until};
@@ -46,7 +46,8 @@ fn steps(segments: &[Segment]) -> Vec<GovernorStep> {
         Some(event::Event::Governor(step)) => Some(step),
         _ => None,
     });
-    steps.filter(|step| step.from != step.to).collect()
+    let capture = |mode: &Option<RecordingMode>| mode.expect("a mode").capture();
+    steps.filter(|step| capture(&step.from) != capture(&step.to)).collect()
 }
 
 fn captures(steps: &[GovernorStep]) -> Vec<Capture> {
@@ -124,8 +125,10 @@ fn who_is_wanted_is_recorded_from_the_first_packet() {
         assert_eq!(captures(&steps), [Capture::Asleep, Capture::Full], "{steps:?}");
         assert!(steps[1].asked_ns > 0, "{steps:?}");
         let found = leaving_for(&segments, port).len();
-        // Each datagram is of a socket of its own.
-        assert!(found + steps[1].early_sockets as usize >= DATAGRAM_COUNT, "{found} datagrams; {steps:?}");
+        // Each datagram is of a socket of its own, that is made and connected: the last may have been made late and connected
+        // in time.
+        let missed_max = (steps[1].early_sockets as usize).div_ceil(2);
+        assert!(found + missed_max >= DATAGRAM_COUNT, "{found} datagrams; {steps:?}");
         whole_count += usize::from(found == DATAGRAM_COUNT);
         for program in FREQUENT {
             Books::of(&segments, program).check_complete();

@@ -28,8 +28,8 @@ use kcap_recorder_ebpf::{
 };
 
 use super::{
-    count::{Fate, counted},
-    dormancy::{call, is_asleep, wake},
+    count::{Fate, add, counted},
+    dormancy::{call, is_awake, wake},
     owner::owner_of,
     settings::setting,
     task::{cgroup_id_of, current_process, process_of, read_field},
@@ -199,7 +199,7 @@ pub(super) fn entered_cgroup(process: &ProcessKey, cgroup_id: u64) {
         changed();
     }
     // Whoever attaches takes the lock on cgroups that is held here: the process can't wait for that.
-    if is_asleep() && verdict_of_process(process).maybe != 0 {
+    if !is_awake() && verdict_of_process(process).maybe != 0 {
         call(process);
     }
 }
@@ -484,7 +484,7 @@ fn renamed(process: &ProcessKey, name: u64) {
 #[inline(always)]
 fn note(process: &ProcessKey, task: &Task) {
     let failed = TASKS.insert(process.pid, task, 0).is_err();
-    if is_asleep() && (failed || verdict_of_task(task).maybe != 0) {
+    if !is_awake() && (failed || verdict_of_task(task).maybe != 0) {
         wake(process);
     }
 }
@@ -492,7 +492,7 @@ fn note(process: &ProcessKey, task: &Task) {
 /// What is known of a process has changed.
 #[inline(always)]
 fn wake_for(process: &ProcessKey) {
-    if is_asleep() && verdict_of_process(process).maybe != 0 {
+    if !is_awake() && verdict_of_process(process).maybe != 0 {
         wake(process);
     }
 }
@@ -550,8 +550,6 @@ fn epoch() -> u32 {
 #[inline(always)]
 fn changed() {
     let Some(word) = EPOCH.get_ptr_mut(0) else { return };
-    // SAFETY: as above; added in one instruction.
-    unsafe {
-        core::arch::asm!("lock *(u64 *)({word} + 0) += {one}", word = in(reg) word, one = in(reg) 1u64);
-    }
+    // SAFETY: as above.
+    unsafe { add(word, 1) };
 }

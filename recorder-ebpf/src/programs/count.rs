@@ -23,14 +23,14 @@ pub(super) fn counted(program: Program, body: impl FnOnce() -> Fate) {
     let Some(counters) = COUNTERS.get_ptr_mut(program as u32) else { return };
     // SAFETY: the map's value outlives the program, and is only ever added to atomically.
     unsafe {
-        add(&raw mut (*counters).seen);
+        add(&raw mut (*counters).seen, 1);
         match body() {
-            Fate::Filtered => add(&raw mut (*counters).filtered),
-            Fate::Stored => add(&raw mut (*counters).stored),
-            Fate::RingFull => add(&raw mut (*counters).lost_ring_full),
-            Fate::CopyFailed => add(&raw mut (*counters).lost_copy_failed),
-            Fate::StateFull => add(&raw mut (*counters).lost_state_full),
-            Fate::Overload => add(&raw mut (*counters).lost_overload),
+            Fate::Filtered => add(&raw mut (*counters).filtered, 1),
+            Fate::Stored => add(&raw mut (*counters).stored, 1),
+            Fate::RingFull => add(&raw mut (*counters).lost_ring_full, 1),
+            Fate::CopyFailed => add(&raw mut (*counters).lost_copy_failed, 1),
+            Fate::StateFull => add(&raw mut (*counters).lost_state_full, 1),
+            Fate::Overload => add(&raw mut (*counters).lost_overload, 1),
         }
     }
 }
@@ -40,14 +40,19 @@ pub(super) fn counted(program: Program, body: impl FnOnce() -> Fate) {
 pub(super) fn count_unwanted(program: Program) {
     let Some(counters) = COUNTERS.get_ptr_mut(program as u32) else { return };
     // SAFETY: as above.
-    unsafe { add(&raw mut (*counters).unwanted) };
+    unsafe { add(&raw mut (*counters).unwanted, 1) };
 }
 
-/// The plain atomic addition that every kernel has; `core::sync::atomic` has none for this target.
+/// Adds in one instruction, the plain one that every kernel has; `core::sync::atomic` has none for this target.
+///
+/// That it may touch any memory, for all that the compiler knows, keeps the accesses between two of them where they are.
+///
+/// # Safety
+/// The word is valid and aligned.
 #[inline(always)]
-unsafe fn add(counter: *mut u64) {
-    // SAFETY: the caller's pointer is valid and aligned.
+pub(super) unsafe fn add(word: *mut u64, amount: u64) {
+    // SAFETY: the caller's promise.
     unsafe {
-        core::arch::asm!("lock *(u64 *)({counter} + 0) += {one}", counter = in(reg) counter, one = in(reg) 1u64);
+        core::arch::asm!("lock *(u64 *)({word} + 0) += {amount}", word = in(reg) word, amount = in(reg) amount);
     }
 }

@@ -7,9 +7,11 @@ use aya_ebpf::{
     maps::{Array, RingBuf},
 };
 use core::ptr;
-use kcap_recorder_ebpf::{ALERTNESS_AWAKE, ALERTNESS_WAITED_FOR, ProcessKey, WAIT_NS_MAX, WakeCall};
+use kcap_recorder_ebpf::{
+    ALERTNESS_ASLEEP, ALERTNESS_AWAKE, ALERTNESS_WAITED_FOR, ProcessKey, WAIT_NS_MAX, WakeCall,
+};
 
-use super::ring::reserve;
+use super::{count::add, ring::reserve};
 
 /// `ALERTNESS_*`
 #[map]
@@ -29,10 +31,19 @@ static PAUSE: Array<[u8; PAUSE_LEN]> = Array::with_max_entries(1, 0);
 /// Times that are enough for [`WAIT_NS_MAX`]. The verifier follows each of them, and compares it with all before.
 const PAUSE_COUNT_MAX: u32 = 1 << 9;
 
-/// Whether packets are not seen.
+/// Whether packets are seen.
 #[inline(always)]
-pub(super) fn is_asleep() -> bool {
-    alertness() != ALERTNESS_AWAKE
+pub(super) fn is_awake() -> bool {
+    alertness() == ALERTNESS_AWAKE
+}
+
+/// Whether packets are not seen because nobody is wanted, nor has anybody who may be used a socket since: nobody was told of
+/// one.
+#[inline(always)]
+pub(super) fn is_fast_asleep() -> bool {
+    // SAFETY: as in `alertness`.
+    let has_early = || EARLY.get_ptr(0).is_some_and(|count| unsafe { ptr::read_volatile(count) } != 0);
+    matches!(alertness(), ALERTNESS_ASLEEP | ALERTNESS_WAITED_FOR) && !has_early()
 }
 
 /// A process may be wanted: it goes on when its packets are seen, unless that takes too long.
@@ -59,13 +70,11 @@ pub(super) fn call(process: &ProcessKey) {
 /// A process that may be wanted makes a socket, or uses it with an address.
 #[inline(always)]
 pub(super) fn count_early() {
-    if is_asleep()
+    if !is_awake()
         && let Some(count) = EARLY.get_ptr_mut(0)
     {
-        // SAFETY: the map's value outlives the program; added to in one instruction.
-        unsafe {
-            core::arch::asm!("lock *(u64 *)({count} + 0) += {one}", count = in(reg) count, one = in(reg) 1_u64);
-        }
+        // SAFETY: the map's value outlives the program.
+        unsafe { add(count, 1) };
     }
 }
 

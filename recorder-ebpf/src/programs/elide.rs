@@ -8,7 +8,7 @@
 
 use aya_ebpf::{bindings::__sk_buff, helpers::bpf_skb_load_bytes, macros::map, maps::PerCpuArray};
 
-use super::bound::masked;
+use super::{bound::masked, count::add};
 
 /// Packets remembered by a processor, a power of two: its backlog for `lo` is 1000 by default (netdev_max_backlog).
 const SLOT_COUNT_BITS: u32 = 10;
@@ -139,15 +139,5 @@ impl Fingerprint {
         let [a, b, c, d, e, ..] = self.header;
         let mixed = a ^ b.rotate_left(13) ^ c.rotate_left(29) ^ d.rotate_left(41) ^ e.rotate_left(53);
         (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - SLOT_COUNT_BITS)) as u32
-    }
-}
-
-/// Adds in one instruction. That it may touch any memory, for all that the compiler knows, keeps the accesses to the
-/// slot between two of them.
-#[inline(always)]
-unsafe fn add(counter: *mut u64, amount: u64) {
-    // SAFETY: the caller's pointer is valid and aligned.
-    unsafe {
-        core::arch::asm!("lock *(u64 *)({counter} + 0) += {amount}", counter = in(reg) counter, amount = in(reg) amount);
     }
 }

@@ -9,7 +9,7 @@ use aya_ebpf::{
 
 use kcap_recorder_ebpf::Headers;
 
-use super::settings::setting;
+use super::{count::add, settings::setting};
 
 /// Payload bytes that were kept of each flow. The least recently seen make room; should one of them go on, it counts as
 /// new. The loader sets its size.
@@ -58,12 +58,8 @@ impl FlowRoom {
     /// So many bytes of payload were kept.
     #[inline(always)]
     pub(super) fn take(self, len: u32) {
-        // SAFETY: as above; added to in one instruction.
-        unsafe {
-            core::arch::asm!(
-                "lock *(u64 *)({kept} + 0) += {len}", kept = in(reg) self.kept, len = in(reg) u64::from(len)
-            );
-        }
+        // SAFETY: as above.
+        unsafe { add(self.kept, u64::from(len)) };
     }
 }
 

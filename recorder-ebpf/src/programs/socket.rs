@@ -13,7 +13,7 @@ use kcap_recorder_ebpf::{EventKind, ProcessKey, Program, SocketEvent, SocketEven
 use super::{
     condition,
     count::{Fate, count_unwanted, counted},
-    dormancy::{count_early, is_asleep},
+    dormancy::{count_early, is_fast_asleep},
     owner::{
         Use, bequeath, forget, inherited, is_recent, note_inherited, note_unwanted, note_use, owner_of,
         take_back_use,
@@ -41,8 +41,8 @@ fn socket_create(context: SockContext) -> i32 {
 
 #[cgroup_sock(sock_release)]
 fn socket_release(context: SockContext) -> i32 {
-    // While nobody is wanted nobody was told of the socket either: there is nothing to take back.
-    if condition::are_there() && is_asleep() {
+    // There is nothing to take back.
+    if condition::are_there() && is_fast_asleep() {
         count_unwanted(Program::SocketRelease);
     } else {
         counted(Program::SocketRelease, || {

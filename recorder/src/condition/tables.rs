@@ -136,10 +136,9 @@ impl Tables {
         Ok(())
     }
 
-    /// Lets processes wait that are wanted, if that is the alertness; before, some that weren't known yet may have been counted.
-    pub(crate) fn fall_asleep(&self, alertness: u32) -> Result<(), Error> {
-        self.inner().early.set(0, 0, 0).map_err(|error| failed("EARLY", error))?;
-        self.set_alertness(alertness)
+    /// Begins to count [`Self::early_sockets`] anew.
+    pub(crate) fn forget_early(&self) -> Result<(), Error> {
+        self.inner().early.set(0, 0, 0).map_err(|error| failed("EARLY", error))
     }
 
     /// How often processes that may be wanted made, bound or connected a socket before its packets were seen.
