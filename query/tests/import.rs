@@ -89,6 +89,26 @@ fn a_pcap_answers_like_a_recording() {
     assert!(text.contains("3 packets") && text.contains("sealed"), "{text}");
 }
 
+/// As `mergecap -a` writes two captures of the same time: one behind the other. Once no more than 16 MiB were put in order.
+#[test]
+fn parts_of_a_file_that_lie_side_by_side_in_time_are_put_in_order() {
+    const PART_LEN: usize = 20 << 20;
+    const FRAME_LEN: usize = 200_000;
+    let frames = (PART_LEN / FRAME_LEN) as u32;
+    let mut large = frame(1);
+    large.resize(FRAME_LEN, 0);
+    let part = |number: u32| (0..frames).map(move |place| 2 * place + number);
+    let seconds = part(0).chain(part(1));
+    let folder = tempfile::tempdir().expect("a folder");
+    let source = write(folder.path(), "merged.pcap", &pcap_of(seconds.map(|at| (at, large.clone()))));
+    let out = folder.path().join("out.pcap");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kcap"));
+    let output = command.args(["convert", "--to", "pcap"]).args([&source, &out]).output().expect("kcap runs");
+    assert!(output.status.success(), "{}", stderr(&output));
+    let ordered: Vec<_> = (0..2 * frames).collect();
+    assert_eq!(records(&std::fs::read(&out).expect("the file")), ordered);
+}
+
 #[test]
 fn many_files_are_one_source_in_the_order_of_time() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -17,8 +17,13 @@ use super::ranges::BlockRange;
 use crate::error::Result;
 use crate::source::{Library, Recording, SegmentHandle};
 
-/// Most blocks that are open at once. A recording that overlaps more than this is not wholly in order.
-const OPEN_BLOCKS_MAX: usize = 64;
+/// Most bytes of the blocks that are open at once, as [`cost`] counts them. A recording in which more than this lies side by
+/// side in time is not wholly in order.
+const OPEN_COST_MAX: u64 = 64 << 20;
+/// What a block counts at least: bounds how many small ones are open.
+const BLOCK_COST_MIN: u64 = 64 << 10;
+/// What a block counts at most: 64 are open however large they are, since as many processors may write side by side.
+const BLOCK_COST_MAX: u64 = 1 << 20;
 
 /// Most recordings of which blocks are read ahead at once: bounds threads and memory.
 const LANES_AHEAD_MAX: usize = 4;
@@ -37,6 +42,8 @@ pub struct Run {
 pub struct OrderedPackets {
     lanes: Vec<Lane>,
     open: Vec<Option<OpenBlock>>,
+    /// What the open blocks cost.
+    open_cost: u64,
     /// Next row of each open block: time and place in `open`.
     heap: BinaryHeap<Reverse<(i64, usize)>>,
 }
@@ -114,7 +121,8 @@ impl OrderedPackets {
             let pipeline = Pipeline::new(library, &ranges, needs)?.with_payloads(payloads.clone());
             Ok(Lane { blocks: Blocks::Unread(Box::new(pipeline)), earliest_ns: earliest_times(recording)? })
         });
-        Ok(Self { lanes: lanes.collect::<Result<_>>()?, open: Vec::new(), heap: BinaryHeap::new() })
+        let lanes = lanes.collect::<Result<_>>()?;
+        Ok(Self { lanes, open: Vec::new(), open_cost: 0, heap: BinaryHeap::new() })
     }
 
     /// The next rows, at most so many.
@@ -138,6 +146,7 @@ impl OrderedPackets {
             open.taken += 1;
         }
         self.open[place] = None;
+        self.open_cost -= cost(block.entry());
         Ok(Some(Run { block, rows }))
     }
 
@@ -149,7 +158,7 @@ impl OrderedPackets {
             let Some(lane) = lane.min_by_key(|lane| lane.earliest_ns[0]) else { return Ok(i64::MAX) };
             let horizon_ns = lane.earliest_ns[0];
             let ready = self.heap.peek().is_some_and(|Reverse((time, _))| *time <= horizon_ns);
-            if ready || self.heap.len() >= OPEN_BLOCKS_MAX {
+            if ready || self.open_cost >= OPEN_COST_MAX {
                 return Ok(horizon_ns);
             }
             lane.earliest_ns.pop_front();
@@ -160,6 +169,7 @@ impl OrderedPackets {
                 (0..u32::try_from(block.len()).unwrap_or(u32::MAX)).filter_map(row_time).collect();
             order.sort_unstable();
             let Some((first_ns, _)) = order.first().copied() else { continue };
+            self.open_cost += cost(block.entry());
             let open = Some(OpenBlock { block: Arc::new(block), order, taken: 0 });
             let place = match self.open.iter().position(Option::is_none) {
                 Some(free) => {
@@ -174,6 +184,11 @@ impl OrderedPackets {
             self.heap.push(Reverse((first_ns, place)));
         }
     }
+}
+
+/// What a block counts while it is open: its bytes, whether or not they are all read, so that the order is always the same.
+fn cost(block: &BlockEntry) -> u64 {
+    u64::from(block.raw_len).clamp(BLOCK_COST_MIN, BLOCK_COST_MAX)
 }
 
 fn earliest_times(recording: &Recording) -> Result<VecDeque<i64>> {
