@@ -16,6 +16,8 @@ const FIN: u8 = 0x01;
 struct Told {
     flows: Vec<String>,
     events: Vec<String>,
+    /// The packets that told of gaps.
+    gap_packets: Vec<u64>,
     reports: Vec<FlowReport>,
 }
 
@@ -28,6 +30,7 @@ impl FlowConsumer for Told {
 
     fn gap(&mut self, _: &Flow, (): &mut (), side: Side, gap: Gap) {
         assert_ne!(gap.packet, PacketRef::default(), "some packet tells of a gap");
+        self.gap_packets.push(gap.packet.packet_id);
         self.events.push(format!("{} gap {}", side.as_str(), gap.len));
     }
 
@@ -196,6 +199,15 @@ fn bytes_of_a_side_that_was_never_seen_are_missing() {
     let told = table.finish();
     let events = ["client gap 7", "client end end_of_capture", "server answer", "server end end_of_capture"];
     assert_eq!(told.events, events);
+    assert_eq!(told.gap_packets, [2], "the packet that acknowledged them");
+}
+
+#[test]
+fn what_was_told_of_a_side_before_it_spoke_counts_no_more() {
+    let mut table = table();
+    table.segment(false, 5, 100, 10, ACK, "").segment(true, 6, 10, 100, ACK, "");
+    table.segment(false, 7, 100, 17, ACK, "").segment(false, 8, 100, 17, ACK, "");
+    assert_eq!(table.finish().gap_packets, [2], "the last one of the side itself");
 }
 
 #[test]

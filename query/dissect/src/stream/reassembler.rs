@@ -41,7 +41,10 @@ pub struct Reassembler {
     ended: bool,
     /// Nothing is handed on, because the other direction has to go first.
     held: bool,
+    /// The last packet of this side, and until there is one, of the other.
     last_packet: PacketRef,
+    /// Whether there was a packet of this side.
+    has_spoken: bool,
     pending: Pending,
     /// What was handed on and is not acknowledged, for comparing.
     recent: VecDeque<(u64, Piece)>,
@@ -83,9 +86,15 @@ impl Reassembler {
 
     /// Takes note of a packet of the other side: while there is none of this one, what is told of this side comes with it.
     pub fn told_by(&mut self, packet: PacketRef) {
-        if self.last_packet == PacketRef::default() {
+        if !self.has_spoken {
             self.last_packet = packet;
         }
+    }
+
+    /// Takes note of a packet of this side.
+    fn spoken_by(&mut self, packet: PacketRef) {
+        self.has_spoken = true;
+        self.last_packet = packet;
     }
 
     /// Takes the payload of a segment.
@@ -97,7 +106,7 @@ impl Reassembler {
         sink: &mut impl FnMut(StreamEvent<'_>),
     ) {
         let len = u64::from(segment.payload_len).max(segment.payload.len() as u64);
-        self.last_packet = segment.packet;
+        self.spoken_by(segment.packet);
         if len == 0 {
             return;
         }
@@ -282,7 +291,7 @@ impl Reassembler {
         budget: &mut StreamBudget,
         sink: &mut impl FnMut(StreamEvent<'_>),
     ) {
-        self.last_packet = packet;
+        self.spoken_by(packet);
         let start = self.start_at(sequence);
         let reference = self.next.max(self.acknowledged);
         let Ok(end) = u64::try_from(offset_of(sequence, start, reference)) else { return };
