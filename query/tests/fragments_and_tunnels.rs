@@ -73,6 +73,19 @@ fn a_datagram_is_handed_on_once_and_whole_whatever_order_its_fragments_come_in()
     }
 }
 
+/// Its first fragment opened the flow of its ports, which is over when the last one comes.
+#[test]
+fn a_datagram_whose_flow_ended_before_its_last_fragment_has_no_flow_without_packets() {
+    let folder = tempfile::tempdir().expect("a folder");
+    record(folder.path(), &fragments());
+    for table in ["flows", "flow_reports"] {
+        let sql = format!(
+            "SET kcap.flow_timeout_ms = 1000; SELECT client_packets + server_packets FROM {table} ORDER BY 1"
+        );
+        assert_eq!(query(folder.path(), &sql), "1\n1\n2", "{table}");
+    }
+}
+
 #[test]
 fn a_fragment_that_never_comes_hands_nothing_on_and_everything_is_counted() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -76,7 +76,7 @@ enum Handing {
     Nothing,
     /// It is counted, and what it carries is told.
     Payload,
-    /// What it carries is told; it was counted before.
+    /// What it carries is told; it was counted before, unless its flow is over.
     PayloadAlone,
 }
 
@@ -129,7 +129,8 @@ impl<C: FlowConsumer> FlowTable<C> {
     }
 
     /// Takes the whole of a packet whose fragments were counted: what it carries is told, and nothing counted again. When it is a
-    /// tunnel's, the packets in it are counted in their own flows: no fragment told of these.
+    /// tunnel's, the packets in it are counted in their own flows: no fragment told of these. So is a packet whose flow ended
+    /// before its last fragment came: it begins another, which has no other packet.
     pub fn reassembled(&mut self, view: &PacketView<'_>) -> bool {
         // Bytes begin at the header that was cut: the first packet around is the one whose fragments were counted.
         let Some((around, others)) = view.outer.split_first() else {
@@ -173,16 +174,14 @@ impl<C: FlowConsumer> FlowTable<C> {
         let Some(ip) = view.decoded.ip() else { return false };
         let (canonical_key, source_is_second) = canonical(&key);
         let found = self.by_key.get(&canonical_key).copied();
-        let slot = match found {
-            Some(slot) if !self.begins_another(slot, source_is_second, view) => slot,
-            before => {
-                if let Some(slot) = before {
-                    self.close(slot, CloseReason::Reused);
-                }
-                self.open(&key, canonical_key, source_is_second, ip, view, parent_flow_id)
+        let known = found.filter(|slot| !self.begins_another(*slot, source_is_second, view));
+        let slot = known.unwrap_or_else(|| {
+            if let Some(slot) = found {
+                self.close(slot, CloseReason::Reused);
             }
-        };
-        if handing != Handing::PayloadAlone {
+            self.open(&key, canonical_key, source_is_second, ip, view, parent_flow_id)
+        });
+        if handing != Handing::PayloadAlone || known.is_none() {
             self.count(slot, source_is_second, ip, view);
         }
         if handing != Handing::Nothing && self.options.streams {
