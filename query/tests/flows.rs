@@ -5,7 +5,7 @@ mod support;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use kcap_format::{Direction, PacketBatch};
+use kcap_format::{BlockType, Direction, PacketBatch};
 use support::{HOST, RESOLVER, Recorder, START_NS, row, tcp, udp, web_recording};
 
 fn kcap(arguments: &[&str]) -> Output {
@@ -115,15 +115,40 @@ fn what_is_missing_or_wrong_is_in_tables() {
     assert_eq!(query(folder.path(), flows), "SDF,1,6,false");
 }
 
-/// Recordings with gaps, disagreements and many connections, as segments and as captures of other programs.
+/// One client sends bytes in two blocks; the payloads of the second are damaged.
+fn damaged_recording(folder: &Path) {
+    let mut segment = Recorder::new(folder).segment();
+    for (number, text) in [b"abcd", b"efgh"].into_iter().enumerate() {
+        let mut batch = PacketBatch::default();
+        let sequence = 100 + 4 * number as u32;
+        let header = tcp((HOST, 40_000), (RESOLVER, 80), number as u16, sequence, 0x18, text.len());
+        let time_ns = START_NS + number as u64 * 1_000_000;
+        batch.push(&row(time_ns, Direction::Egress, 31, header.len() + text.len()), &header, text);
+        segment.packets(&batch);
+    }
+    segment.seal();
+    let path = folder.join("000001.kcap");
+    let opened = kcap_format::Segment::open(&path).expect("a segment");
+    let block = *opened.blocks_of(BlockType::PACKETS).nth(1).expect("a second block");
+    let mut bytes = std::fs::read(&path).expect("a segment");
+    // Payloads are last in a block, whose header has 96 bytes (spec/segment.md).
+    bytes[(block.offset + 95 + u64::from(block.stored_len)) as usize] ^= 0x10;
+    std::fs::write(&path, bytes).expect("a file");
+}
+
+/// Recordings with gaps, disagreements, damage and many connections, as segments and as captures of other programs.
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let testdata = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata");
-    let (troubled, quiet) = (folder.join("troubled"), folder.join("quiet"));
-    std::fs::create_dir(&troubled).expect("a folder");
-    std::fs::create_dir(&quiet).expect("a folder");
+    let [troubled, damaged, quiet] = ["troubled", "damaged", "quiet"].map(|name| {
+        let folder = folder.join(name);
+        std::fs::create_dir(&folder).expect("a folder");
+        folder
+    });
     troubled_recording(&troubled);
+    damaged_recording(&damaged);
     web_recording(&quiet);
-    vec![troubled, quiet, testdata.join("web/http.pcap"), testdata.join("databases/pgsql.pcap")]
+    let [http, pgsql] = ["web/http.pcap", "databases/pgsql.pcap"].map(|capture| testdata.join(capture));
+    vec![troubled, damaged, quiet, http, pgsql]
 }
 
 fn sorted(answer: &str) -> Vec<&str> {
@@ -142,6 +167,24 @@ fn places_in_streams_don_t_depend_on_whether_bytes_are_asked_for() {
         let with = query(&source, &format!("{columns} WHERE length(hex(data)) = 2 * len"));
         assert_eq!(sorted(&without), sorted(&with), "{}", source.display());
         assert!(!without.is_empty(), "{}", source.display());
+    }
+}
+
+/// Whoever doesn't look at bytes doesn't read them; a damaged block once went unnoticed then.
+#[test]
+fn what_damage_made_unreadable_is_missing_whether_or_not_bytes_are_asked_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    damaged_recording(folder.path());
+    for (sql, expected) in [
+        ("SELECT side, \"offset\", len, reason FROM gaps", "client,4,4,truncated"),
+        ("SELECT sum(len) FROM streams", "4"),
+        ("SELECT sum(len), max(payload_text(data)) FROM streams", "4,abcd"),
+    ] {
+        let output = kcap(&["sql", text(folder.path()), "--format", "csv", "-c", sql]);
+        let rows = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(rows.lines().nth(1), Some(expected), "{sql}");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains("the payloads of 1 packets left out"), "{sql}: {said}");
     }
 }
 

@@ -43,7 +43,7 @@ pub struct PassSettings {
     /// How flows are followed.
     pub flows: FlowOptions,
     /// Whether anybody looks at the bytes that are handed on, and not only at their places and lengths: without, they may be
-    /// others.
+    /// others. What is missing is the same either way.
     pub bytes: bool,
     /// Whether the processes at both ends are looked up.
     pub owners: bool,
@@ -60,9 +60,10 @@ impl PassSettings {
 
     fn payloads(&self) -> Payloads {
         match &self.flow_ids {
-            _ if !self.bytes => Payloads::OfFragments,
+            _ if !self.flows.streams => Payloads::OfFragments,
             Some(flow_ids) => Payloads::OfFlows(flow_ids.clone()),
-            None => Payloads::All,
+            None if self.bytes => Payloads::All,
+            None => Payloads::OfFragmentsAndDamaged,
         }
     }
 }

@@ -26,6 +26,8 @@ pub struct SegmentHandle {
     body: Body,
     clock: OnceLock<ClockMap>,
     damage: Damage,
+    /// Whether all dictionaries are there that payloads may have been compressed with.
+    has_dictionaries: OnceLock<bool>,
 }
 
 /// Where the blocks of a segment lie.
@@ -45,11 +47,15 @@ impl Recording {
 
 impl SegmentHandle {
     pub(super) fn new(segment: Segment) -> Self {
-        Self { body: Body::Segment(segment), clock: OnceLock::new(), damage: Damage::default() }
+        Self::of(Body::Segment(segment))
     }
 
     pub(super) fn of_import(file: CaptureFile) -> Self {
-        Self { body: Body::Import(Box::new(file)), clock: OnceLock::new(), damage: Damage::default() }
+        Self::of(Body::Import(Box::new(file)))
+    }
+
+    fn of(body: Body) -> Self {
+        Self { body, clock: OnceLock::new(), damage: Damage::default(), has_dictionaries: OnceLock::new() }
     }
 
     /// The path of the segment's file.
@@ -249,6 +255,19 @@ impl SegmentHandle {
             }
             Body::Import(file) => Ok(Some(file.packets(block, PacketColumns::PAYLOAD)?.batch)),
         }
+    }
+
+    /// Whether a block's payloads can be read, as far as checksums tell without decompressing anything. Where not, they may
+    /// still be readable.
+    #[must_use]
+    pub fn payloads_are_whole(&self, block: &BlockEntry) -> bool {
+        let Body::Segment(segment) = &self.body else { return true };
+        let has_dictionaries = || {
+            let mut dictionaries =
+                segment.blocks().iter().filter(|block| block.block_type == BlockType::DICTIONARY);
+            self.damage_text().is_none() && dictionaries.all(|block| segment.check_block(block).is_ok())
+        };
+        *self.has_dictionaries.get_or_init(has_dictionaries) && segment.check_block(block).is_ok()
     }
 
     /// How many blocks were found damaged so far. A block is checked when it is read.

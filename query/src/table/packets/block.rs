@@ -36,6 +36,8 @@ pub struct PacketBlock {
     pub peer_cookie: Vec<u64>,
     /// Whether the payloads were looked at, so that those without bytes have none.
     payloads_are_read: bool,
+    /// False when they were compared with their checksum, and differ.
+    payloads_are_whole: bool,
     owners: Option<Arc<SegmentOwners>>,
     ends: Vec<End>,
     peers: Vec<Option<End>>,
@@ -69,8 +71,10 @@ impl PacketBlock {
         let handle = &library.recordings[recording].segments[position];
         // Packets of imported files are read at once, unless few payloads are wanted: what takes time is to find where they
         // begin.
-        let payloads_are_read =
-            needs.payload && handle.import().is_some() && !matches!(payloads, Payloads::OfFragments);
+        let payloads_are_read = needs.payload && handle.import().is_some() && !payloads.are_few();
+        // Before anything is read: what was looked at is given back then.
+        let are_compared = needs.payload && matches!(payloads, Payloads::OfFragmentsAndDamaged);
+        let payloads_are_whole = !are_compared || handle.payloads_are_whole(entry);
         let columns = if payloads_are_read { needs.columns | PacketColumns::PAYLOAD } else { needs.columns };
         let Some(packets) = handle.block_packets(entry, columns)? else { return Ok(None) };
         let batch = packets.batch;
@@ -85,6 +89,7 @@ impl PacketBlock {
             duplicate_of: Vec::new(),
             peer_cookie: Vec::new(),
             payloads_are_read,
+            payloads_are_whole,
             owners: None,
             ends: Vec::new(),
             peers: Vec::new(),
@@ -258,6 +263,11 @@ impl PacketBlock {
     #[must_use]
     pub(crate) fn payloads_are_read(&self) -> bool {
         self.payloads_are_read
+    }
+
+    /// Whether the payloads are as they were written, as far as anybody wanted to know.
+    pub(super) fn payloads_are_whole(&self) -> bool {
+        self.payloads_are_whole
     }
 
     /// The id of a row.

@@ -118,9 +118,16 @@ pub enum Payloads {
     OfFlows(FlowIds),
     /// Those with fragments, which tell only together what they carry.
     OfFragments,
+    /// Those and what is damaged, for whoever wants to know what is missing: the others are compared with their checksums.
+    OfFragmentsAndDamaged,
 }
 
 impl Payloads {
+    /// Whether no payloads are read but of the few packets that make it necessary.
+    pub(super) const fn are_few(&self) -> bool {
+        matches!(self, Self::OfFragments | Self::OfFragmentsAndDamaged)
+    }
+
     /// Whether a block's payloads are read, now that its headers are decoded.
     pub(super) fn are_read_of(&self, block: &PacketBlock) -> bool {
         let any = |wanted: &dyn Fn(usize) -> bool| {
@@ -133,6 +140,7 @@ impl Payloads {
                     || block.flow_id(row).is_some_and(|id| flow_ids.contains(id))
             }),
             Self::OfFragments => any(&|_| false),
+            Self::OfFragmentsAndDamaged => !block.payloads_are_whole() || any(&|_| false),
         }
     }
 }

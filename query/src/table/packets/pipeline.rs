@@ -144,10 +144,10 @@ impl Pipeline {
                     continue;
                 }
                 let is_read = self.needs.payload && !self.leaves_payloads;
-                if is_read && self.is_side_by_side() {
-                    block.take_payloads()?;
-                } else if is_read && self.payloads.are_read_of(&block) {
+                if is_read && !self.is_side_by_side() && self.payloads.are_read_of(&block) {
                     block.read_payload()?;
+                } else if is_read {
+                    block.take_payloads()?;
                 }
                 if self.needs.owner {
                     block.find_ends(self.needs)?;

@@ -23,6 +23,7 @@ pub(in super::super) struct ArrivedCopy {
 struct Source {
     position: usize,
     entry: BlockEntry,
+    payloads_are_whole: bool,
 }
 
 impl Source {
@@ -75,8 +76,12 @@ impl PacketBlock {
         }
     }
 
-    /// Brings in the payloads that [`Self::complete`] found. To be called when the block's own were read.
+    /// Brings in the payloads that [`Self::complete`] found. To be called when the block's own were read, or are not wanted: then
+    /// they are read where those of a copy are damaged, so that what is missing is known.
     pub(in super::super) fn take_payloads(&mut self) -> Result<()> {
+        if !self.payloads_are_read && self.taken.iter().any(|taken| !taken.source.payloads_are_whole) {
+            return self.read_payload();
+        }
         let mut taken = std::mem::take(&mut self.taken);
         if taken.is_empty() || self.batch.payload.len() != self.batch.len {
             return Ok(());
@@ -126,7 +131,7 @@ impl PacketBlock {
     }
 
     fn source(&self) -> Source {
-        Source { position: self.position, entry: self.entry }
+        Source { position: self.position, entry: self.entry, payloads_are_whole: self.payloads_are_whole }
     }
 
     fn payloads_of(&self, source: &Source) -> Result<Option<PacketBatch>> {
