@@ -4,6 +4,7 @@
 //! other programs that are named in one command are one recording, so that rotated files go together. [`follow`] is one thread
 //! over blocks that come decoded, [`find_in_flows`] several; answers don't depend on how many threads a session has.
 
+mod current;
 mod ends;
 mod feed;
 mod fragments;
@@ -20,6 +21,7 @@ use crate::source::Library;
 use crate::table::FlowIds;
 use crate::table::packets::{Needs, OrderedPackets, PacketBlock, Payloads};
 
+pub use current::CurrentPacket;
 pub use ends::FlowEnds;
 pub use feed::Feeder;
 pub use fragments::{FragmentFinding, FragmentName};
@@ -33,7 +35,7 @@ pub trait PacketConsumer: FlowConsumer {
     /// The next packet is this one.
     fn begin(&mut self, block: &Arc<PacketBlock>, row: usize);
 
-    /// Something is wrong with fragments, where payloads are read to put them together.
+    /// Something is wrong with fragments: their payloads are read, whatever [`PassSettings`] say, to put them together.
     fn fragments(&mut self, _finding: FragmentFinding<'_>) {}
 }
 

@@ -7,7 +7,7 @@ use kcap_dissect::flow::{Flow, FlowConsumer, FlowOptions, Side};
 use super::conversation::{Conversation, OWNER_COLUMNS};
 use super::facts::RowSink;
 use crate::error::Result;
-use crate::flows::{FlowEnds, FragmentFinding, PacketConsumer, PassSettings, follow};
+use crate::flows::{CurrentPacket, FlowEnds, FragmentFinding, PacketConsumer, PassSettings, follow};
 use crate::source::Library;
 use crate::table::packets::PacketBlock;
 
@@ -27,38 +27,30 @@ pub(super) trait CollectedRow: Send + Sized + 'static {
 
 /// Knows the packet that flows are told of, and gathers rows.
 pub(super) struct RowCollector<Row> {
-    current: Option<(Arc<PacketBlock>, usize)>,
+    current: CurrentPacket,
     pub(super) rows: Vec<Row>,
 }
 
 impl<Row> Default for RowCollector<Row> {
     fn default() -> Self {
-        Self { current: None, rows: Vec::new() }
+        Self { current: CurrentPacket::default(), rows: Vec::new() }
     }
 }
 
 impl<Row> RowCollector<Row> {
     /// Learns from the current packet, which `side` sent, who has the ends. True when it told something new.
     pub(super) fn learn(&self, ends: &mut FlowEnds, side: Side) -> bool {
-        self.current.as_ref().is_some_and(|(block, row)| ends.learn(block, *row, side))
+        self.current.get().is_some_and(|(block, row)| ends.learn(block, row, side))
     }
 
     /// Recording of the current packet; of the last when there are no more.
     pub(super) fn capture_id(&self) -> &str {
-        self.current.as_ref().map_or("", |(block, _)| block.capture_id())
-    }
-
-    /// The current packet.
-    fn set_current(&mut self, block: &Arc<PacketBlock>, row: usize) {
-        match &mut self.current {
-            Some((current, current_row)) if Arc::ptr_eq(current, block) => *current_row = row,
-            current => *current = Some((Arc::clone(block), row)),
-        }
+        self.current.get().map_or("", |(block, _)| block.capture_id())
     }
 
     /// Bytes of the current packet on the wire.
     pub(super) fn wire_len(&self) -> u32 {
-        self.current.as_ref().map_or(0, |(block, row)| block.batch.wire_len[*row])
+        self.current.get().map_or(0, |(block, row)| block.batch.wire_len[row])
     }
 
     /// The conversation of a flow.
@@ -72,7 +64,7 @@ where
     Self: FlowConsumer,
 {
     fn begin(&mut self, block: &Arc<PacketBlock>, row: usize) {
-        self.set_current(block, row);
+        self.current.set(block, row);
         Row::of_packet(self, block, row);
     }
 

@@ -10,7 +10,7 @@ use kcap_dissect::protocol::{self, Chunk, Conversation, Endpoint, Moment, Protoc
 use kcap_dissect::stream::{EndReason, Gap, PacketRef, StreamData};
 
 use super::{FlowReportRecord, Found, TransactionRecord};
-use crate::flows::{Finder, FlowBegin, FlowEnds, PacketConsumer};
+use crate::flows::{CurrentPacket, Finder, FlowBegin, FlowEnds, PacketConsumer};
 use crate::source::EndFacts;
 use crate::table::packets::PacketBlock;
 
@@ -54,7 +54,7 @@ impl FlowFacts {
 pub(super) struct Collector {
     protocols: Protocols,
     /// The packet that the table is at.
-    current: Option<(Arc<PacketBlock>, usize)>,
+    current: CurrentPacket,
     transactions: Vec<Transaction>,
     found: Vec<(FlowBegin, Found)>,
 }
@@ -68,20 +68,20 @@ pub(super) struct State {
 
 impl Collector {
     pub(super) fn new(protocols: Protocols) -> Self {
-        Self { protocols, current: None, transactions: Vec::new(), found: Vec::new() }
+        Self { protocols, current: CurrentPacket::default(), transactions: Vec::new(), found: Vec::new() }
     }
 
     fn decoded(&self) -> Option<&Decoded> {
-        self.current.as_ref().map(|(block, row)| &block.decoded[*row])
+        self.current.get().map(|(block, row)| &block.decoded[row])
     }
 
     fn learn_ends(&self, state: &mut State, side: Side) {
-        let (Some((block, row)), Some(facts)) = (&self.current, &mut state.facts) else { return };
+        let (Some((block, row)), Some(facts)) = (self.current.get(), &mut state.facts) else { return };
         if block.owners().is_none() {
             return;
         }
         let mut ends = facts.ends.clone();
-        if ends.learn(block, *row, side) {
+        if ends.learn(block, row, side) {
             Arc::make_mut(facts).ends = ends;
         }
     }
@@ -112,7 +112,7 @@ impl Collector {
             icmp: flow.icmp,
             capture_id: self
                 .current
-                .as_ref()
+                .get()
                 .map_or_else(|| Arc::from(""), |(block, _)| Arc::clone(block.shared_capture_id())),
             ends: FlowEnds::default(),
         }
@@ -130,10 +130,7 @@ impl Collector {
 
 impl PacketConsumer for Collector {
     fn begin(&mut self, block: &Arc<PacketBlock>, row: usize) {
-        match &mut self.current {
-            Some((current, current_row)) if Arc::ptr_eq(current, block) => *current_row = row,
-            current => *current = Some((Arc::clone(block), row)),
-        }
+        self.current.set(block, row);
     }
 }
 

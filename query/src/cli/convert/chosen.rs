@@ -12,7 +12,7 @@ use kcap_dissect::flow::{Flow, FlowConsumer, FlowOptions, Side};
 use kcap_dissect::stream::PacketRef;
 
 use crate::cli::exit::Usage;
-use crate::flows::{PacketConsumer, PassSettings, follow};
+use crate::flows::{CurrentPacket, PacketConsumer, PassSettings, follow};
 use crate::source::Library;
 use crate::sql::{SessionSettings, error_line, new_session};
 use crate::table::packets::PacketBlock;
@@ -125,7 +125,7 @@ fn keys(batches: &[RecordBatch], column: &str) -> anyhow::Result<Keys> {
 fn packets_of(firsts: &Keys, library: &Arc<Library>, flows: FlowOptions) -> anyhow::Result<Chosen> {
     let settings = PassSettings { flows, bytes: false, owners: false, flow_ids: None };
     let mut chosen = Keys { has_capture_id: true, ..Keys::default() };
-    let consumer = || Conversations { firsts, current: None, packets: Vec::new() };
+    let consumer = || Conversations { firsts, current: CurrentPacket::default(), packets: Vec::new() };
     follow(library, &settings, consumer, |conversations| {
         chosen.ids.extend(conversations.packets.drain(..).map(|(capture, id)| (Some(capture), id)));
         Ok(())
@@ -136,13 +136,13 @@ fn packets_of(firsts: &Keys, library: &Arc<Library>, flows: FlowOptions) -> anyh
 /// Gathers the packets of conversations.
 struct Conversations<'a> {
     firsts: &'a Keys,
-    current: Option<(Arc<PacketBlock>, usize)>,
+    current: CurrentPacket,
     packets: Vec<(Arc<str>, u64)>,
 }
 
 impl PacketConsumer for Conversations<'_> {
     fn begin(&mut self, block: &Arc<PacketBlock>, row: usize) {
-        self.current = Some((Arc::clone(block), row));
+        self.current.set(block, row);
     }
 }
 
@@ -151,7 +151,7 @@ impl FlowConsumer for Conversations<'_> {
     type State = Option<bool>;
 
     fn packet(&mut self, flow: &Flow, wanted: &mut Option<bool>, _: Side, packet: PacketRef) {
-        let Some((block, _)) = &self.current else { return };
+        let Some((block, _)) = self.current.get() else { return };
         if *wanted.get_or_insert_with(|| self.firsts.contains(block, flow.first_packet_id)) {
             self.packets.push((Arc::from(block.capture_id()), packet.packet_id));
         }
