@@ -61,14 +61,14 @@ pub fn add_comment_line(comment: &mut String, end: &CommentEnd<'_>) {
 
 /// Appends a line with the payload tasks that asked for the packet, for instance `payload tasks: shop, database`; none when there
 /// are none.
-pub fn add_tasks_line(comment: &mut String, tasks: &[String]) {
+pub fn add_tasks_line(comment: &mut String, tasks: &[impl AsRef<str>]) {
     for (place, task) in tasks.iter().enumerate() {
         comment.push_str(match place {
             0 if comment.is_empty() => "payload tasks: ",
             0 => "\npayload tasks: ",
             _ => ", ",
         });
-        push_escaped(comment, task);
+        push_escaped(comment, task.as_ref());
     }
 }
 
@@ -110,12 +110,12 @@ mod tests {
     fn payload_tasks_are_the_last_line() {
         let end = CommentEnd { role: "sender", process: None, attribution: "kernel" };
         let mut comment = lines(&[end]);
-        add_tasks_line(&mut comment, &[]);
+        add_tasks_line(&mut comment, &[] as &[&str]);
         assert_eq!(comment, "sender: unknown [kernel]");
-        add_tasks_line(&mut comment, &["shop".to_owned(), "a\nb".to_owned()]);
+        add_tasks_line(&mut comment, &["shop", "a\nb"]);
         assert_eq!(comment, "sender: unknown [kernel]\npayload tasks: shop, a\\nb");
         comment.clear();
-        add_tasks_line(&mut comment, &["shop".to_owned()]);
+        add_tasks_line(&mut comment, &["shop"]);
         assert_eq!(comment, "payload tasks: shop");
     }
 

@@ -1,5 +1,6 @@
 //! One recording: its segments in order, with what is worth keeping of each.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -11,6 +12,9 @@ use kcap_import::{CaptureFile, Packets};
 use super::comments::Comments;
 use super::damage::{Damage, Missing};
 use crate::error::Result;
+
+/// Most bytes of a payload task's name that recorders take. It may be told of with each packet.
+const TASK_NAME_LEN_MAX: usize = 64;
 
 /// The segments of one recording.
 #[derive(Debug)]
@@ -80,6 +84,16 @@ impl SegmentHandle {
     #[must_use]
     pub fn payload_tasks(&self) -> &[proto::PayloadTask] {
         self.file_info().recorder.as_ref().map_or(&[], |recorder| &recorder.payload_tasks)
+    }
+
+    /// The name of a payload task, by its bit; the number of the bit where the segment has none that a recorder takes.
+    #[must_use]
+    pub fn payload_task_name(&self, bit: u32) -> Cow<'_, str> {
+        let name = self.payload_tasks().get(bit as usize).map(|task| task.name.as_str());
+        match name.filter(|name| name.len() <= TASK_NAME_LEN_MAX) {
+            Some(name) => Cow::Borrowed(name),
+            None => Cow::Owned(bit.to_string()),
+        }
     }
 
     /// Sequence number in the recording, from 1; the files of one command are counted through.

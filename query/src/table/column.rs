@@ -3,6 +3,7 @@
 //! One list is the schema, the documentation (`spec/tables.md`) and the code that fills batches, so that they cannot
 //! disagree; a projection is a choice from the list.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -184,13 +185,33 @@ impl<S: ?Sized + 'static> Column<S> {
         description: &'static str,
         value: impl for<'a> Fn(&'a S, usize) -> Option<&'a [String]> + Send + Sync + 'static,
     ) -> Self {
+        Self::list(name, description, move |source, row, builder| match value(source, row) {
+            Some(texts) => builder.append_value(texts.iter().map(Some)),
+            None => builder.append_null(),
+        })
+    }
+
+    /// A list of names; null for none.
+    pub(crate) fn names(
+        name: &str,
+        description: &'static str,
+        value: impl for<'a> Fn(&'a S, usize) -> Vec<Cow<'a, str>> + Send + Sync + 'static,
+    ) -> Self {
+        Self::list(name, description, move |source, row, builder| match &value(source, row)[..] {
+            [] => builder.append_null(),
+            names => builder.append_value(names.iter().map(Some)),
+        })
+    }
+
+    fn list(
+        name: &str,
+        description: &'static str,
+        append: impl Fn(&S, usize, &mut ListBuilder<StringBuilder>) + Send + Sync + 'static,
+    ) -> Self {
         let build = move |source: &S, rows: &[u32]| {
             let mut builder = ListBuilder::new(StringBuilder::new());
             for row in rows {
-                match value(source, *row as usize) {
-                    Some(texts) => builder.append_value(texts.iter().map(|text| Some(text.as_str()))),
-                    None => builder.append_null(),
-                }
+                append(source, *row as usize, &mut builder);
             }
             Arc::new(builder.finish()) as ArrayRef
         };

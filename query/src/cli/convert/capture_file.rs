@@ -49,7 +49,7 @@ pub(super) fn pcapng(
         let time_ns = block.realtime_ns(row).unwrap_or(0);
         comment.clear();
         comment_lines(block, row, &mut comment);
-        add_tasks_line(&mut comment, block.payload_tasks(row).unwrap_or_default());
+        add_tasks_line(&mut comment, &block.payload_tasks(row));
         let first_copy = block.duplicate_of[row];
         let pid = block.local_end(row).and_then(|end| block.owners()?.pid(end));
         Ok(writer.write(&ExportPacket {

@@ -2,7 +2,8 @@
 
 mod complete;
 
-use std::sync::{Arc, OnceLock};
+use std::borrow::Cow;
+use std::sync::Arc;
 
 use kcap_dissect::attribute::PacketFacts;
 use kcap_dissect::decode::{decode_outer, decode_parts, may_go_on};
@@ -10,7 +11,6 @@ use kcap_dissect::{Decoded, Direction, decode, flow_id};
 use kcap_format::proto::LossProgram;
 use kcap_format::{BlockEntry, PacketBatch, PacketColumns, PacketId};
 use kcap_import::Packets;
-use rustc_hash::FxHashMap;
 
 use super::needs::{Needs, Payloads};
 use crate::error::Result;
@@ -45,8 +45,6 @@ pub struct PacketBlock {
     told: Vec<[Option<End>; 2]>,
     /// Payloads of copies that are still to be brought in.
     taken: Vec<Taken>,
-    /// Names of the tasks of each value of TASKS but 0.
-    task_names: OnceLock<FxHashMap<u32, Vec<String>>>,
 }
 
 /// Blocks of capture files have large buffers, which the next ones use again.
@@ -95,7 +93,6 @@ impl PacketBlock {
             peers: Vec::new(),
             told: Vec::new(),
             taken: Vec::new(),
-            task_names: OnceLock::new(),
         };
         if needs.decode && block.decoded.len() != block.batch.len {
             let headers = &block.batch;
@@ -321,24 +318,12 @@ impl PacketBlock {
         AT_INTERFACES.contains(&program).then(|| self.batch.interface_index[row])
     }
 
-    /// Names of the payload tasks that asked for a row's packet; `None` when none did. A task that the segment doesn't name has
-    /// the number of its bit.
+    /// Names of the payload tasks that asked for a row's packet: [`SegmentHandle::payload_task_name`].
     #[must_use]
-    pub fn payload_tasks(&self, row: usize) -> Option<&[String]> {
-        let names = self.task_names.get_or_init(|| {
-            let tasks = self.handle().payload_tasks();
-            let name = |bit: u32| match tasks.get(bit as usize) {
-                Some(task) => task.name.clone(),
-                None => bit.to_string(),
-            };
-            let names = |bits: u32| (0..u32::BITS).filter(|bit| bits >> bit & 1 != 0).map(name).collect();
-            let mut by_bits = FxHashMap::default();
-            for bits in self.batch.tasks.iter().filter(|bits| **bits != 0) {
-                by_bits.entry(*bits).or_insert_with(|| names(*bits));
-            }
-            by_bits
-        });
-        names.get(self.batch.tasks.get(row)?).map(Vec::as_slice)
+    pub fn payload_tasks(&self, row: usize) -> Vec<Cow<'_, str>> {
+        let bits = self.batch.tasks.get(row).copied().unwrap_or(0);
+        let chosen = (0..u32::BITS).filter(|bit| bits >> bit & 1 != 0);
+        chosen.map(|bit| self.handle().payload_task_name(bit)).collect()
     }
 
     /// The flow of a row's packet.

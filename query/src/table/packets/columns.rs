@@ -116,7 +116,7 @@ pub(super) fn columns() -> Vec<PacketColumn> {
         read(PacketColumns::GSO_SEGMENTS, Column::number::<UInt16Type>("gso_segments", "How many packets on the wire this one stands for, at least 1", |block: &PacketBlock, row| Some(block.batch.gso_segments[row].max(1))).required()),
         read(PacketColumns::CPU, Column::number::<UInt16Type>("cpu", "Processor that saw it", |block: &PacketBlock, row| Some(block.batch.cpu[row])).required()),
         read(PacketColumns::MARK, Column::number::<UInt32Type>("mark", "skb->mark", |block: &PacketBlock, row| Some(block.batch.mark[row])).required()),
-        read(PacketColumns::TASKS, Column::text_list("payload_tasks", "Payload tasks of the recorder that asked for the packet, at either end of it; null when none did", |block: &PacketBlock, row| block.payload_tasks(row))),
+        read(PacketColumns::TASKS, Column::names("payload_tasks", "Payload tasks of the recorder that asked for the packet, at either end of it; null when none did", |block: &PacketBlock, row| block.payload_tasks(row))),
         owner(Column::repeated_text("proc_id", "Process at the hook: the sender of a leaving packet, the receiver of an arriving one", |block: &PacketBlock, row| proc_id(block, block.local_end(row)))),
         owner(Column::number::<UInt32Type>("pid", "Its process id in the initial pid namespace", |block: &PacketBlock, row| pid(block, block.local_end(row)))),
         owner(Column::repeated_text("process_name", "Its name then", |block: &PacketBlock, row| process_name(block, row, block.local_end(row)))),
