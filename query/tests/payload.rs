@@ -135,6 +135,8 @@ fn what_documents_tell_is_chosen() {
     web_recording(folder.path());
     let documents = documents(folder.path(), &["--skip-payload", "--meta", "process.name"]);
     assert!(documents.iter().all(|document| document.get("payload").is_none()));
+    let lens: Vec<_> = documents.iter().map(|document| document["length"].as_u64()).collect();
+    assert_eq!(lens, [Some(30), Some(46), Some(18), Some(5)], "as with payload");
     assert_eq!(documents[2]["process"], serde_json::json!({"name": "curl"}));
     let refused = convert(folder.path(), &["--meta", "process.colour"]);
     assert_eq!(refused.status.code(), Some(2));

@@ -182,7 +182,7 @@ fn capture_files_have_tasks_and_payload() {
     let folder = recording();
     const LINE: &[u8] = b"\npayload tasks: quiet, 30";
     let file = folder.path().join("out.pcapng");
-    for (options, with_payload) in [(&[][..], 2), (&["--duplicates"], 3)] {
+    for (options, with_payload) in [(&[][..], 2), (&["--duplicates"], 4)] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kcap"));
         let converted =
             command.args(["convert", "--to", "pcapng"]).args(options).args([folder.path(), &file]).output();
@@ -194,7 +194,7 @@ fn capture_files_have_tasks_and_payload() {
         let direction = if options.is_empty() { "" } else { " AND direction = 'ingress'" };
         assert_eq!(
             query(&file, options, &format!("{count}{direction}")),
-            format!("{{\"n\":{}}}", if options.is_empty() { with_payload } else { 4 }),
+            format!("{{\"n\":{with_payload}}}"),
         );
         std::fs::remove_file(&file).expect("a file");
     }
@@ -232,4 +232,53 @@ fn tasks_say_what_documents_have() {
     let all = documents(folder.path(), &["--skip-payload"]);
     assert!(all.iter().all(|document| document.get("payload").is_none()));
     assert_eq!(all.len(), 6, "what nobody asked for counts where payload isn't wanted");
+}
+
+/// Bytes wait for a packet before them, which nobody asked for and which comes late. What it was recorded for once decided
+/// about all of them.
+#[test]
+fn bytes_that_waited_are_written_as_the_task_of_their_own_packet_says() {
+    const SECRET: &[u8] = b"secret";
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut recorder = Recorder::new(folder.path());
+    let quiet =
+        proto::PayloadTask { name: "quiet".to_owned(), skip_payload: true, ..proto::PayloadTask::default() };
+    recorder.payload_tasks = vec![quiet];
+    let mut segment = recorder.segment();
+    let (client, server) = ((HOST, 40000), (RESOLVER, 80));
+    let mut batch = PacketBatch::default();
+    let packets = [
+        (1, tcp(client, server, 1, 99, 0x02, 0), &b""[..]),
+        (1, tcp(client, server, 2, 104, 0x18, SECRET.len()), SECRET),
+        (0, tcp(client, server, 3, 100, 0x18, 4), b"open"),
+    ];
+    for (number, (tasks, header, payload)) in packets.iter().enumerate() {
+        let time_ns = START_NS + number as u64 * 1_000_000;
+        let row = row(time_ns, Direction::Egress, CURL_COOKIE, header.len() + payload.len());
+        batch.push(&PacketRow { tasks: *tasks, ..row }, header, payload);
+    }
+    segment.packets(&batch);
+    segment.seal();
+    let lens_and_payloads: Vec<_> = documents(folder.path(), &[])
+        .iter()
+        .map(|document| (document["length"].as_u64(), document["payload"].as_str().map(str::to_owned)))
+        .collect();
+    assert_eq!(lens_and_payloads, [(Some(4), Some("b3Blbg==".to_owned())), (Some(6), None)]);
+}
+
+/// A name longer than recorders take would be told of with each packet.
+#[test]
+fn tasks_with_names_that_are_too_long_have_numbers() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut recorder = Recorder::new(folder.path());
+    let task = |len: usize| proto::PayloadTask { name: "x".repeat(len), ..proto::PayloadTask::default() };
+    recorder.payload_tasks = vec![task(64), task(65)];
+    let mut segment = recorder.segment();
+    let mut batch = PacketBatch::default();
+    let question = udp((HOST, 5353), (RESOLVER, 53), 1, 0);
+    batch.push(&PacketRow { tasks: 3, ..row(START_NS, Direction::Egress, DNS_COOKIE, 28) }, &question, b"");
+    segment.packets(&batch);
+    segment.seal();
+    let expected = serde_json::json!({"t": ["x".repeat(64), "1"]}).to_string();
+    assert_eq!(query(folder.path(), &[], "SELECT payload_tasks AS t FROM packets"), expected);
 }

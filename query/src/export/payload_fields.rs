@@ -63,7 +63,10 @@ impl PayloadFields {
         for task in tasks {
             fields.payload |= !task.skip_payload;
             let selected = Self::selected(&task.meta).ok();
-            fields.meta = fields.meta.zip(selected).map(|(all, selected)| [all, selected].concat());
+            fields.meta = fields.meta.zip(selected).map(|(mut all, selected)| {
+                add(&mut all, selected);
+                all
+            });
         }
         fields
     }
@@ -85,11 +88,10 @@ impl PayloadFields {
                         name => field.name.eq_ignore_ascii_case(name),
                     }
             };
-            let before = selected.len();
-            selected.extend(FIELDS.into_iter().filter(is_chosen));
-            if selected.len() == before {
+            if !FIELDS.iter().any(is_chosen) {
                 return Err(selector.to_owned());
             }
+            add(&mut selected, FIELDS.into_iter().filter(is_chosen));
         }
         Ok(selected)
     }
@@ -98,6 +100,15 @@ impl PayloadFields {
     pub(super) fn has(&self, group: &str, name: &str) -> bool {
         let is_it = |field: &MetaField| field.group == group && field.name == name;
         self.meta.as_ref().is_none_or(|fields| fields.iter().any(is_it))
+    }
+}
+
+/// Adds fields that are not among the others yet.
+fn add(fields: &mut Vec<MetaField>, others: impl IntoIterator<Item = MetaField>) {
+    for field in others {
+        if !fields.contains(&field) {
+            fields.push(field);
+        }
     }
 }
 
@@ -114,6 +125,7 @@ mod tests {
         assert_eq!(names("process.min"), ["process.pid", "process.name"]);
         assert_eq!(names("pod.min"), ["pod.ID", "pod.Name", "pod.Namespace"]);
         assert_eq!(names("container.imageid+process.PID"), ["container.ImageID", "process.pid"]);
+        assert_eq!(names("process.min+process.name+process.pid"), names("process.min"), "each once");
         assert_eq!((names("process").len(), names("container.all").len(), names("pod").len()), (7, 7, 5));
         for wrong in ["pod.colour", "", "process.name+", "host.name", "name", "process.container.ID"] {
             let named = wrong.rsplit('+').next().unwrap_or_default();

@@ -161,6 +161,7 @@ pub(super) fn give<C: PacketConsumer>(
         wire_len: batch.wire_len[row],
         netns_cookie: batch.netns_cookie[row],
         flow_id,
+        tag: batch.tasks.get(row).copied().unwrap_or(0),
     };
     match piece {
         Piece::Packet => {

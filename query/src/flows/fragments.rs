@@ -37,6 +37,7 @@ impl FragmentName {
             packet: PacketRef {
                 packet_id: block.packet_id(row),
                 time_ns: block.realtime_ns(row).unwrap_or(0),
+                ..PacketRef::default()
             },
             wire_len: block.batch.wire_len[row],
             flow_id: block.flow_id(row),

@@ -67,8 +67,11 @@ impl Facts for DecodeErrors {
 impl CollectedRow for ErrorRow {
     fn of_packet(collector: &mut RowCollector<Self>, block: &PacketBlock, row: usize) {
         if let Some(error) = block.decoded[row].error {
-            let packet =
-                PacketRef { packet_id: block.packet_id(row), time_ns: block.realtime_ns(row).unwrap_or(0) };
+            let packet = PacketRef {
+                packet_id: block.packet_id(row),
+                time_ns: block.realtime_ns(row).unwrap_or(0),
+                ..PacketRef::default()
+            };
             let found = Self::of(collector, packet, "header", error.to_string(), block.flow_id(row));
             collector.rows.push(found);
         }

@@ -26,13 +26,15 @@ pub struct PacketView<'a> {
     pub netns_cookie: u64,
     /// [`flow_id`](crate::flow_id()) of the headers, where it is known already: it takes a hash.
     pub flow_id: Option<u64>,
+    /// Comes back with what the packet brings: [`PacketRef::tag`].
+    pub tag: u32,
 }
 
 impl<'a> PacketView<'a> {
     /// Which packet it is.
     #[must_use]
     pub fn packet(&self) -> PacketRef {
-        PacketRef { packet_id: self.packet_id, time_ns: self.time_ns }
+        PacketRef { packet_id: self.packet_id, time_ns: self.time_ns, tag: self.tag }
     }
 
     /// The id of its flow, which has this key.

@@ -41,7 +41,7 @@ use crate::stream::{StreamBudget, StreamEvent};
 ///     let payload = &bytes[decoded.header_len as usize..];
 ///     table.packet(&PacketView {
 ///         packet_id, time_ns, decoded: &decoded, outer: &[], payload, captured_payload_len: 1, wire_len: 29, netns_cookie: 0,
-///         flow_id: None,
+///         flow_id: None, tag: 0,
 ///     });
 /// }
 /// assert_eq!(table.finish().0, ["2 packets, end_of_capture"]);

@@ -79,6 +79,7 @@ impl Table {
             wire_len: bytes.len() as u32,
             netns_cookie: 0,
             flow_id: None,
+            tag: 0,
         });
         assert!(is_taken);
     }

@@ -7,6 +7,8 @@ pub struct PacketRef {
     pub packet_id: u64,
     /// When it was seen, in nanoseconds since 1970.
     pub time_ns: i64,
+    /// Whatever who gave the packet wants to know of it, when what it brought is told.
+    pub tag: u32,
 }
 
 /// Something about a stream, in the order of its bytes.

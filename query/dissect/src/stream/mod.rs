@@ -14,7 +14,7 @@
 //! stream.start(1000, true);
 //! let mut text = Vec::new();
 //! for (sequence, payload) in [(1001, "he"), (1005, "o world"), (1003, "ll"), (1001, "hell")] {
-//!     let packet = PacketRef { packet_id: 1, time_ns: 0 };
+//!     let packet = PacketRef { packet_id: 1, time_ns: 0, tag: 0 };
 //!     let payload_len = payload.len() as u32;
 //!     let segment = Segment { sequence, payload: payload.as_bytes(), payload_len, packet };
 //!     stream.segment(&segment, &options, &mut budget, &mut |event| match event {

@@ -35,7 +35,7 @@ impl Stream {
 
     fn packet(&mut self) -> PacketRef {
         self.packet_id += 1;
-        PacketRef { packet_id: self.packet_id, time_ns: 0 }
+        PacketRef { packet_id: self.packet_id, ..PacketRef::default() }
     }
 
     fn send(&mut self, sequence: u32, text: &str) -> &mut Self {

@@ -118,6 +118,7 @@ pub fn follow_each<C: FlowConsumer>(
             wire_len: packet.wire_len,
             netns_cookie: 0,
             flow_id: None,
+            tag: 0,
         });
     }
     table.finish()

@@ -9,6 +9,7 @@ pub(super) mod output_file;
 mod parquet;
 mod payload;
 mod segments;
+mod waiting_runs;
 
 use std::ffi::OsStr;
 use std::path::PathBuf;

@@ -1,6 +1,5 @@
 //! Reassembled payload as JSON documents, one a run.
 
-use std::collections::BTreeMap;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -14,16 +13,17 @@ use kcap_format::proto;
 use rustc_hash::FxHashMap;
 
 use super::output_file::OutputFile;
+use super::waiting_runs::{Run, Sent, WaitingRuns};
 use crate::Error;
 use crate::export::payload::{MetaField, PayloadFields, PayloadProcess, PayloadRun, payload_document};
-use crate::flows::{PacketConsumer, PassSettings, follow};
+use crate::flows::{CurrentPacket, PacketConsumer, PassSettings, follow};
 use crate::source::{End, Library};
 use crate::table::packets::PacketBlock;
 
 /// Bytes after which a run of a stream is written, and another begun.
 const RUN_BYTES_MAX: u64 = 64 << 10;
-/// Bytes of all runs that wait for more; the oldest give way.
-const WAITING_BYTES_MAX: usize = 64 << 20;
+/// Most combinations of tasks of which it is remembered what they want; no recorder has so many.
+const FIELDS_KEPT_MAX: usize = 1024;
 
 /// What the command line says of documents, before what the tasks of a recording say.
 #[derive(Debug)]
@@ -55,7 +55,12 @@ pub(super) fn write(
     bar: &ProgressBar,
 ) -> anyhow::Result<()> {
     let mut output = BufWriter::new(OutputFile::open(out)?);
-    let settings = PassSettings { flows: FlowOptions::default(), bytes: true, owners: true, flow_ids: None };
+    let settings = PassSettings {
+        flows: FlowOptions::default(),
+        bytes: !asked.skip_payload,
+        owners: true,
+        flow_ids: None,
+    };
     let mut failed = None;
     let mut first_ns = None;
     let result = follow(
@@ -83,24 +88,15 @@ pub(super) fn write(
     output.into_inner().map_err(std::io::IntoInnerError::into_error)?.finish()
 }
 
-/// A run, and what its document is to have.
-struct Run {
-    run: PayloadRun,
-    fields: Arc<PayloadFields>,
-}
-
 /// Gathers runs.
 struct Collector<'a> {
     asked: &'a AskedFields,
     /// What documents have, by the TASKS of their packets.
     fields: FxHashMap<u32, Arc<PayloadFields>>,
-    current: Option<(Arc<PacketBlock>, usize)>,
+    current: CurrentPacket,
     /// Wall time of the first packet.
     first_ns: Option<i64>,
-    /// Runs that may go on, by numbers that grow.
-    waiting: BTreeMap<u64, Run>,
-    waiting_bytes: usize,
-    next_number: u64,
+    waiting: WaitingRuns,
     finished: Vec<Run>,
     /// Bytes of packets since this was last taken.
     bytes_read: u64,
@@ -119,24 +115,7 @@ struct State {
 struct LocalEnd {
     /// Whether packets of the side leave the host; `None` when none told.
     is_sent: Option<bool>,
-    /// TASKS of the last one.
-    tasks: u32,
     process: Option<PayloadProcess>,
-}
-
-/// Bytes that a side sent, or how many it sent.
-enum Sent<'a> {
-    Bytes(&'a [u8]),
-    Count(u64),
-}
-
-impl Sent<'_> {
-    fn len(&self) -> u64 {
-        match self {
-            Self::Bytes(bytes) => bytes.len() as u64,
-            Self::Count(count) => *count,
-        }
-    }
 }
 
 impl<'a> Collector<'a> {
@@ -144,21 +123,22 @@ impl<'a> Collector<'a> {
         Self {
             asked,
             fields: FxHashMap::default(),
-            current: None,
+            current: CurrentPacket::default(),
             first_ns: None,
-            waiting: BTreeMap::new(),
-            waiting_bytes: 0,
-            next_number: 0,
+            waiting: WaitingRuns::default(),
             finished: Vec::new(),
             bytes_read: 0,
         }
     }
 
-    /// What documents have of what a side sends now.
-    fn fields(&mut self, state: &State, side: Side) -> Arc<PayloadFields> {
-        let bits = state.ends[side.index()].tasks;
+    /// What documents have of what a packet brought, which may have waited for others: its tag is its TASKS.
+    fn fields(&mut self, packet: PacketRef) -> Arc<PayloadFields> {
+        let bits = packet.tag;
+        if self.fields.len() >= FIELDS_KEPT_MAX {
+            self.fields.clear();
+        }
         let fields = self.fields.entry(bits).or_insert_with(|| {
-            let tasks = self.current.as_ref().map_or(&[][..], |(block, _)| block.handle().payload_tasks());
+            let tasks = self.current.get().map_or(&[][..], |(block, _)| block.handle().payload_tasks());
             let chosen = tasks.iter().zip(0..u32::BITS).filter(|(_, bit)| bits >> bit & 1 != 0);
             Arc::new(self.asked.with_tasks(chosen.map(|(task, _)| task)))
         });
@@ -193,45 +173,28 @@ impl<'a> Collector<'a> {
 
     /// Adds to the run that waits, or begins another.
     fn add(&mut self, flow: &Flow, state: &mut State, side: Side, packet: PacketRef, sent: &Sent<'_>) {
-        let fields = self.fields(state, side);
-        let goes_on = state.run.is_some_and(|(number, whose)| {
+        let fields = self.fields(packet);
+        let goes_on = |(number, whose): &(u64, Side)| {
             let is_same =
                 |run: &Run| run.fields == fields && run.run.len.saturating_add(sent.len()) <= RUN_BYTES_MAX;
-            whose == side && self.waiting.get(&number).is_some_and(is_same)
-        });
-        if !goes_on {
-            self.finish(state);
-            self.next_number += 1;
-            let run = Self::run(flow, state, side, packet);
-            self.waiting.insert(self.next_number, Run { run, fields });
-            state.run = Some((self.next_number, side));
-        }
-        if let Some(Run { run, fields }) = state.run.and_then(|(number, _)| self.waiting.get_mut(&number)) {
-            run.len += sent.len();
-            if let (Sent::Bytes(bytes), true) = (sent, fields.payload) {
-                run.bytes.extend_from_slice(bytes);
-                self.waiting_bytes += bytes.len();
+            *whose == side && self.waiting.run(*number).is_some_and(is_same)
+        };
+        let number = match state.run.filter(goes_on) {
+            Some((number, _)) => number,
+            None => {
+                self.finish(state);
+                let run = Self::run(flow, state, side, packet);
+                self.waiting.begin(Run { run, fields })
             }
-        }
-        while self.waiting_bytes > WAITING_BYTES_MAX
-            && let Some(oldest) = self.waiting.keys().next().copied()
-        {
-            self.finish_number(oldest);
-        }
+        };
+        state.run = Some((number, side));
+        self.waiting.add(number, sent, &mut self.finished);
     }
 
     /// Ends the run that waits.
     fn finish(&mut self, state: &mut State) {
-        if let Some((number, _)) = state.run.take() {
-            self.finish_number(number);
-        }
-    }
-
-    fn finish_number(&mut self, number: u64) {
-        if let Some(run) = self.waiting.remove(&number) {
-            self.waiting_bytes -= run.run.bytes.len();
-            self.finished.push(run);
-        }
+        let run = state.run.take();
+        self.finished.extend(run.and_then(|(number, _)| self.waiting.take(number)));
     }
 }
 
@@ -239,10 +202,7 @@ impl PacketConsumer for Collector<'_> {
     fn begin(&mut self, block: &Arc<PacketBlock>, row: usize) {
         self.first_ns = self.first_ns.or_else(|| block.realtime_ns(row));
         self.bytes_read += u64::from(block.entry().stored_len) / block.len().max(1) as u64;
-        match &mut self.current {
-            Some((current, current_row)) if Arc::ptr_eq(current, block) => *current_row = row,
-            current => *current = Some((Arc::clone(block), row)),
-        }
+        self.current.set(block, row);
     }
 }
 
@@ -250,18 +210,17 @@ impl FlowConsumer for Collector<'_> {
     type State = State;
 
     fn packet(&mut self, _: &Flow, state: &mut State, side: Side, _: PacketRef) {
-        let Some((block, row)) = &self.current else { return };
+        let Some((block, row)) = self.current.get() else { return };
         let end = &mut state.ends[side.index()];
-        end.tasks = block.batch.tasks.get(*row).copied().unwrap_or(0);
         if end.is_sent.is_none() {
-            end.is_sent = match block.direction(*row) {
+            end.is_sent = match block.direction(row) {
                 Direction::Egress => Some(true),
                 Direction::Ingress => Some(false),
                 Direction::Unknown => None,
             };
         }
         if end.process.is_none() {
-            end.process = block.local_end(*row).and_then(|local| process(block, *row, local));
+            end.process = block.local_end(row).and_then(|local| process(block, row, local));
         }
     }
 
@@ -270,7 +229,7 @@ impl FlowConsumer for Collector<'_> {
     }
 
     fn gap(&mut self, flow: &Flow, state: &mut State, side: Side, gap: Gap) {
-        if gap.reason == GapReason::Truncated && !self.fields(state, side).payload {
+        if gap.reason == GapReason::Truncated && !self.fields(gap.packet).payload {
             self.add(flow, state, side, gap.packet, &Sent::Count(gap.len));
         } else {
             self.finish(state);
@@ -278,7 +237,7 @@ impl FlowConsumer for Collector<'_> {
     }
 
     fn datagram(&mut self, flow: &Flow, state: &mut State, side: Side, datagram: Datagram<'_>) {
-        let fields = self.fields(state, side);
+        let fields = self.fields(datagram.packet);
         let mut run = Self::run(flow, state, side, datagram.packet);
         if fields.payload {
             run.bytes = datagram.payload.to_vec();

@@ -70,6 +70,7 @@ kcap_fuzz::fuzz_target!(|data: &[u8]| {
             wire_len: packet.len() as u32,
             netns_cookie: 0,
             flow_id: None,
+            tag: 0,
         };
         match defragmenter.feed(time_ns as u64, packet_id, &decoded, packet) {
             Fragment::Waiting => table.fragment(&view),
