@@ -9,6 +9,7 @@ use crate::error::Stop;
 use crate::format::{Format, Item, PacketHead, Position};
 use crate::index::Chunk;
 use crate::interface::Interface;
+use crate::limits::{CHUNK_LEN, DESCRIPTION_LEN_MAX, PACKET_LEN_MAX};
 use crate::spare;
 use crate::window::Window;
 
@@ -17,6 +18,9 @@ const SPLIT_COLUMNS: PacketColumns = PacketColumns::HEADER
     .union(PacketColumns::PAYLOAD)
     .union(PacketColumns::PAYLOAD_LEN)
     .union(PacketColumns::FLAGS);
+
+/// Most bytes of a chunk with nothing but packets. Blocks that are passed over can make it longer by 4 GiB each.
+const RANGE_LEN_MAX: u64 = CHUNK_LEN + PACKET_LEN_MAX as u64;
 
 /// Packets of a block.
 #[derive(Clone, Debug, Default)]
@@ -46,11 +50,14 @@ pub(crate) fn read(
         let batch = PacketBatch { len: chunk.packets as usize, ..PacketBatch::default() };
         return Ok(Packets { batch, decoded: Vec::new() });
     }
-    let mut window = Window::of_range(bytes, chunk.start.offset, chunk.end, spare::buffer())?;
+    let mut window = window_of(bytes, chunk, spare::buffer())?;
     let mut filler = Filler::new(spare::packets(), columns, chunk);
     let mut is_whole = true;
     each(format, &mut window, chunk, interfaces, |window, _, head| {
-        is_whole &= filler.push(&head, window).is_some();
+        let bytes = window.read(head.offset, head.captured_len as usize)?;
+        is_whole &= bytes.len() == head.captured_len as usize;
+        filler.push(&head, bytes);
+        Ok(())
     })?;
     spare::keep_buffer(window.into_buffer());
     if is_whole { Ok(filler.finish()) } else { Err(Stop::Torn(chunk.start.offset)) }
@@ -67,13 +74,26 @@ pub(crate) fn comments(
         return Ok(Vec::new());
     }
     let mut comments = Vec::with_capacity(chunk.packets as usize);
-    let mut window = Window::of_range(bytes, chunk.start.offset, chunk.end, Vec::new())?;
+    let mut window = window_of(bytes, chunk, Vec::new())?;
     each(format, &mut window, chunk, interfaces, |window, position, head| {
         let (offset, len) = head.options;
-        let options = window.slice(offset, len as usize).unwrap_or_default();
+        let options = match len.min(DESCRIPTION_LEN_MAX) {
+            0 => &[],
+            len => window.read(offset, len as usize)?,
+        };
         comments.push(crate::pcapng::comment(options, position.is_big_endian));
+        Ok(())
     })?;
     Ok(comments)
+}
+
+/// A window for the records of a chunk: on all of it, unless it has something between them that is longer than any packet.
+fn window_of<'a>(bytes: &'a Bytes, chunk: &Chunk, buffer: Vec<u8>) -> std::io::Result<Window<'a>> {
+    if chunk.end - chunk.start.offset <= RANGE_LEN_MAX {
+        Window::of_range(bytes, chunk.start.offset, chunk.end, buffer)
+    } else {
+        Ok(Window::new(bytes))
+    }
 }
 
 /// Walks over the packets of a chunk, which a window has.
@@ -82,14 +102,14 @@ fn each(
     window: &mut Window<'_>,
     chunk: &Chunk,
     interfaces: &[Interface],
-    mut take: impl FnMut(&Window<'_>, &Position, PacketHead),
+    mut take: impl FnMut(&mut Window<'_>, &Position, PacketHead) -> std::io::Result<()>,
 ) -> Result<(), Stop> {
     let mut position = chunk.start;
     let mut packets = 0;
     while position.offset < chunk.end {
         if let Item::Packet(head) = format.next(window, &mut position, interfaces)? {
             packets += 1;
-            take(window, &position, head);
+            take(window, &position, head)?;
         }
     }
     if packets != chunk.packets {
@@ -107,7 +127,8 @@ struct Filler {
 impl Filler {
     /// Makes room for the packets of a chunk.
     fn new(mut packets: Packets, columns: PacketColumns, chunk: &Chunk) -> Self {
-        let (rows, bytes_max) = (chunk.packets as usize, (chunk.end - chunk.start.offset) as usize);
+        let (rows, len) = (chunk.packets as usize, chunk.end - chunk.start.offset);
+        let bytes_max = len.min(RANGE_LEN_MAX) as usize;
         let Packets { batch, decoded } = &mut packets;
         let room = |column, len| if columns.contains(column) { len } else { 0 };
         batch.header.reserve(room(PacketColumns::HEADER, rows), room(PacketColumns::HEADER, bytes_max));
@@ -116,9 +137,8 @@ impl Filler {
         Self { columns, packets }
     }
 
-    /// Takes a packet that lies in a window; `None` when it does not.
-    fn push(&mut self, head: &PacketHead, window: &Window<'_>) -> Option<()> {
-        let bytes = window.slice(head.offset, head.captured_len as usize)?;
+    /// Takes a packet with its captured bytes.
+    fn push(&mut self, head: &PacketHead, bytes: &[u8]) {
         let Self { columns, packets: Packets { batch, decoded } } = self;
         let wants = |column| columns.contains(column);
         batch.len += 1;
@@ -147,7 +167,7 @@ impl Filler {
                 batch.payload.push(payload);
             }
             if columns.intersects(PacketColumns::PAYLOAD | PacketColumns::PAYLOAD_LEN) {
-                batch.payload_len.push(head.captured_len - header.len() as u32);
+                batch.payload_len.push(payload.len() as u32);
             }
             if wants(PacketColumns::FLAGS) {
                 let is_incomplete = headers.error.is_some();
@@ -155,7 +175,6 @@ impl Filler {
             }
             decoded.push(headers);
         }
-        Some(())
     }
 
     /// The columns; those of which capture files know nothing are zeros.

@@ -26,7 +26,7 @@ pub(crate) fn packets() -> Packets {
 }
 
 pub(crate) fn keep_buffer(buffer: Vec<u8>) {
-    if buffer.len() <= KEPT_LEN_MAX {
+    if buffer.capacity() <= KEPT_LEN_MAX {
         keep(&BUFFERS, buffer);
     }
 }

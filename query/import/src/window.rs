@@ -53,7 +53,7 @@ impl<'a> Window<'a> {
     }
 
     /// Bytes that the window has; `None` when it has not all of them.
-    pub(crate) fn slice(&self, offset: u64, len: usize) -> Option<&[u8]> {
+    fn slice(&self, offset: u64, len: usize) -> Option<&[u8]> {
         let from = usize::try_from(offset.checked_sub(self.start)?).ok()?;
         self.buffer[..self.filled].get(from..from.checked_add(len)?)
     }

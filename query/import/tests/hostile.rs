@@ -2,8 +2,11 @@
 
 mod support;
 
-use kcap_format::{PacketColumns, SegmentState};
-use kcap_import::limits;
+use std::fs::File;
+use std::io::{Seek, SeekFrom, Write};
+
+use kcap_format::{BlockType, PacketColumns, SegmentState};
+use kcap_import::{CaptureFile, limits};
 use support::{Order, START_S, frame, open, packets, pcap, pcap_header, pcap_record, pcapng, stream};
 
 /// Whatever is cut off, all whole packets before are there, and the state says where it was cut.
@@ -55,6 +58,32 @@ fn a_length_that_lies_ends_the_file_there() {
     let capture = open(&bytes).unwrap();
     assert_eq!(packets(&capture).len, 2);
     assert!(matches!(capture.state(), SegmentState::Corrupt { .. }));
+}
+
+/// Blocks that are passed over may be as long as their length says, and a file may have holes. Once they were read with the packets
+/// around them.
+#[test]
+fn blocks_that_are_passed_over_take_no_memory() {
+    const CUSTOM: u32 = 0xbad;
+    const HOLE_LEN: u32 = 1 << 30;
+    let order = Order::Little;
+    let (one, two) = (pcapng(order, 1, 10), pcapng(order, 2, 10));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("hole.pcapng");
+    let mut file = File::create_new(&path).unwrap();
+    file.write_all(&[&one[..], &order.u32(CUSTOM), &order.u32(HOLE_LEN)].concat()).unwrap();
+    file.seek(SeekFrom::Start(one.len() as u64 + u64::from(HOLE_LEN) - 4)).unwrap();
+    file.write_all(&[&order.u32(HOLE_LEN), &two[one.len()..]].concat()).unwrap();
+    let capture = CaptureFile::open(&path, 1).unwrap();
+    assert_eq!(packets(&capture), packets(&open(&two).unwrap()));
+    assert_eq!(capture.state(), SegmentState::Sealed);
+    for block in capture.blocks().unwrap().iter().filter(|block| block.block_type == BlockType::PACKETS) {
+        assert_eq!(capture.comments(block).unwrap(), [""]);
+    }
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the most memory so far");
+    let peak_kib: u32 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(peak_kib < HOLE_LEN / 1024 / 2, "{peak_kib} KiB");
 }
 
 /// The header of a zstd frame asks for memory before there is a byte of data.
