@@ -25,6 +25,9 @@ const STEP_LEN: u64 = 4 * CHUNK_LEN;
 /// Most of them: more do not read faster.
 const WALKERS_MAX: usize = 16;
 
+/// Why a file is not read further than [`CHUNK_COUNT_MAX`].
+const NO_IDS_LEFT: &str = "no packet ids are left: of a file 4 TiB are read, editcap -c splits it";
+
 /// Packets whose records begin in one range of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Chunk {
@@ -225,7 +228,7 @@ impl Index {
         let mut chunks = self.chunks.write().unwrap_or_else(PoisonError::into_inner);
         let room = CHUNK_COUNT_MAX.saturating_sub(chunks.len());
         if walk.chunks.len() > room {
-            frontier.end = Some(End::Corrupt(walk.chunks[room].start.offset, "longer than any file"));
+            frontier.end = Some(End::Corrupt(walk.chunks[room].start.offset, NO_IDS_LEFT));
         }
         chunks.extend(walk.chunks.iter().take(room));
     }

@@ -47,6 +47,6 @@ pub mod limits {
     /// up to 20 needs. Files made with `--ultra -22` or `--long` need more, and `zstd -dc --long=31 FILE | kcap … -` reads them.
     pub const ZSTD_WINDOW_LOG_MAX: u32 = 25;
 
-    /// Most blocks of a file: a [`PacketId`](kcap_format::PacketId) has 24 bits for the block.
+    /// Most blocks of a file: a [`PacketId`](kcap_format::PacketId) has 24 bits for the block. So 4 TiB of a file are read.
     pub const CHUNK_COUNT_MAX: usize = (1 << 24) - 2;
 }
