@@ -16,6 +16,7 @@ use datafusion::prelude::{DataFrame, SessionContext, col};
 use futures::StreamExt;
 use futures::future::try_join_all;
 use indicatif::ProgressBar;
+use kcap_dissect::protocol::PROTOCOLS;
 
 use crate::Error;
 use crate::cli::tell_damage;
@@ -68,10 +69,14 @@ const SORTED_TABLES: [(&str, &str); 9] = [
 ];
 
 /// Memory for sorting; beside it, row groups of several tables are in memory.
-const SORT_BYTES_MAX: usize = 256 << 20;
-/// Parts that this memory is cut into, one for each table: of one pool for all, what many sorts at a time hold leaves no room
-/// for merging what one of them spilled. Of the twelve that can be at work, few have much to sort.
-const SORT_PARTS: usize = 8;
+const SORT_BYTES_MAX: usize = 512 << 20;
+/// Parts that this memory is cut into, one for each sort: of one pool for all, what many sorts at a time hold leaves no room
+/// for merging what one of them spilled. Few have much to sort.
+const SORT_PARTS: usize = 16;
+/// Most sorts at a time: the tables of transactions, with that of all protocols, those of flows but one, and one table of each
+/// other writer.
+const SORTS_MAX: usize = (PROTOCOLS.len() + 1) + (FLOW_TABLES.len() - 1) + (WRITERS_MAX - 2);
+const _: () = assert!(SORTS_MAX <= SORT_PARTS, "each sort has a part");
 /// What a sort keeps of its part for merging what it spilled.
 const MERGE_BYTES: usize = 8 << 20;
 /// Rows of a batch that is sorted: some tables have more than a hundred columns, and merging needs a batch of each run.
