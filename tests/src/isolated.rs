@@ -41,6 +41,11 @@ impl Isolated {
         Self { cgroup, hierarchy }
     }
 
+    /// The cgroup's folder.
+    pub fn path(&self) -> &Path {
+        &self.cgroup
+    }
+
     /// A command that runs a program in the cgroup.
     pub fn command(&self, program: &Path) -> Command {
         let mut command = Command::new("sh");

@@ -10,6 +10,7 @@ pub mod containerd;
 pub mod containers;
 pub mod database;
 pub mod docker;
+pub mod exclusive_program;
 pub mod isolated;
 pub mod kcap;
 pub mod kernel;

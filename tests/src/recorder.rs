@@ -85,6 +85,12 @@ impl Recorder {
         self.end(Signal::SIGINT).success()
     }
 
+    /// Waits until it ends by itself.
+    #[track_caller]
+    pub fn wait(self) -> Finished {
+        self.running.wait(COMMAND_TIME_MAX)
+    }
+
     /// Ends it with any signal.
     #[track_caller]
     pub fn end(self, signal: Signal) -> Finished {

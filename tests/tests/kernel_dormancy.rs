@@ -3,17 +3,19 @@
 
 use std::fs;
 use std::net::UdpSocket;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 
-use kcap_format::Segment;
 use kcap_format::proto::recording_mode::Capture;
 use kcap_format::proto::{GovernorStep, LossProgram, RecordingMode, event};
+use kcap_format::{Segment, SegmentState};
 use kcap_tests::answer::serve;
 use kcap_tests::books::Books;
 use kcap_tests::command::{run, wait_until};
 use kcap_tests::containers::leaving_for;
+use kcap_tests::exclusive_program::ExclusiveProgram;
+use kcap_tests::isolated::Isolated;
 use kcap_tests::kernel;
 use kcap_tests::recorder::{Recorder, segments};
 
@@ -181,6 +183,33 @@ fn who_may_be_wanted_unseen_keeps_it_awake() {
         assert_eq!(captures(&steps(&segments)), [], "{conditions:?}");
         assert!(Books::of(&segments, LossProgram::PacketEgress).kernel_seen > 0, "{conditions:?}");
     }
+}
+
+/// Who is wanted can't be recorded: the recording ends and says so, and nobody waits for it in vain.
+#[test]
+fn a_recording_that_cant_wake_ends() {
+    if !kernel::available() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a scratch folder");
+    let isolated = Isolated::new();
+    let options = ["--where", "process.name=late-three"];
+    let start = |program: PathBuf| isolated.recorder(&program);
+    let recorder = Recorder::start_as(&folder.path().join("capture"), &options, start);
+    let capture = recorder.folder().to_owned();
+    let exclusive = ExclusiveProgram::attach(isolated.path());
+    send_as("late-three", 9);
+    let finished = recorder.wait();
+    drop(exclusive);
+    assert_eq!(finished.status.code(), Some(1), "{}", finished.stderr);
+    let said = "somebody is wanted, and the programs that see packets can't be attached";
+    assert!(finished.stderr.contains(said), "{}", finished.stderr);
+    let segments = open(&capture);
+    assert!(
+        segments.iter().all(|segment| segment.state() == SegmentState::Sealed),
+        "what was recorded stays"
+    );
+    assert_eq!(captures(&steps(&segments)), [Capture::Asleep]);
 }
 
 /// Name and capabilities of each thread.
