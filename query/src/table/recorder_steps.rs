@@ -48,7 +48,7 @@ impl Facts for RecorderSteps {
             Column::number::<UInt8Type>("waiting_for_processor_percent", "Batches that waited to be compressed, of all that there are", |rows: &[StepRow], row| u8::try_from(rows[row].step.waiting_for_processor_percent).ok()),
             Column::number::<UInt8Type>("waiting_for_disk_percent", "Batches that waited to be written, of all that there are", |rows: &[StepRow], row| u8::try_from(rows[row].step.waiting_for_disk_percent).ok()),
             Column::number::<UInt8Type>("ring_filled_percent", "How full the ring of packets was", |rows: &[StepRow], row| u8::try_from(rows[row].step.ring_filled_percent).ok()),
-            Column::timestamp("asked", "When it was asked for, where that took a while: packets of who was wanted then may be missing until `ts`", |rows: &[StepRow], row| rows[row].asked),
+            Column::timestamp("asked", "When it was asked for, where that took a while: packets of who was wanted then may be missing until `ts`, and those of sockets that somebody else made until their next use", |rows: &[StepRow], row| rows[row].asked),
             Column::number::<UInt64Type>("early_sockets", "How often processes that may be wanted made, bound or connected a socket in between", |rows: &[StepRow], row| rows[row].asked.map(|_| rows[row].step.early_sockets)),
             Column::number::<UInt64Type>("segment", "Sequence number of the segment that tells of it", |rows: &[StepRow], row| Some(rows[row].segment)).required(),
             Column::text("capture_id", "The recording", |rows: &[StepRow], row| Some(&rows[row].capture_id)).required(),
