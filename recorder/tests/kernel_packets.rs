@@ -9,18 +9,19 @@ use std::{
 
 use kcap_recorder_ebpf::{DIRECTION_EGRESS, DIRECTION_INGRESS, PACKET_FLAG_PAYLOAD_ELIDED};
 
+use kcap_recorder::probe::LoadOptions;
 use kernel::{Recorded, Session, options};
 
 #[test]
 fn udp_datagrams_of_all_sizes_come_back_byte_for_byte() {
     let Some(session) = Session::start(&options()) else { return };
-    // One below, at and above each size class, headers (28 bytes) included.
-    let sizes =
-        [1, 35, 36, 37, 227, 228, 229, 2019, 2020, 2021, 8163, 8164, 8165, 16_355, 16_356, 16_357, 65_507];
+    // One below, at and above each size class, headers (28 bytes) included; and all short ones, which are copied piece by piece.
+    let large = [2019, 2020, 2021, 8163, 8164, 8165, 16_355, 16_356, 16_357, 65_507];
+    let sizes: Vec<usize> = (0..=256).chain(large).collect();
     let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
     let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
     let ports = (sender.local_addr().unwrap().port(), receiver.local_addr().unwrap().port());
-    for (index, size) in sizes.into_iter().enumerate() {
+    for (index, size) in sizes.iter().copied().enumerate() {
         sender.send_to(&payload(index, size), receiver.local_addr().unwrap()).unwrap();
         let mut buffer = vec![0; 65_536];
         assert_eq!(receiver.recv(&mut buffer).unwrap(), size);
@@ -29,7 +30,7 @@ fn udp_datagrams_of_all_sizes_come_back_byte_for_byte() {
     for direction in [DIRECTION_EGRESS, DIRECTION_INGRESS] {
         let packets = of_udp_ports(&recorded, ports, direction);
         assert_eq!(packets.len(), sizes.len(), "direction {direction}");
-        for ((index, size), packet) in sizes.into_iter().enumerate().zip(packets) {
+        for ((index, size), packet) in sizes.iter().copied().enumerate().zip(packets) {
             assert_eq!(packet.head.wire_len as usize, size + 28);
             assert_eq!(packet.head.captured_len, packet.head.wire_len);
             assert_eq!(packet.head.header_len, 28);
@@ -94,18 +95,28 @@ fn headers_only_keeps_headers_and_nothing_else() {
 
 #[test]
 fn snaplen_cuts_and_says_so() {
-    let mut options = options();
-    options.snaplen = 100;
-    let Some(session) = Session::start(&options) else { return };
-    let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let ports = (sender.local_addr().unwrap().port(), receiver.local_addr().unwrap().port());
-    sender.send_to(&payload(5, 4000), receiver.local_addr().unwrap()).unwrap();
-    let recorded = session.finish();
-    let packets = of_udp_ports(&recorded, ports, DIRECTION_EGRESS);
-    assert_eq!(packets.len(), 1);
-    assert_eq!((packets[0].head.wire_len, packets[0].head.captured_len), (4028, 100));
-    assert_eq!(packets[0].bytes[28..], payload(5, 4000)[..72]);
+    // Around the pieces that short packets are copied in, of packets that are longer and of those that end nearly there.
+    for snaplen in [28, 32, 33, 60, 64, 65, 100, 127, 128, 129] {
+        let Some(session) = Session::start(&LoadOptions { snaplen, ..options() }) else { return };
+        let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let ports = (sender.local_addr().unwrap().port(), receiver.local_addr().unwrap().port());
+        let sizes = [4000, snaplen as usize, 103];
+        for (index, size) in sizes.into_iter().enumerate() {
+            sender.send_to(&payload(index, size), receiver.local_addr().unwrap()).unwrap();
+        }
+        let recorded = session.finish();
+        let packets = of_udp_ports(&recorded, ports, DIRECTION_EGRESS);
+        assert_eq!(packets.len(), sizes.len());
+        for ((index, size), packet) in sizes.into_iter().enumerate().zip(packets) {
+            let wire_len = size as u32 + 28;
+            let captured_len = wire_len.min(snaplen);
+            assert_eq!((packet.head.wire_len, packet.head.captured_len), (wire_len, captured_len));
+            assert_eq!(packet.bytes.len(), captured_len as usize);
+            let kept = packet.bytes.get(28..).unwrap_or_default();
+            assert_eq!(kept, &payload(index, size)[..kept.len()], "{size} bytes at {snaplen}");
+        }
+    }
 }
 
 #[test]

@@ -55,9 +55,8 @@ fn fill<const RECORD_LEN: u64>(
         record.cast::<PacketHead>().write(*head);
         record.add(PACKET_HEAD_LEN)
     };
-    let is_smallest = RECORD_LEN == HEAD_LEN + SIZE_CLASSES[0] as u64;
     // SAFETY: as above.
-    if !(is_smallest && unsafe { copy_beginning(packet, data) }) {
+    if !unsafe { copy_directly::<RECORD_LEN>(packet, head.captured_len, data) } {
         let mask = (RECORD_LEN - HEAD_LEN - 1) as u32;
         let len = masked(head.captured_len - 1, mask) + 1;
         // SAFETY: by the mask, there is room for `len` bytes.
@@ -70,29 +69,73 @@ fn fill<const RECORD_LEN: u64>(
     Fate::Stored
 }
 
-/// Copies the first bytes of a packet, as many as the smallest class has, without asking the kernel to: that costs as
-/// much as all else that is done with a small packet. False when not so many lie in one piece, and nothing was done.
+/// Copies the bytes of a packet that go into one of the two smallest classes, without asking the kernel to: that costs as much
+/// as all else that is done with a small packet. False when they don't lie in one piece, or there are too few or too many.
 ///
 /// # Safety
-/// `to` has room for them.
+/// `to` has room for as many bytes as the class.
 #[inline(always)]
-unsafe fn copy_beginning(packet: *mut __sk_buff, to: *mut u8) -> bool {
-    if setting!(unaligned_reads) == 0 {
+unsafe fn copy_directly<const RECORD_LEN: u64>(
+    packet: *mut __sk_buff,
+    captured_len: u32,
+    to: *mut u8,
+) -> bool {
+    const { assert!(SIZE_CLASSES[0] == 64 && SIZE_CLASSES[1] == 128) };
+    if setting!(unaligned_reads) == 0 || RECORD_LEN > HEAD_LEN + SIZE_CLASSES[1] as u64 {
         return false;
     }
+    // SAFETY: the caller's promise.
+    unsafe {
+        if RECORD_LEN == HEAD_LEN + SIZE_CLASSES[0] as u64 {
+            // The packet may be longer than what is captured of it.
+            copy_piece::<64, true>(packet, 0, to) || copy_ends::<32>(packet, captured_len, to)
+        } else {
+            copy_ends::<64>(packet, captured_len, to)
+        }
+    }
+}
+
+/// Copies a piece from the beginning, and one that ends where the captured bytes do: more than one piece, and no more than two.
+///
+/// # Safety
+/// As of [`copy_piece`].
+#[inline(always)]
+unsafe fn copy_ends<const LEN: u32>(packet: *mut __sk_buff, captured_len: u32, to: *mut u8) -> bool {
+    if captured_len <= LEN {
+        return false;
+    }
+    let second_at = masked(captured_len - LEN - 1, LEN - 1) + 1;
+    // SAFETY: the caller's promise.
+    unsafe {
+        copy_piece::<LEN, true>(packet, 0, to)
+            && copy_piece::<LEN, false>(packet, second_at as usize, to.add(second_at as usize))
+    }
+}
+
+/// Copies a piece of a packet, of 32 or 64 bytes. False when not so many lie there in one piece, and nothing was done.
+///
+/// # Safety
+/// `to` has room for them, and is aligned for words if that is said.
+#[inline(always)]
+unsafe fn copy_piece<const LEN: u32, const IS_ALIGNED: bool>(
+    packet: *mut __sk_buff,
+    at: usize,
+    to: *mut u8,
+) -> bool {
+    const { assert!(LEN == 32 || LEN == 64) };
     // SAFETY: the verifier proves that the reads lie before `data_end`.
     unsafe {
-        let start = (*packet).data as usize;
+        let start = (*packet).data as usize + at;
         let end = (*packet).data_end as usize;
         let mut after = start;
         // Written out, as in `headers::byte`.
-        asm!("{after} += 64", after = inout(reg) after, options(pure, nomem, nostack));
+        asm!("{after} += {len}", after = inout(reg) after, len = const LEN, options(pure, nomem, nostack));
         if after > end {
             return false;
         }
         macro_rules! copy_words {
             ($($at:literal)*) => {
-                $(
+                $(if IS_ALIGNED {
                     let word: u64;
                     asm!(
                         concat!("{word} = *(u64 *)({start} + ", $at, ")"),
@@ -101,11 +144,23 @@ unsafe fn copy_beginning(packet: *mut __sk_buff, to: *mut u8) -> bool {
                         options(pure, readonly, nostack),
                     );
                     to.add($at).cast::<u64>().write(word);
-                )*
+                } else {
+                    // The compiler would write bytes.
+                    asm!(
+                        concat!("{word} = *(u64 *)({start} + ", $at, ")"),
+                        concat!("*(u64 *)({to} + ", $at, ") = {word}"),
+                        word = out(reg) _,
+                        start = in(reg) start,
+                        to = in(reg) to,
+                        options(nostack),
+                    );
+                })*
             };
         }
-        const { assert!(SIZE_CLASSES[0] == 64) };
-        copy_words!(0 8 16 24 32 40 48 56);
+        copy_words!(0 8 16 24);
+        if LEN == 64 {
+            copy_words!(32 40 48 56);
+        }
     }
     true
 }
