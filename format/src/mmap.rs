@@ -6,9 +6,10 @@ use std::io;
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
-/// Bytes that Linux maps around one that is touched, while it has them in memory (`fault_around_bytes` in mm/memory.c). Those
-/// behind a block are of use to the next one; those before it would stay mapped, a quarter of all that is read.
-const FAULT_AROUND_LEN: usize = 64 << 10;
+/// Bytes that Linux may map around one that is touched, while it has them in memory: a whole folio of its cache (`finish_fault`
+/// in mm/memory.c, Linux 6.18), or `fault_around_bytes` before. Those behind a block are of use to the next one; those before
+/// it would stay mapped.
+const MAPPED_AROUND_LEN: usize = 2 << 20;
 
 /// Bytes of blocks that are given back at once: each time interrupts all processors that the process runs on.
 const RELEASE_LEN: usize = 2 << 20;
@@ -32,13 +33,13 @@ pub(crate) struct Read {
 }
 
 impl Read {
-    /// Adds a block; gives the range that is to be given back, when it is time: for the last one it is.
-    fn add(&mut self, block: Range<usize>, is_last: bool) -> Option<Range<usize>> {
+    /// Adds a block; gives the range that is to be given back, when it is time.
+    fn add(&mut self, block: Range<usize>) -> Option<Range<usize>> {
         self.len += block.len();
-        let begin = block.start.saturating_sub(FAULT_AROUND_LEN);
+        let begin = block.start.saturating_sub(MAPPED_AROUND_LEN);
         let range = self.range.get_or_insert(begin..block.end);
         *range = range.start.min(begin)..range.end.max(block.end);
-        if self.len < RELEASE_LEN && !is_last {
+        if self.len < RELEASE_LEN {
             return None;
         }
         self.len = 0;
@@ -58,10 +59,12 @@ impl SegmentBytes {
     /// Says that a block will not be needed soon: a process that reads large segments would otherwise be as large as all it
     /// has read. Its bytes stay in the page cache, and come back from there when they are asked for.
     ///
-    /// What the kernel mapped before it goes with it. Unless it is the last one that will be read, it may go later.
+    /// What the kernel mapped before it goes with it. It may go later; after the last block of a file that is read to its end,
+    /// the whole file does.
     pub(crate) fn release(&self, block: Range<usize>, is_last: bool) {
         let Self::Mapped { map, read } = self else { return };
-        let due = read.lock().unwrap_or_else(PoisonError::into_inner).add(block, is_last);
+        let due = read.lock().unwrap_or_else(PoisonError::into_inner).add(block);
+        let due = if is_last { Some(0..map.len()) } else { due };
         #[cfg(unix)]
         if let Some(range) = due {
             // SAFETY: the map is shared, of a file, and never written to: its pages have the file's bytes whenever they are
@@ -90,14 +93,9 @@ mod tests {
     fn blocks_are_given_back_many_at_once_with_what_lies_between_them() {
         let mut read = Read::default();
         let half = RELEASE_LEN / 2;
-        assert_eq!(read.add(10 * half..11 * half, false), None);
-        assert_eq!(read.add(4 * half..5 * half, false), Some(4 * half - FAULT_AROUND_LEN..11 * half));
-        assert_eq!(read.add(0..half, false), None, "it begins anew");
-        assert_eq!(
-            read.add(half..2 * half, false),
-            Some(0..2 * half),
-            "there is nothing before the first byte"
-        );
-        assert_eq!(read.add(8 * half..9 * half, true), Some(8 * half - FAULT_AROUND_LEN..9 * half));
+        assert_eq!(read.add(20 * half..21 * half), None);
+        assert_eq!(read.add(4 * half..5 * half), Some(4 * half - MAPPED_AROUND_LEN..21 * half));
+        assert_eq!(read.add(0..half), None, "it begins anew");
+        assert_eq!(read.add(half..2 * half), Some(0..2 * half), "there is nothing before the first byte");
     }
 }
