@@ -99,6 +99,10 @@ impl Bell {
     pub(crate) fn has_failed(&self) -> bool {
         self.0.has_failed.load(Ordering::Acquire)
     }
+
+    fn fail(&self) {
+        self.0.has_failed.store(true, Ordering::Release);
+    }
 }
 
 impl Inner {
@@ -165,7 +169,7 @@ impl Waker {
         let result = caller.and_then(|caller| caller.map_or(Ok(()), |caller| self.wake(&caller)));
         let bell = &self.bed.bell;
         if result.is_err() {
-            bell.0.has_failed.store(true, Ordering::Release);
+            bell.fail();
             if bell.woken().is_none() {
                 // Nobody is to wait for what doesn't come. That it can't be said costs who is wanted a millisecond each time.
                 self.bed.tables.set_alertness(ALERTNESS_ASLEEP).ok();
@@ -220,7 +224,8 @@ impl Waker {
             Caller::Cgroup => clock::boot_ns(),
         };
         let missing_before = intake.missing().len();
-        intake.attach_packets().context(FAILED)?;
+        // While the intake is locked: the other thread is not to try it, too.
+        intake.attach_packets().inspect_err(|_| bell.fail()).context(FAILED)?;
         let attached_ns = clock::boot_ns();
         let woken = Woken { asked_ns, attached_ns, early_sockets: tables.early_sockets() };
         let rest = intake.attach().context(FAILED);
@@ -230,8 +235,8 @@ impl Waker {
         }
         // The sink ends after all that send to it.
         let _ = to_sink.send(ToSink::Attached { hooks: intake.hooks(), missing });
-        drop(intake);
         *bell.0.woken.lock().unwrap_or_else(PoisonError::into_inner) = Some(woken);
+        drop(intake);
         let (microseconds, early_sockets) =
             (attached_ns.saturating_sub(asked_ns) / 1000, woken.early_sockets);
         match caller {
