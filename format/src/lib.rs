@@ -48,6 +48,7 @@ pub mod limits;
 mod messages;
 mod mmap;
 mod packets;
+mod payload_task;
 mod process_uuid;
 mod repair;
 mod segment;

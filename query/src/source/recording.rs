@@ -13,9 +13,6 @@ use super::comments::Comments;
 use super::damage::{Damage, Missing};
 use crate::error::Result;
 
-/// Most bytes of a payload task's name that recorders take. It may be told of with each packet.
-const TASK_NAME_LEN_MAX: usize = 64;
-
 /// The segments of one recording.
 #[derive(Debug)]
 pub struct Recording {
@@ -90,7 +87,7 @@ impl SegmentHandle {
     #[must_use]
     pub fn payload_task_name(&self, bit: u32) -> Cow<'_, str> {
         let name = self.payload_tasks().get(bit as usize).map(|task| task.name.as_str());
-        match name.filter(|name| name.len() <= TASK_NAME_LEN_MAX) {
+        match name.filter(|name| name.len() <= proto::PayloadTask::NAME_LEN_MAX) {
             Some(name) => Cow::Borrowed(name),
             None => Cow::Owned(bit.to_string()),
         }

@@ -8,8 +8,7 @@ use crate::condition::Condition;
 use crate::filter::PacketFilter;
 
 const KEYS: [&str; 6] = ["name", "conditions", "follow_children", "filter", "skip_payload", "meta"];
-/// Longest name, in bytes.
-const NAME_LEN_MAX: usize = 64;
+const NAME_LEN_MAX: usize = proto::PayloadTask::NAME_LEN_MAX;
 
 /// Packets that are recorded with their payload, whatever is recorded of others.
 #[derive(Clone, Debug)]
