@@ -43,6 +43,6 @@ const _: () = {
     assert!(size_of::<Verdict>() == 8);
     assert!(size_of::<WakeCall>() == 16);
     assert!(size_of::<FileKey>() == 16);
-    assert!(size_of::<Counters>() == 64);
+    assert!(size_of::<Counters>() == 72);
     assert!(size_of::<Settings>() == 4 * 113);
 };

@@ -40,11 +40,18 @@ impl Counters {
         self.lost_ring_full + self.lost_copy_failed + self.lost_state_full + self.lost_overload
     }
 
-    /// The same with the runs that nobody wanted among the seen and the filtered. The programs count these apart, since
-    /// one addition is a good part of what such a run costs.
+    /// The same with all runs among the seen. The programs count those apart of which there are most, since an addition is
+    /// a good part of what such a run costs.
     #[must_use]
-    pub const fn with_unwanted(self) -> Self {
-        Self { seen: self.seen + self.unwanted, filtered: self.filtered + self.unwanted, unwanted: 0, ..self }
+    pub const fn whole(self) -> Self {
+        Self {
+            seen: self.seen + self.unwanted + self.kept,
+            filtered: self.filtered + self.unwanted,
+            stored: self.stored + self.kept,
+            unwanted: 0,
+            kept: 0,
+            ..self
+        }
     }
 
     /// Runs whose fate isn't known yet; 0 when no run is under way.
@@ -160,6 +167,8 @@ pub struct Counters {
     pub lost_state_full: u64,
     /// Packets that were only counted, because user space said so ([`CAPTURE_COUNTS`](crate::CAPTURE_COUNTS)).
     pub lost_overload: u64,
-    /// Runs that are neither in `seen` nor in `filtered` yet, and belong to both: see [`Counters::with_unwanted`].
+    /// Runs that are neither in `seen` nor in `filtered` yet, and belong to both: see [`Counters::whole`].
     pub unwanted: u64,
+    /// The same of `seen` and `stored`.
+    pub kept: u64,
 }

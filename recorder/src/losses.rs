@@ -57,7 +57,7 @@ impl KernelCounters {
             let values =
                 self.map.get(&(program as u32), 0).map_err(|error| failed("reading COUNTERS", error))?;
             for (cpu, Value(counters)) in (0..).zip(values.iter()) {
-                let counters = counters.with_unwanted();
+                let counters = counters.whole();
                 if counters.seen != 0 {
                     rows.push(ProgramCounters { program, cpu, counters });
                 }

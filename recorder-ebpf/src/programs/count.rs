@@ -22,15 +22,43 @@ pub(super) enum Fate {
 pub(super) fn counted(program: Program, body: impl FnOnce() -> Fate) {
     let Some(counters) = COUNTERS.get_ptr_mut(program as u32) else { return };
     // SAFETY: the map's value outlives the program, and is only ever added to atomically.
+    unsafe { add(&raw mut (*counters).seen, 1) };
+    let fate = body();
+    // SAFETY: as above.
+    unsafe { add(word_of(counters, fate), 1) };
+}
+
+/// The same for packets, most of which are stored: seen and stored are then one addition.
+#[inline(always)]
+pub(super) fn counted_packet(program: Program, body: impl FnOnce() -> Fate) {
+    let fate = body();
+    let Some(counters) = COUNTERS.get_ptr_mut(program as u32) else { return };
+    // SAFETY: as above.
     unsafe {
-        add(&raw mut (*counters).seen, 1);
-        match body() {
-            Fate::Filtered => add(&raw mut (*counters).filtered, 1),
-            Fate::Stored => add(&raw mut (*counters).stored, 1),
-            Fate::RingFull => add(&raw mut (*counters).lost_ring_full, 1),
-            Fate::CopyFailed => add(&raw mut (*counters).lost_copy_failed, 1),
-            Fate::StateFull => add(&raw mut (*counters).lost_state_full, 1),
-            Fate::Overload => add(&raw mut (*counters).lost_overload, 1),
+        if matches!(fate, Fate::Stored) {
+            add(&raw mut (*counters).kept, 1);
+        } else {
+            add(&raw mut (*counters).seen, 1);
+            add(word_of(counters, fate), 1);
+        }
+    }
+}
+
+/// Where runs of this fate are counted.
+///
+/// # Safety
+/// `counters` points to some.
+#[inline(always)]
+unsafe fn word_of(counters: *mut Counters, fate: Fate) -> *mut u64 {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match fate {
+            Fate::Filtered => &raw mut (*counters).filtered,
+            Fate::Stored => &raw mut (*counters).stored,
+            Fate::RingFull => &raw mut (*counters).lost_ring_full,
+            Fate::CopyFailed => &raw mut (*counters).lost_copy_failed,
+            Fate::StateFull => &raw mut (*counters).lost_state_full,
+            Fate::Overload => &raw mut (*counters).lost_overload,
         }
     }
 }

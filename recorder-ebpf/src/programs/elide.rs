@@ -39,6 +39,13 @@ struct Slot {
     header: [u64; WORD_COUNT],
 }
 
+/// Whether the payload is long enough. For callers to ask first, since a call costs small packets a good part of what all
+/// else does.
+#[inline(always)]
+pub(super) fn is_worthwhile(wire_len: u32, header_len: u32) -> bool {
+    wire_len >= header_len + PAYLOAD_LEN_MIN
+}
+
 /// Whether at least `captured_len` bytes of an arriving packet were stored when it left. True only once. A function of its
 /// own, since the headers would take up the stack of those that call it.
 #[inline(never)]
@@ -73,8 +80,7 @@ impl Fingerprint {
     /// `None`: not worth it, or not possible.
     #[inline(always)]
     fn of(packet: *mut __sk_buff, wire_len: u32, header_len: u32, switch: u32) -> Option<Self> {
-        if !(HEADER_LEN_MIN..=HEADER_LEN_MAX).contains(&header_len) || wire_len < header_len + PAYLOAD_LEN_MIN
-        {
+        if !(HEADER_LEN_MIN..=HEADER_LEN_MAX).contains(&header_len) || !is_worthwhile(wire_len, header_len) {
             return None;
         }
         let mut fingerprint = Self { wire_len, header_len, switch, header: [0; BUFFER_WORD_COUNT] };

@@ -10,7 +10,7 @@ use aya_ebpf::{
 use kcap_recorder_ebpf::{DIRECTION_EGRESS, DIRECTION_INGRESS, INTERFACE_COUNT_MAX, Program, Verdict};
 
 use super::{
-    count::{Fate, counted},
+    count::{Fate, counted_packet},
     packet::{Place, record},
 };
 
@@ -21,7 +21,7 @@ static LINK_TYPES: HashMap<u32, u32> = HashMap::with_max_entries(INTERFACE_COUNT
 #[classifier]
 fn interface_ingress(context: TcContext) -> i32 {
     let packet = context.as_ptr().cast();
-    counted(Program::InterfaceIngress, || {
+    counted_packet(Program::InterfaceIngress, || {
         at_interface::<DIRECTION_INGRESS>(packet, Program::InterfaceIngress)
     });
     // Whoever is next decides.
@@ -31,7 +31,7 @@ fn interface_ingress(context: TcContext) -> i32 {
 #[classifier]
 fn interface_egress(context: TcContext) -> i32 {
     let packet = context.as_ptr().cast();
-    counted(Program::InterfaceEgress, || at_interface::<DIRECTION_EGRESS>(packet, Program::InterfaceEgress));
+    counted_packet(Program::InterfaceEgress, || at_interface::<DIRECTION_EGRESS>(packet, Program::InterfaceEgress));
     TC_ACT_UNSPEC
 }
 

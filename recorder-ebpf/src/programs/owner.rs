@@ -4,14 +4,14 @@ use aya_ebpf::{
     bindings::{
         BPF_F_CLONE, BPF_F_NO_PREALLOC, BPF_SK_STORAGE_GET_F_CREATE, bpf_map_type::BPF_MAP_TYPE_SK_STORAGE,
     },
-    helpers::{bpf_get_current_pid_tgid, bpf_sk_storage_get},
+    helpers::bpf_sk_storage_get,
     macros::{btf_map, map},
     maps::{Array, LruHashMap},
 };
 use core::{ffi::c_void, ptr};
 use kcap_recorder_ebpf::{ProcessKey, SOCKET_OWNER_INHERITED, SOCKET_OWNER_TOLD, SocketOwner};
 
-use super::condition;
+use super::{condition, task::current_pid};
 
 /// Sockets whose last user is known exactly; the least recently used make room.
 const OWNER_COUNT_MAX: u32 = 1 << 16;
@@ -40,11 +40,11 @@ pub(super) enum Use {
     Forgotten,
 }
 
-/// Whether the current process was the last to use the socket, by the fast check alone: it may say no where
+/// Whether the current process, whose number the caller has, was the last to use the socket, by the fast check alone: it may say no where
 /// [`note_use`] finds the same.
 #[inline(always)]
-pub(super) fn is_recent(cookie: u64) -> bool {
-    let Some(tag) = tag(cookie) else { return false };
+pub(super) fn is_recent(cookie: u64, current_pid: u32) -> bool {
+    let Some(tag) = tag(cookie, current_pid) else { return false };
     let Some(recent) = RECENT.get_ptr(cookie as u32 & (RECENT_COUNT - 1)) else { return false };
     // SAFETY: map values outlive the program; a word is read and written at once.
     unsafe { ptr::read_volatile(recent) == tag }
@@ -52,15 +52,15 @@ pub(super) fn is_recent(cookie: u64) -> bool {
 
 /// Socket and current process in one word; `None` when the cookie is too large for that.
 #[inline(always)]
-fn tag(cookie: u64) -> Option<u64> {
+fn tag(cookie: u64, current_pid: u32) -> Option<u64> {
     let fits = cookie >> (u64::BITS - PID_BITS) == 0;
-    fits.then(|| (cookie << PID_BITS | bpf_get_current_pid_tgid() >> 32) ^ condition::use_salt())
+    fits.then(|| (cookie << PID_BITS | u64::from(current_pid)) ^ condition::use_salt())
 }
 
 /// The current process was the last to use the socket, for the fast check alone.
 #[inline(always)]
 fn note_recent(cookie: u64) {
-    if let Some(tag) = tag(cookie)
+    if let Some(tag) = tag(cookie, current_pid())
         && let Some(recent) = RECENT.get_ptr_mut(cookie as u32 & (RECENT_COUNT - 1))
     {
         // SAFETY: as in `is_recent`.
@@ -83,7 +83,7 @@ pub(super) fn note_unwanted<const IS_NEW: bool>(cookie: u64, process: &ProcessKe
 /// The current process uses the socket, of which nothing was decided yet if it `IS_NEW`.
 #[inline(always)]
 pub(super) fn note_use<const IS_NEW: bool>(cookie: u64, current_process: impl FnOnce() -> ProcessKey) -> Use {
-    if is_recent(cookie) {
+    if is_recent(cookie, current_pid()) {
         return Use::Same;
     }
     let process = current_process();

@@ -18,8 +18,8 @@ use super::{
     bound::forgotten,
     capture::store,
     condition::{self, verdict_of_packet},
-    count::{Fate, count_unwanted, counted},
-    elide::{remember, was_stored},
+    count::{Fate, count_unwanted, counted_packet},
+    elide::{is_worthwhile, remember, was_stored},
     filter::{filtered, matching_tasks},
     flow::FlowRoom,
     headers::measure,
@@ -60,7 +60,7 @@ fn seen<const DIRECTION: u8>(packet: *mut __sk_buff, program: Program) {
     if condition::are_there() && verdict.maybe | holds_for_all() == 0 {
         count_unwanted(program);
     } else {
-        counted(program, || record::<DIRECTION>(packet, program, SOCKETS, verdict));
+        counted_packet(program, || record::<DIRECTION>(packet, program, SOCKETS, verdict));
     }
 }
 
@@ -127,6 +127,7 @@ pub(super) fn record<const DIRECTION: u8>(
     if DIRECTION == DIRECTION_INGRESS
         && local
         && captured_len > headers.len
+        && is_worthwhile(wire_len, headers.len)
         && was_stored(packet, wire_len, headers.len, switch, captured_len)
     {
         captured_len = headers.len;
@@ -179,7 +180,7 @@ pub(super) fn record<const DIRECTION: u8>(
     {
         flow.take(kept_len);
     }
-    if DIRECTION == DIRECTION_EGRESS && local && !headers_only {
+    if DIRECTION == DIRECTION_EGRESS && local && !headers_only && is_worthwhile(wire_len, headers.len) {
         // What user space may yet drop is not a copy to rely on.
         let is_stored = matches!(fate, Fate::Stored) && !is_undecided && captured_len > headers.len;
         let stored_len = if is_stored { captured_len } else { 0 };

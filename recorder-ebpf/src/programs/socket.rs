@@ -20,7 +20,7 @@ use super::{
     },
     ring::{EVENTS, reserve, submit_event},
     settings::setting,
-    task::{current_process, fill_anonymous_head, fill_head, is_recorder},
+    task::{current_pid, current_process, fill_anonymous_head, fill_head, is_recorder},
 };
 
 /// What the programs return: allow what is being done.
@@ -204,7 +204,7 @@ fn connect(context: &SockAddrContext, program: Program) -> Fate {
     let socket = context.as_ptr();
     // SAFETY: a valid context.
     let cookie = unsafe { bpf_get_socket_cookie(socket) };
-    if is_recent(cookie) && condition::unwanted_process().is_some() {
+    if is_recent(cookie, current_pid()) && condition::unwanted_process().is_some() {
         return Fate::Filtered;
     }
     let process = current_process();

@@ -1,7 +1,10 @@
 //! Who sends and receives on a socket, whatever the system call: the tracepoints `sock_send_length` and
 //! `sock_recv_length` (Linux 6.3).
+//!
+//! They run for each packet, or more often. So they are of the kind that knows the types of its arguments: what most runs
+//! need is read without asking the kernel to.
 
-use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
+use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use kcap_recorder_ebpf::{EventKind, OFFSET_NONE, Program, SocketEvent, SocketEventKind};
 
 use super::{
@@ -9,33 +12,34 @@ use super::{
     owner::{Use, is_recent, note_use, take_back_use},
     ring::{EVENTS, reserve, submit_event},
     settings::setting,
-    task::{current_process, fill_head, is_recorder, read_field},
+    task::{current_pid_directly, current_process, field_directly, fill_head, is_recorder, read_field},
 };
 
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
 
 /// `TP_PROTO(struct sock *sk, int ret, int flags)`
-#[raw_tracepoint(tracepoint = "sock_send_length")]
-fn socket_send(context: RawTracePointContext) -> i32 {
+#[btf_tracepoint(function = "sock_send_length")]
+fn socket_send(context: BtfTracePointContext) -> i32 {
     used(&context, Program::SocketSend, SocketEventKind::Send);
     0
 }
 
 /// `TP_PROTO(struct sock *sk, int ret, int flags)`
-#[raw_tracepoint(tracepoint = "sock_recv_length")]
-fn socket_receive(context: RawTracePointContext) -> i32 {
+#[btf_tracepoint(function = "sock_recv_length")]
+fn socket_receive(context: BtfTracePointContext) -> i32 {
     used(&context, Program::SocketReceive, SocketEventKind::Receive);
     0
 }
 
 /// Nearly all runs end here, before anything but the cookie is read.
 #[inline(always)]
-fn used(context: &RawTracePointContext, program: Program, kind: SocketEventKind) {
+fn used(context: &BtfTracePointContext, program: Program, kind: SocketEventKind) {
     let sock = context.arg::<u64>(0);
     // Zero until someone asks for it, which the packet programs do at the first packet.
-    let cookie = read_field::<u64>(sock, setting!(offsets.sock_cookie));
-    if context.arg::<i32>(1) < 0 || cookie == 0 || is_recent(cookie) {
+    // SAFETY: the argument is a `struct sock`, and the verifier knows it.
+    let cookie = unsafe { field_directly::<u64>(sock, setting!(offsets.sock_cookie)) };
+    if context.arg::<i32>(1) < 0 || cookie == 0 || is_recent(cookie, current_pid_directly()) {
         count_unwanted(program);
     } else {
         counted(program, || tell_of_use(sock, cookie, program, kind));

@@ -9,7 +9,7 @@ use super::LoadOptions;
 pub(super) enum Place {
     /// The cgroup2 root.
     Cgroup,
-    /// The raw tracepoint of this name.
+    /// The tracepoint of this name, raw or typed.
     Tracepoint(&'static str),
     /// Each interface that was asked for.
     Interface,
@@ -126,13 +126,13 @@ pub(super) const HOOKS: [Hook; Program::ALL.len()] = [
     tracepoint(
         Program::SocketSend,
         "sock_send_length",
-        "raw_tp/sock_send_length",
+        "tp_btf/sock_send_length",
         "who sends on inherited sockets",
     ),
     tracepoint(
         Program::SocketReceive,
         "sock_recv_length",
-        "raw_tp/sock_recv_length",
+        "tp_btf/sock_recv_length",
         "who receives on inherited sockets",
     ),
     cgroup(

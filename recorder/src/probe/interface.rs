@@ -9,7 +9,7 @@ use aya::{
 };
 use kcap_recorder_ebpf::Program;
 
-use super::{Error, Loaded, load::reason};
+use super::{Error, Loaded, program::reason};
 use crate::interface::Link;
 
 const INTERFACE_PROGRAMS: [(Program, TcAttachType); 2] =

@@ -10,11 +10,7 @@ use std::{
 
 use aya::{
     Ebpf, EbpfLoader,
-    programs::{
-        CgroupAttachMode, CgroupSkbAttachType, Program as AyaProgram, ProgramError, ProgramType,
-        cgroup_sock_addr::CgroupSockAddrLinkId, raw_trace_point::RawTracePointLinkId,
-        sock_ops::SockOpsLinkId, tc::SchedClassifierLinkId,
-    },
+    programs::{CgroupAttachMode, ProgramType, tc::SchedClassifierLinkId},
     sys::{BpfHelper, is_helper_supported},
 };
 use kcap_filter::{Filter, link_type};
@@ -29,7 +25,9 @@ use super::{
     hooks::{HOOKS, Hook, Need, Place},
     interface::InterfaceHook,
     object::Object,
-    offsets, syscalls, system,
+    offsets,
+    program::{self, FrequentLink, reason},
+    syscalls, system,
 };
 use crate::{
     capture_switch::CaptureSwitch,
@@ -62,8 +60,6 @@ const HAS_UNALIGNED_READS: bool = cfg!(any(
 const UNUSED_MAP_LEN: u32 = 64;
 /// Flows whose beginnings are told apart at once; the kernel keeps about 150 bytes for each.
 const FLOW_COUNT_MAX: u32 = 1 << 16;
-/// Lines with which the verifier ends its log, after the one that says what is wrong.
-const VERIFIER_STATISTICS: [&str; 3] = ["processed ", "stack depth ", "verification time "];
 /// How long runs that are under way when the programs are taken off may last.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -178,6 +174,7 @@ impl Kernel {
 
     /// Loads the programs that this kernel takes.
     pub fn load_with(self, options: &LoadOptions) -> Result<Loaded, Error> {
+        let types = aya::Btf::from_sys_fs();
         let mut ebpf = self.open(options)?;
         let mut outcomes = Vec::new();
         for hook in HOOKS.iter().filter(|hook| hook.is_wanted(options)) {
@@ -188,7 +185,7 @@ impl Kernel {
             {
                 continue;
             }
-            let failure = load_program(&mut ebpf, hook.program).err().map(|error| reason(&error));
+            let failure = program::load(&mut ebpf, hook, &types).err();
             if let (Need::Mandatory | Need::Asked, Some(reason)) = (hook.need, &failure) {
                 let (program, hook) = (hook.program.name(), hook.name);
                 return Err(Error::Program { program, hook, reason: reason.clone() });
@@ -224,9 +221,10 @@ impl Kernel {
 
     /// Tries all programs; returns those that the kernel refuses, and why.
     pub(super) fn try_all(self, options: &LoadOptions) -> Result<Vec<(Program, String)>, Error> {
+        let types = aya::Btf::from_sys_fs();
         let mut ebpf = self.open(options)?;
-        let tried = HOOKS.iter().map(|hook| (hook.program, load_program(&mut ebpf, hook.program)));
-        Ok(tried.filter_map(|(program, result)| Some((program, reason(&result.err()?)))).collect())
+        let tried = HOOKS.iter().map(|hook| (hook.program, program::load(&mut ebpf, hook, &types)));
+        Ok(tried.filter_map(|(program, result)| Some((program, result.err()?))).collect())
     }
 
     /// Makes the maps, with the options in their globals and sizes.
@@ -419,7 +417,7 @@ impl Loaded {
                 continue;
             }
             let Some(ebpf) = self.ebpf.as_mut() else { break };
-            match attach_program(ebpf, hook, &cgroup, mode) {
+            match program::attach(ebpf, hook, &cgroup, mode) {
                 Ok(link) => {
                     if let (true, Some(link)) = (hook.is_frequent(), link) {
                         self.frequent_links.push((hook, link));
@@ -427,7 +425,7 @@ impl Loaded {
                     let how = match (hook.place, self.has_links) {
                         (Place::Cgroup, true) => "link",
                         (Place::Cgroup, false) => "attached with allow-multi",
-                        (Place::Tracepoint(_) | Place::Interface, _) => "raw tracepoint link",
+                        (Place::Tracepoint(_) | Place::Interface, _) => "tracepoint link",
                     };
                     self.hooks.insert(hook.program.name().into(), format!("{} {how}", hook.name));
                 }
@@ -502,87 +500,5 @@ fn wait_for_runs() {
     if failed {
         // Kernels with tickless processors refuse. A run takes microseconds.
         thread::sleep(Duration::from_millis(20));
-    }
-}
-
-fn load_program(ebpf: &mut Ebpf, program: Program) -> Result<(), ProgramError> {
-    match ebpf.program_mut(program.name()) {
-        Some(AyaProgram::CgroupSkb(program)) => program.load(),
-        Some(AyaProgram::CgroupSock(program)) => program.load(),
-        Some(AyaProgram::CgroupSockAddr(program)) => program.load(),
-        Some(AyaProgram::SockOps(program)) => program.load(),
-        Some(AyaProgram::RawTracePoint(program)) => program.load(),
-        Some(AyaProgram::SchedClassifier(program)) => program.load(),
-        _ => Err(ProgramError::UnexpectedProgramType),
-    }
-}
-
-/// The link of a program that [`Loaded::sleep`] takes off.
-#[derive(Debug)]
-enum FrequentLink {
-    Operations(SockOpsLinkId),
-    Address(CgroupSockAddrLinkId),
-    Tracepoint(RawTracePointLinkId),
-}
-
-impl FrequentLink {
-    fn detach(self, ebpf: &mut Ebpf, program: Program) -> Result<(), ProgramError> {
-        match (ebpf.program_mut(program.name()), self) {
-            (Some(AyaProgram::SockOps(program)), Self::Operations(link)) => program.detach(link),
-            (Some(AyaProgram::CgroupSockAddr(program)), Self::Address(link)) => program.detach(link),
-            (Some(AyaProgram::RawTracePoint(program)), Self::Tracepoint(link)) => program.detach(link),
-            _ => Err(ProgramError::UnexpectedProgramType),
-        }
-    }
-}
-
-/// Gives the link, where one can be taken off.
-fn attach_program(
-    ebpf: &mut Ebpf,
-    hook: &Hook,
-    cgroup: &File,
-    mode: CgroupAttachMode,
-) -> Result<Option<FrequentLink>, ProgramError> {
-    let direction = match hook.program {
-        Program::PacketIngress => CgroupSkbAttachType::Ingress,
-        _ => CgroupSkbAttachType::Egress,
-    };
-    match (ebpf.program_mut(hook.program.name()), hook.place) {
-        (Some(AyaProgram::CgroupSkb(program)), _) => {
-            program.attach(cgroup, direction, mode)?;
-            Ok(None)
-        }
-        (Some(AyaProgram::CgroupSock(program)), _) => {
-            program.attach(cgroup, mode)?;
-            Ok(None)
-        }
-        (Some(AyaProgram::CgroupSockAddr(program)), _) => {
-            Ok(Some(FrequentLink::Address(program.attach(cgroup, mode)?)))
-        }
-        (Some(AyaProgram::SockOps(program)), _) => {
-            Ok(Some(FrequentLink::Operations(program.attach(cgroup, mode)?)))
-        }
-        (Some(AyaProgram::RawTracePoint(program)), Place::Tracepoint(name)) => {
-            Ok(Some(FrequentLink::Tracepoint(program.attach(name)?)))
-        }
-        _ => Err(ProgramError::UnexpectedProgramType),
-    }
-}
-
-/// One line: what the system call returned, and the verifier's last word if it had one.
-pub(super) fn reason(error: &ProgramError) -> String {
-    match error {
-        ProgramError::LoadError { io_error, verifier_log } => {
-            let log = verifier_log.to_string();
-            tracing::debug!("{log}");
-            let statistic = |line: &str| VERIFIER_STATISTICS.iter().any(|start| line.starts_with(start));
-            let last = log.lines().rev().find(|line| !line.trim().is_empty() && !statistic(line));
-            format!(
-                "{io_error}{}",
-                last.map(|line| format!("; verifier: {}", line.trim())).unwrap_or_default()
-            )
-        }
-        ProgramError::SyscallError(error) => format!("{}: {}", error.call, error.io_error),
-        error => error.to_string(),
     }
 }

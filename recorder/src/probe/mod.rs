@@ -12,6 +12,7 @@ mod leftover;
 mod load;
 mod object;
 mod offsets;
+mod program;
 mod syscalls;
 mod system;
 
