@@ -16,12 +16,12 @@ const HEAD_LEN: u64 = PACKET_HEAD_LEN as u64;
 
 /// Stores the first `head.captured_len` bytes of the packet, which are 1 to the largest size class.
 #[inline(always)]
-pub(super) fn store(packet: *mut __sk_buff, head: &PacketHead) -> Fate {
+pub(super) fn store(packet: *mut __sk_buff, captured_len: u32, head: impl Fn(u32) -> PacketHead) -> Fate {
     // One arm a class: the length of a ring record must be a constant.
     macro_rules! in_class {
         ($($class:literal)*) => {
-            $(if head.captured_len <= SIZE_CLASSES[$class] {
-                return store_in_class::<{ HEAD_LEN + SIZE_CLASSES[$class] as u64 }>(packet, head);
+            $(if captured_len <= SIZE_CLASSES[$class] {
+                return store_in_class::<{ HEAD_LEN + SIZE_CLASSES[$class] as u64 }>(packet, captured_len, head);
             })*
         };
     }
@@ -31,14 +31,18 @@ pub(super) fn store(packet: *mut __sk_buff, head: &PacketHead) -> Fate {
 }
 
 #[inline(always)]
-fn store_in_class<const RECORD_LEN: u64>(packet: *mut __sk_buff, head: &PacketHead) -> Fate {
+fn store_in_class<const RECORD_LEN: u64>(
+    packet: *mut __sk_buff,
+    captured_len: u32,
+    head: impl Fn(u32) -> PacketHead,
+) -> Fate {
     if RECORD_LEN <= HEAD_LEN + SHORT_PACKET_LEN_MAX as u64
         && let Some(record) = reserve::<RECORD_LEN>(&SHORT_PACKETS)
     {
-        return fill::<RECORD_LEN>(record, packet, head, |record| submit_short_packet(record, head.time_ns));
+        return fill::<RECORD_LEN>(record, packet, captured_len, head, submit_short_packet);
     }
     match reserve::<RECORD_LEN>(&PACKETS) {
-        Some(record) => fill::<RECORD_LEN>(record, packet, head, submit_packet),
+        Some(record) => fill::<RECORD_LEN>(record, packet, captured_len, head, |record, _| submit_packet(record)),
         None => Fate::RingFull,
     }
 }
@@ -47,25 +51,34 @@ fn store_in_class<const RECORD_LEN: u64>(packet: *mut __sk_buff, head: &PacketHe
 fn fill<const RECORD_LEN: u64>(
     record: *mut u8,
     packet: *mut __sk_buff,
-    head: &PacketHead,
-    submit: impl FnOnce(*mut u8),
+    captured_len: u32,
+    head: impl Fn(u32) -> PacketHead,
+    submit: impl FnOnce(*mut u8, u64),
 ) -> Fate {
     // SAFETY: the record has room for the head, and for the bytes of its class behind it.
-    let data = unsafe {
-        record.cast::<PacketHead>().write(*head);
-        record.add(PACKET_HEAD_LEN)
-    };
+    let data = unsafe { record.add(PACKET_HEAD_LEN) };
+    if RECORD_LEN <= HEAD_LEN + SIZE_CLASSES[1] as u64 {
+        unsafe {
+            data.cast::<u64>().write_volatile(0);
+            if RECORD_LEN == HEAD_LEN + SIZE_CLASSES[1] as u64 {
+                data.add(64).cast::<u64>().write_volatile(0);
+            }
+        }
+    }
+    let head = head(captured_len);
+    let time_ns = head.time_ns;
+    unsafe { record.cast::<PacketHead>().write(head) };
     // SAFETY: as above.
-    if !unsafe { copy_directly::<RECORD_LEN>(packet, head.captured_len, data) } {
+    if !unsafe { copy_directly::<RECORD_LEN>(packet, captured_len, data) } {
         let mask = (RECORD_LEN - HEAD_LEN - 1) as u32;
-        let len = masked(head.captured_len - 1, mask) + 1;
+        let len = masked(captured_len - 1, mask) + 1;
         // SAFETY: by the mask, there is room for `len` bytes.
         if unsafe { bpf_skb_load_bytes(packet.cast(), 0, data.cast(), len) } != 0 {
             discard(record);
             return Fate::CopyFailed;
         }
     }
-    submit(record);
+    submit(record, time_ns);
     Fate::Stored
 }
 

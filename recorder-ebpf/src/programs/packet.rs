@@ -146,7 +146,7 @@ pub(super) fn record<const DIRECTION: u8>(
         }
     }
 
-    let head = PacketHead {
+    let head = |captured_len| PacketHead {
         // SAFETY: helpers with no other demand than a valid context.
         time_ns: unsafe { bpf_ktime_get_boot_ns() },
         // SAFETY: as above.
@@ -162,7 +162,7 @@ pub(super) fn record<const DIRECTION: u8>(
         },
         interface_index: skb.ifindex,
         wire_len,
-        captured_len: forgotten(captured_len, wire_len),
+        captured_len,
         mark: skb.mark,
         rules,
         header_len: headers.len.min(captured_len) as u16,
@@ -174,7 +174,7 @@ pub(super) fn record<const DIRECTION: u8>(
         program: program as u8,
         flags,
     };
-    let fate = store(packet, &head);
+    let fate = store(packet, forgotten(captured_len, wire_len), head);
     if let Some(flow) = flow
         && matches!(fate, Fate::Stored)
     {
