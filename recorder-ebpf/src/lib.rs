@@ -44,5 +44,5 @@ const _: () = {
     assert!(size_of::<WakeCall>() == 16);
     assert!(size_of::<FileKey>() == 16);
     assert!(size_of::<Counters>() == 72);
-    assert!(size_of::<Settings>() == 4 * 113);
+    assert!(size_of::<Settings>() == 4 * 115);
 };

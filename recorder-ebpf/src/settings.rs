@@ -26,6 +26,9 @@ pub struct Settings {
     pub short_packet_wakeup_len: u32,
     /// Bytes in the event ring at which the drainer is woken.
     pub event_wakeup_len: u32,
+    /// 1: the verifier tells the types of what a packet's context stands for, and the loader has put the number of
+    /// `bpf_cast_to_kern_ctx` in place of [`CAST_TO_KERNEL_CONTEXT`].
+    pub typed_packets: u32,
     /// 1: `bpf_get_netns_cookie` may be called for packets.
     pub packet_netns_cookie: u32,
     /// Cookie of the network namespace whose interfaces are recorded, lower half; 0 when the kernel doesn't tell.
@@ -92,6 +95,10 @@ pub const CAPTURE_FULL: u32 = 0;
 pub const CAPTURE_HEADERS: u32 = 1;
 /// Nothing: packets are counted as lost.
 pub const CAPTURE_COUNTS: u32 = 2;
+
+/// Number of no helper, in calls of the kernel function `bpf_cast_to_kern_ctx` (Linux 6.2), whose number differs from kernel
+/// to kernel.
+pub const CAST_TO_KERNEL_CONTEXT: i32 = 0x7cca_0001;
 
 /// An offset that the running kernel doesn't have.
 pub const OFFSET_NONE: u32 = u32::MAX;
@@ -165,6 +172,7 @@ pub struct Offsets {
     pub sock_remote_port: u32,
     pub vma_flags: u32,
     pub vma_file: u32,
+    pub sk_buff_sk: u32,
     pub sock_family: u32,
     pub sock_cookie: u32,
     pub sock_net: u32,

@@ -385,6 +385,7 @@ fn load_options(args: &RunArgs, rules: &RuleSet) -> LoadOptions {
             .collect(),
         payload_tasks: payload_rules(args),
         interfaces: !args.interface.is_empty(),
+        typed_packets: true,
         packet_ring_bytes: args.packet_buffer,
         event_ring_bytes: args.event_buffer,
         rules: rules.for_kernel(),

@@ -7,10 +7,10 @@ use std::{
     net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
 };
 
-use kcap_recorder_ebpf::{DIRECTION_EGRESS, DIRECTION_INGRESS, PACKET_FLAG_PAYLOAD_ELIDED};
+use kcap_recorder_ebpf::{DIRECTION_EGRESS, DIRECTION_INGRESS, PACKET_FLAG_PAYLOAD_ELIDED, Program};
 
 use kcap_recorder::probe::LoadOptions;
-use kernel::{Recorded, Session, options};
+use kernel::{Recorded, Session, cookie, netns_cookie, options};
 
 #[test]
 fn udp_datagrams_of_all_sizes_come_back_byte_for_byte() {
@@ -36,6 +36,39 @@ fn udp_datagrams_of_all_sizes_come_back_byte_for_byte() {
             assert_eq!(packet.head.header_len, 28);
             assert_ne!(packet.head.socket_cookie, 0);
             assert_eq!(&packet.bytes[28..], payload(index, size));
+        }
+    }
+}
+
+#[test]
+fn sockets_are_named_alike_with_types_and_with_helpers() {
+    for typed_packets in [true, false] {
+        // Nobody has asked yet for the cookies of the first two.
+        let older = [UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("[::1]:0").unwrap()];
+        let Some(session) = Session::start(&LoadOptions { typed_packets, ..options() }) else { return };
+        let is_typed = session.hook(Program::PacketEgress).ends_with("typed");
+        assert!(typed_packets || !is_typed);
+        let newer = [UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("[::1]:0").unwrap()];
+        let mut pairs = Vec::new();
+        for (sender, receiver) in older.iter().zip(&newer).chain(newer.iter().zip(&older)) {
+            for _ in 0..2 {
+                sender.send_to(b"named", receiver.local_addr().unwrap()).unwrap();
+                assert_eq!(receiver.recv(&mut [0; 8]).unwrap(), 5);
+            }
+            let ports = (sender.local_addr().unwrap().port(), receiver.local_addr().unwrap().port());
+            pairs.push((ports, sender, receiver));
+        }
+        let recorded = session.finish();
+        for (ports, sender, receiver) in pairs {
+            for (direction, socket) in [(DIRECTION_EGRESS, sender), (DIRECTION_INGRESS, receiver)] {
+                let packets = of_udp_ports(&recorded, ports, direction);
+                assert_eq!(packets.len(), 2);
+                for packet in packets {
+                    assert_eq!(packet.head.socket_cookie, cookie(socket), "typed: {is_typed}");
+                    let netns = packet.head.netns_cookie;
+                    assert!(netns == netns_cookie(socket) || !is_typed && netns == 0, "{netns}");
+                }
+            }
         }
     }
 }

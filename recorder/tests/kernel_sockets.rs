@@ -4,14 +4,14 @@ mod kernel;
 
 use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
-    os::fd::{AsRawFd, OwnedFd},
+    os::fd::OwnedFd,
     process::{self, Command, Stdio},
 };
 
 use kcap_recorder_ebpf::{Program, SocketEvent, SocketEventKind};
 
 use kcap_recorder::probe::LoadOptions;
-use kernel::{Event, Recorded, Session, options};
+use kernel::{Event, Recorded, Session, cookie, options};
 
 /// The smallest event ring.
 const EVENT_RING_LEN: u32 = 256 << 10;
@@ -140,23 +140,6 @@ fn all_hooks_of_this_kernel_are_attached() {
         assert!(loaded.hooks.contains_key(program.name()), "{}", program.name());
     }
     drop(session.finish());
-}
-
-/// `SO_COOKIE` of a socket.
-fn cookie(socket: &impl AsRawFd) -> u64 {
-    let (mut cookie, mut len) = (0u64, size_of::<u64>() as libc::socklen_t);
-    // SAFETY: room for the value, as `len` says.
-    let failed = unsafe {
-        libc::getsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_COOKIE,
-            (&raw mut cookie).cast(),
-            &raw mut len,
-        )
-    };
-    assert_eq!(failed, 0);
-    cookie
 }
 
 fn all(recorded: &Recorded, cookie: u64, kind: SocketEventKind) -> Vec<SocketEvent> {

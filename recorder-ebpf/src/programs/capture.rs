@@ -14,7 +14,8 @@ use super::{
 
 const HEAD_LEN: u64 = PACKET_HEAD_LEN as u64;
 
-/// Stores the first `head.captured_len` bytes of the packet, which are 1 to the largest size class.
+/// Stores the first `captured_len` bytes of the packet, which are 1 to the largest size class, behind their head. That is only
+/// made when there is a record for it.
 #[inline(always)]
 pub(super) fn store(packet: *mut __sk_buff, captured_len: u32, head: impl Fn(u32) -> PacketHead) -> Fate {
     // One arm a class: the length of a ring record must be a constant.
@@ -42,7 +43,9 @@ fn store_in_class<const RECORD_LEN: u64>(
         return fill::<RECORD_LEN>(record, packet, captured_len, head, submit_short_packet);
     }
     match reserve::<RECORD_LEN>(&PACKETS) {
-        Some(record) => fill::<RECORD_LEN>(record, packet, captured_len, head, |record, _| submit_packet(record)),
+        Some(record) => {
+            fill::<RECORD_LEN>(record, packet, captured_len, head, |record, _| submit_packet(record))
+        }
         None => Fate::RingFull,
     }
 }
@@ -57,16 +60,11 @@ fn fill<const RECORD_LEN: u64>(
 ) -> Fate {
     // SAFETY: the record has room for the head, and for the bytes of its class behind it.
     let data = unsafe { record.add(PACKET_HEAD_LEN) };
-    if RECORD_LEN <= HEAD_LEN + SIZE_CLASSES[1] as u64 {
-        unsafe {
-            data.cast::<u64>().write_volatile(0);
-            if RECORD_LEN == HEAD_LEN + SIZE_CLASSES[1] as u64 {
-                data.add(64).cast::<u64>().write_volatile(0);
-            }
-        }
-    }
+    // SAFETY: as above.
+    unsafe { claim_lines::<RECORD_LEN>(data) };
     let head = head(captured_len);
     let time_ns = head.time_ns;
+    // SAFETY: as above.
     unsafe { record.cast::<PacketHead>().write(head) };
     // SAFETY: as above.
     if !unsafe { copy_directly::<RECORD_LEN>(packet, captured_len, data) } {
@@ -80,6 +78,25 @@ fn fill<const RECORD_LEN: u64>(
     }
     submit(record, time_ns);
     Fate::Stored
+}
+
+/// Begins to write to all cache lines of a record of the two smallest classes: they were last read by another processor, and
+/// come from there while the head is put together. The two words are written over: captured bytes reach into each line.
+///
+/// # Safety
+/// `data` has room for as many bytes as the class.
+#[inline(always)]
+unsafe fn claim_lines<const RECORD_LEN: u64>(data: *mut u8) {
+    const { assert!(SIZE_CLASSES[0] == 64 && SIZE_CLASSES[1] == 128 && (PACKET_HEAD_LEN + 8) % 64 == 0) };
+    // SAFETY: the caller's promise.
+    unsafe {
+        if RECORD_LEN <= HEAD_LEN + SIZE_CLASSES[1] as u64 {
+            data.cast::<u64>().write_volatile(0);
+        }
+        if RECORD_LEN == HEAD_LEN + SIZE_CLASSES[1] as u64 {
+            data.add(64).cast::<u64>().write_volatile(0);
+        }
+    }
 }
 
 /// Copies the bytes of a packet that go into one of the two smallest classes, without asking the kernel to: that costs as much

@@ -31,7 +31,9 @@ fn interface_ingress(context: TcContext) -> i32 {
 #[classifier]
 fn interface_egress(context: TcContext) -> i32 {
     let packet = context.as_ptr().cast();
-    counted_packet(Program::InterfaceEgress, || at_interface::<DIRECTION_EGRESS>(packet, Program::InterfaceEgress));
+    counted_packet(Program::InterfaceEgress, || {
+        at_interface::<DIRECTION_EGRESS>(packet, Program::InterfaceEgress)
+    });
     TC_ACT_UNSPEC
 }
 

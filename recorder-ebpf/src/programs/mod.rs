@@ -27,3 +27,4 @@ mod stream;
 mod switch;
 mod task;
 mod traffic;
+mod typed;

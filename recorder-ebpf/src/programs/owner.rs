@@ -40,8 +40,8 @@ pub(super) enum Use {
     Forgotten,
 }
 
-/// Whether the current process, whose number the caller has, was the last to use the socket, by the fast check alone: it may say no where
-/// [`note_use`] finds the same.
+/// Whether the current process was the last to use the socket, by the fast check alone: it may say no where [`note_use`] finds
+/// the same. Callers have the process's number already, or a cheap way to it.
 #[inline(always)]
 pub(super) fn is_recent(cookie: u64, current_pid: u32) -> bool {
     let Some(tag) = tag(cookie, current_pid) else { return false };

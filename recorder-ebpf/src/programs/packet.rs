@@ -3,7 +3,7 @@
 use aya_ebpf::{
     EbpfContext,
     bindings::__sk_buff,
-    helpers::{bpf_get_netns_cookie, bpf_get_smp_processor_id, bpf_get_socket_cookie, bpf_ktime_get_boot_ns},
+    helpers::{bpf_get_smp_processor_id, bpf_get_socket_cookie, bpf_ktime_get_boot_ns},
     macros::cgroup_skb,
     programs::SkBuffContext,
 };
@@ -25,6 +25,7 @@ use super::{
     headers::measure,
     settings::setting,
     switch::capture_switch,
+    typed::cookies_of,
 };
 
 /// What the programs return: let the packet pass.
@@ -146,33 +147,35 @@ pub(super) fn record<const DIRECTION: u8>(
         }
     }
 
-    let head = |captured_len| PacketHead {
+    let head = |captured_len| {
         // SAFETY: helpers with no other demand than a valid context.
-        time_ns: unsafe { bpf_ktime_get_boot_ns() },
-        // SAFETY: as above.
-        socket_cookie: unsafe { bpf_get_socket_cookie(packet.cast()) },
-        netns_cookie: if place.is_interface {
-            u64::from(setting!(interface_netns_cookie_high)) << 32
-                | u64::from(setting!(interface_netns_cookie_low))
-        } else if setting!(packet_netns_cookie) != 0 {
+        let time_ns = unsafe { bpf_ktime_get_boot_ns() };
+        let (socket_cookie, netns_cookie) = if place.is_interface {
+            let netns_cookie = u64::from(setting!(interface_netns_cookie_high)) << 32
+                | u64::from(setting!(interface_netns_cookie_low));
             // SAFETY: as above.
-            unsafe { bpf_get_netns_cookie(packet.cast()) }
+            (unsafe { bpf_get_socket_cookie(packet.cast()) }, netns_cookie)
         } else {
-            0
-        },
-        interface_index: skb.ifindex,
-        wire_len,
-        captured_len,
-        mark: skb.mark,
-        rules,
-        header_len: headers.len.min(captured_len) as u16,
-        // SAFETY: as above.
-        cpu: unsafe { bpf_get_smp_processor_id() } as u16,
-        gso_size: skb.gso_size as u16,
-        gso_segments: skb.gso_segs as u16,
-        vlan_tci,
-        program: program as u8,
-        flags,
+            cookies_of(packet)
+        };
+        PacketHead {
+            time_ns,
+            socket_cookie,
+            netns_cookie,
+            interface_index: skb.ifindex,
+            wire_len,
+            captured_len,
+            mark: skb.mark,
+            rules,
+            header_len: headers.len.min(captured_len) as u16,
+            // SAFETY: as above.
+            cpu: unsafe { bpf_get_smp_processor_id() } as u16,
+            gso_size: skb.gso_size as u16,
+            gso_segments: skb.gso_segs as u16,
+            vlan_tci,
+            program: program as u8,
+            flags,
+        }
     };
     let fate = store(packet, forgotten(captured_len, wire_len), head);
     if let Some(flow) = flow

@@ -3,9 +3,9 @@
 use aya_ebpf::helpers::{
     bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_task,
     bpf_get_current_uid_gid, bpf_get_smp_processor_id, bpf_ktime_get_boot_ns,
-    generated::{bpf_get_current_task_btf, bpf_probe_read_kernel},
+    generated::bpf_probe_read_kernel,
 };
-use core::{mem::MaybeUninit, ptr};
+use core::mem::MaybeUninit;
 
 use kcap_recorder_ebpf::{EventHead, EventKind, OFFSET_NONE, ProcessKey, Program};
 
@@ -26,16 +26,6 @@ pub(super) fn read_field<T: Copy + Default>(structure: u64, offset: u32) -> T {
         bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, address);
         value.assume_init()
     }
-}
-
-/// Reads a field of a structure whose type the verifier knows, without a call: a bad address reads as zeroes.
-///
-/// # Safety
-/// `structure` is a pointer that the kernel gave, and this kernel has such a field. `T` is an integer of its length.
-#[inline(always)]
-pub(super) unsafe fn field_directly<T>(structure: u64, offset: u32) -> T {
-    // SAFETY: the caller's promise, which the verifier checks.
-    unsafe { ptr::read_volatile((structure + u64::from(offset)) as *const T) }
 }
 
 /// The process that `task` (a `task_struct`) is a thread of.
@@ -66,13 +56,6 @@ pub(super) fn current_process() -> ProcessKey {
 #[inline(always)]
 pub(super) fn current_pid() -> u32 {
     (bpf_get_current_pid_tgid() >> 32) as u32
-}
-
-/// The same for programs that know types, where recent kernels make no call of it.
-#[inline(always)]
-pub(super) fn current_pid_directly() -> u32 {
-    // SAFETY: no arguments; what it returns is a `task_struct`, and the verifier knows it.
-    unsafe { field_directly(bpf_get_current_task_btf() as u64, setting!(offsets.task_tgid)) }
 }
 
 /// True when the current process is the recorder: what it does must not feed back into the recording. Only for

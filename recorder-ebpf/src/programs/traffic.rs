@@ -12,7 +12,8 @@ use super::{
     owner::{Use, is_recent, note_use, take_back_use},
     ring::{EVENTS, reserve, submit_event},
     settings::setting,
-    task::{current_pid_directly, current_process, field_directly, fill_head, is_recorder, read_field},
+    task::{current_process, fill_head, is_recorder, read_field},
+    typed::{self, field},
 };
 
 const AF_INET: u16 = 2;
@@ -38,8 +39,8 @@ fn used(context: &BtfTracePointContext, program: Program, kind: SocketEventKind)
     let sock = context.arg::<u64>(0);
     // Zero until someone asks for it, which the packet programs do at the first packet.
     // SAFETY: the argument is a `struct sock`, and the verifier knows it.
-    let cookie = unsafe { field_directly::<u64>(sock, setting!(offsets.sock_cookie)) };
-    if context.arg::<i32>(1) < 0 || cookie == 0 || is_recent(cookie, current_pid_directly()) {
+    let cookie = unsafe { field::<u64>(sock, setting!(offsets.sock_cookie)) };
+    if context.arg::<i32>(1) < 0 || cookie == 0 || is_recent(cookie, typed::current_pid()) {
         count_unwanted(program);
     } else {
         counted(program, || tell_of_use(sock, cookie, program, kind));

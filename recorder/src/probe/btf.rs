@@ -30,6 +30,7 @@ const KIND_TYPEDEF: u32 = 8;
 const KIND_VOLATILE: u32 = 9;
 const KIND_CONST: u32 = 10;
 const KIND_RESTRICT: u32 = 11;
+const KIND_FUNC: u32 = 12;
 const KIND_FUNC_PROTO: u32 = 13;
 const KIND_VAR: u32 = 14;
 const KIND_DATASEC: u32 = 15;
@@ -125,6 +126,17 @@ impl Btf {
         if kind == KIND_FUNC_PROTO { (count as u32).checked_sub(1) } else { None }
     }
 
+    /// Number by which programs call a kernel function; `None` when there is none of this name.
+    pub fn function(&self, name: &str) -> Option<u32> {
+        let is_it = |id: &u32| {
+            self.start(*id).is_some_and(|start| {
+                self.kind_and_count(start).is_ok_and(|(kind, _)| kind == KIND_FUNC)
+                    && self.word(start).is_ok_and(|its_name| self.name(its_name) == name.as_bytes())
+            })
+        };
+        (1..self.types.len() as u32).find(is_it)
+    }
+
     /// Offset and type of a field of the structure or union `id`.
     fn field(&self, id: u32, name: &str, depth: u32) -> Result<Option<(u32, u32)>, Error> {
         let Some(start) = self.start(id) else { return Ok(None) };
@@ -213,6 +225,8 @@ mod tests {
         types.extend([0, info(KIND_CONST, 0), 2]); // 3
         types.extend([0, info(KIND_STRUCT, 1), 8, name(b"second\0"), 3, 0]); // 4
         types.extend([name(b"outer\0"), info(KIND_STRUCT, 2), 16, name(b"first\0"), 1, 0, 0, 4, 64]); // 5
+        types.extend([0, info(KIND_FUNC_PROTO, 0), 1]); // 6
+        types.extend([name(b"first\0"), info(KIND_FUNC, 0), 6]); // 7
         let types: Vec<u8> = types.iter().flat_map(|word| word.to_ne_bytes()).collect();
         let mut data = MAGIC.to_ne_bytes().to_vec();
         data.extend([1, 0]);
@@ -229,6 +243,15 @@ mod tests {
         assert_eq!(btf.offset("outer.first").unwrap(), 0);
         assert_eq!(btf.offset("outer.second").unwrap(), 8);
         assert_eq!(btf.offset("outer.second.fourth").unwrap(), 12);
+    }
+
+    #[test]
+    fn finds_functions_and_nothing_else_of_their_name() {
+        let btf = Btf::parse(Path::new("sample"), sample()).unwrap();
+        assert_eq!(
+            (btf.function("first"), btf.function("outer"), btf.function("fifth")),
+            (Some(7), None, None)
+        );
     }
 
     #[test]

@@ -15,9 +15,9 @@ use aya::{
 };
 use kcap_filter::{Filter, link_type};
 use kcap_recorder_ebpf::{
-    ALERTNESS_AWAKE, ARGUMENTS_LEN_MAX, CGROUP_COUNT_MAX, ENVIRONMENT_LEN_MAX, FILTER_FUNCTION,
-    FRAME_FILTER_FUNCTION, Program, Rules, SNAPLEN_MAX, Settings, TASK_COUNT_MAX, TASK_FILTER_FUNCTION,
-    UNDECIDED_COUNT_MAX,
+    ALERTNESS_AWAKE, ARGUMENTS_LEN_MAX, CAST_TO_KERNEL_CONTEXT, CGROUP_COUNT_MAX, ENVIRONMENT_LEN_MAX,
+    FILTER_FUNCTION, FRAME_FILTER_FUNCTION, OFFSET_NONE, Program, Rules, SNAPLEN_MAX, Settings,
+    TASK_COUNT_MAX, TASK_FILTER_FUNCTION, UNDECIDED_COUNT_MAX,
 };
 
 use super::{
@@ -88,6 +88,8 @@ pub struct LoadOptions {
     pub payload_tasks: u32,
     /// Record frames of interfaces ([`Loaded::attach_interface`]) instead of packets of sockets.
     pub interfaces: bool,
+    /// Have the packet programs read sockets where they are, on kernels that tell the types (6.2), instead of asking helpers.
+    pub typed_packets: bool,
     /// Bytes of the packet ring, a power of two.
     pub packet_ring_bytes: u32,
     /// Bytes of the event ring, a power of two.
@@ -117,6 +119,7 @@ impl Default for LoadOptions {
             task_filters: Vec::new(),
             payload_tasks: 0,
             interfaces: false,
+            typed_packets: true,
             packet_ring_bytes: 64 << 20,
             event_ring_bytes: 16 << 20,
             rules: Rules::default(),
@@ -134,6 +137,8 @@ pub struct Kernel {
     version: (u32, u32),
     cgroup: PathBuf,
     settings: Settings,
+    /// Number of the kernel function `bpf_cast_to_kern_ctx`, where all fields are there that it is for.
+    cast_to_kernel_context: Option<u32>,
 }
 
 impl Kernel {
@@ -148,6 +153,11 @@ impl Kernel {
             u32::from(known)
         };
         let interface_netns_cookie = crate::enrich::netns_cookie();
+        let offsets = offsets::find(&btf)?;
+        let has_types = [offsets.sk_buff_sk, offsets.sock_net, offsets.net_cookie]
+            .iter()
+            .all(|offset| *offset != OFFSET_NONE);
+        let cast_to_kernel_context = btf.function("bpf_cast_to_kern_ctx").filter(|_| has_types);
         let settings = Settings {
             loopback_index: system::loopback_index()?,
             interface_netns_cookie_low: interface_netns_cookie as u32,
@@ -161,10 +171,10 @@ impl Kernel {
                     .unwrap_or(false),
             ),
             syscalls: syscalls::find(&btf)?,
-            offsets: offsets::find(&btf)?,
+            offsets,
             ..Settings::default()
         };
-        Ok(Self { version, cgroup, settings })
+        Ok(Self { version, cgroup, settings, cast_to_kernel_context })
     }
 
     /// Examines the kernel and loads the programs that it takes. Nothing is attached yet.
@@ -174,6 +184,21 @@ impl Kernel {
 
     /// Loads the programs that this kernel takes.
     pub fn load_with(self, options: &LoadOptions) -> Result<Loaded, Error> {
+        match self.try_load(options) {
+            Err(Error::Program { program, reason, .. }) if self.typed_packets(options).is_some() => {
+                tracing::debug!(program, reason, "trying again with helpers instead of types");
+                self.try_load(&LoadOptions { typed_packets: false, ..options.clone() })
+            }
+            result => result,
+        }
+    }
+
+    /// Number of the function with which packets are read, unless by helpers.
+    fn typed_packets(&self, options: &LoadOptions) -> Option<u32> {
+        self.cast_to_kernel_context.filter(|_| options.typed_packets)
+    }
+
+    fn try_load(&self, options: &LoadOptions) -> Result<Loaded, Error> {
         let types = aya::Btf::from_sys_fs();
         let mut ebpf = self.open(options)?;
         let mut outcomes = Vec::new();
@@ -202,7 +227,8 @@ impl Kernel {
             condition_tables: Tables::take(&mut ebpf)?,
             counters,
             ebpf: Some(ebpf),
-            cgroup: self.cgroup,
+            cgroup: self.cgroup.clone(),
+            typed_packets: self.typed_packets(options).is_some(),
             has_links: self.version >= system::CGROUP_LINKS_MIN,
             interface_hook: InterfaceHook::of_kernel(self.version),
             interface_links: BTreeMap::new(),
@@ -221,6 +247,16 @@ impl Kernel {
 
     /// Tries all programs; returns those that the kernel refuses, and why.
     pub(super) fn try_all(self, options: &LoadOptions) -> Result<Vec<(Program, String)>, Error> {
+        let failures = self.try_each(options)?;
+        let sees_packets =
+            |program: Program| HOOKS.iter().any(|hook| hook.program == program && hook.sees_packets());
+        if self.typed_packets(options).is_some() && failures.iter().any(|(failed, _)| sees_packets(*failed)) {
+            return self.try_each(&LoadOptions { typed_packets: false, ..options.clone() });
+        }
+        Ok(failures)
+    }
+
+    fn try_each(&self, options: &LoadOptions) -> Result<Vec<(Program, String)>, Error> {
         let types = aya::Btf::from_sys_fs();
         let mut ebpf = self.open(options)?;
         let tried = HOOKS.iter().map(|hook| (hook.program, program::load(&mut ebpf, hook, &types)));
@@ -239,6 +275,7 @@ impl Kernel {
             filter_packets: u32::from(options.filter.is_some() || options.frame_filter.is_some()),
             filtered_tasks: options.task_filters.iter().fold(0, |bits, (_, bit)| bits | bit),
             payload_tasks: options.payload_tasks,
+            typed_packets: u32::from(self.typed_packets(options).is_some()),
             packet_wakeup_len: options.packet_ring_bytes / WAKEUP_FRACTION,
             short_packet_wakeup_len: short_ring_bytes(options) / WAKEUP_FRACTION,
             event_wakeup_len: options.event_ring_bytes / WAKEUP_FRACTION,
@@ -254,6 +291,9 @@ impl Kernel {
             aya::util::nr_cpus().map_err(|(path, source)| Error::File { path: path.into(), source })?;
         let processors = u32::try_from(processors).unwrap_or(u32::MAX);
         let mut object = Object::new(PROGRAMS);
+        if let Some(function) = self.typed_packets(options) {
+            object.replace_calls(CAST_TO_KERNEL_CONTEXT, function);
+        }
         if settings.filter_packets != 0 {
             for (function, filter, link_type) in [
                 (FILTER_FUNCTION, &options.filter, link_type::RAW),
@@ -343,6 +383,7 @@ pub struct Loaded {
     pub(super) ebpf: Option<Ebpf>,
     cgroup: PathBuf,
     has_links: bool,
+    typed_packets: bool,
     pub(super) interface_hook: InterfaceHook,
     /// What hangs on each interface, by its index.
     pub(super) interface_links: BTreeMap<u32, Vec<(Program, SchedClassifierLinkId)>>,
@@ -427,7 +468,8 @@ impl Loaded {
                         (Place::Cgroup, false) => "attached with allow-multi",
                         (Place::Tracepoint(_) | Place::Interface, _) => "tracepoint link",
                     };
-                    self.hooks.insert(hook.program.name().into(), format!("{} {how}", hook.name));
+                    let typed = if hook.sees_packets() && self.typed_packets { ", typed" } else { "" };
+                    self.hooks.insert(hook.program.name().into(), format!("{} {how}{typed}", hook.name));
                 }
                 Err(error) if hook.need == Need::Mandatory => {
                     let (program, hook) = (hook.program.name(), hook.name);

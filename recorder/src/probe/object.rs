@@ -1,6 +1,6 @@
-//! The embedded object file, changed before it is loaded: a function gets other instructions.
+//! The embedded object file, changed before it is loaded: a function gets other instructions, or calls another function.
 //!
-//! Only what that needs of ELF is read: the table of symbols of a 64-bit little-endian object.
+//! Only what that needs of ELF is read: sections and the table of symbols of a 64-bit little-endian object.
 
 use kcap_filter::Instruction;
 
@@ -13,9 +13,13 @@ const ZERO: Instruction = Instruction { opcode: 0xb7, ..Instruction::NOTHING };
 const NEVER: Instruction = Instruction { opcode: 0x55, ..Instruction::NOTHING };
 /// `exit`
 const EXIT: Instruction = Instruction { opcode: 0x95, ..Instruction::NOTHING };
+const CALL: u8 = 0x85;
+/// Source register of a call whose constant is the number of a kernel function (`BPF_PSEUDO_KFUNC_CALL`).
+const OF_KERNEL_FUNCTION: u8 = 2;
 /// Instructions around the code: the jump that is never taken, and the end of where it would lead.
 const AROUND_COUNT: usize = 4;
 const SECTION_SYMBOLS: u32 = 2;
+const SECTION_INSTRUCTIONS: usize = 4;
 const SYMBOL_LEN: usize = 24;
 const SYMBOL_FUNCTION: u8 = 2;
 
@@ -60,6 +64,36 @@ impl Object {
         Ok(())
     }
 
+    /// Makes all calls of `helper`, which the kernel has no helper for, calls of the kernel function `function`. Returns how
+    /// many there are.
+    pub(super) fn replace_calls(&mut self, helper: i32, function: u32) -> usize {
+        let code: Vec<_> = self
+            .sections()
+            .filter(|section| self.long(section + 8).is_some_and(|flags| flags & SECTION_INSTRUCTIONS != 0))
+            .filter_map(|section| Some((self.long(section + 24)?, self.long(section + 32)?)))
+            .collect();
+        let from = Instruction { opcode: CALL, registers: 0, offset: 0, immediate: helper };
+        let to = Instruction {
+            registers: OF_KERNEL_FUNCTION << 4,
+            immediate: i32::from_ne_bytes(function.to_ne_bytes()),
+            ..from
+        };
+        let (from, to) = (from.to_le_bytes(), to.to_le_bytes());
+        let mut count = 0;
+        let len = self.len;
+        let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut self.words);
+        for (begin, section_len) in code {
+            let end = begin.saturating_add(section_len).min(len);
+            for place in bytes.get_mut(begin..end).unwrap_or_default().chunks_exact_mut(INSTRUCTION_LEN) {
+                if *place == from {
+                    place.copy_from_slice(&to);
+                    count += 1;
+                }
+            }
+        }
+        count
+    }
+
     /// Where a function lies in the file, and its length.
     fn function(&self, name: &str) -> Option<(usize, usize)> {
         let (symbols, symbols_len, names) = self.sections().find_map(|section| {
@@ -102,7 +136,7 @@ impl Object {
 
 #[cfg(test)]
 mod tests {
-    use kcap_recorder_ebpf::{FILTER_FUNCTION, FILTER_INSTRUCTIONS_MAX};
+    use kcap_recorder_ebpf::{CAST_TO_KERNEL_CONTEXT, FILTER_FUNCTION, FILTER_INSTRUCTIONS_MAX};
 
     use super::*;
     use crate::probe::load::PROGRAMS;
@@ -132,6 +166,20 @@ mod tests {
             (&object.bytes()[..begin], &object.bytes()[end..]),
             (&PROGRAMS[..begin], &PROGRAMS[end..])
         );
+    }
+
+    #[test]
+    fn calls_are_of_the_function_afterwards() {
+        let mut object = Object::new(PROGRAMS);
+        let count = object.replace_calls(CAST_TO_KERNEL_CONTEXT, 0x1234_5678);
+        assert_ne!(count, 0);
+        assert_eq!(object.replace_calls(CAST_TO_KERNEL_CONTEXT, 0x1234_5678), 0, "none is left");
+        let call = [CALL, OF_KERNEL_FUNCTION << 4, 0, 0, 0x78, 0x56, 0x34, 0x12];
+        let changed =
+            || object.bytes().chunks(8).zip(PROGRAMS.chunks(8)).filter(|(now, before)| now != before);
+        assert_eq!(changed().count(), count, "nothing else was touched");
+        assert!(changed().all(|(now, _)| now == call));
+        assert_eq!(Object::new(&[0; 7]).replace_calls(CAST_TO_KERNEL_CONTEXT, 1), 0);
     }
 
     #[test]

@@ -13,7 +13,7 @@ const CHANGE_TIMES: [(&str, &str); 3] = [
 
 /// Finds all fields; refuses when one is missing without which records would be wrong.
 pub(super) fn find(btf: &Btf) -> Result<Offsets, Error> {
-    // Without these only details are missing: overlays may be a module, and IPv6 may be compiled out.
+    // Without these only details are missing, or speed: overlays may be a module, and IPv6 may be compiled out.
     let optional = |path| btf.offset(path).unwrap_or(OFFSET_NONE);
     let change_time = CHANGE_TIMES.iter().find(|(seconds, _)| btf.offset(seconds).is_ok());
     let change_time = change_time.unwrap_or(&CHANGE_TIMES[0]);
@@ -79,6 +79,7 @@ pub(super) fn find(btf: &Btf) -> Result<Offsets, Error> {
         sock_remote_port: btf.offset("sock.__sk_common.skc_dport")?,
         vma_flags: btf.offset("vm_area_struct.vm_flags")?,
         vma_file: btf.offset("vm_area_struct.vm_file")?,
+        sk_buff_sk: optional("sk_buff.sk"),
         sock_family: btf.offset("sock.__sk_common.skc_family")?,
         sock_cookie: btf.offset("sock.__sk_common.skc_cookie")?,
         // A kernel without network namespaces has only one: it needs no cookie.

@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub)] // each test program uses its part
 
 use std::{
+    os::fd::AsRawFd,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -60,6 +61,26 @@ impl Packet {
     }
 }
 
+/// `SO_COOKIE` of a socket.
+pub fn cookie(socket: &impl AsRawFd) -> u64 {
+    socket_option(socket, libc::SO_COOKIE)
+}
+
+/// `SO_NETNS_COOKIE` of a socket.
+pub fn netns_cookie(socket: &impl AsRawFd) -> u64 {
+    socket_option(socket, libc::SO_NETNS_COOKIE)
+}
+
+fn socket_option(socket: &impl AsRawFd, option: libc::c_int) -> u64 {
+    let (mut value, mut len) = (0u64, size_of::<u64>() as libc::socklen_t);
+    // SAFETY: room for the value, as `len` says.
+    let failed = unsafe {
+        libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, option, (&raw mut value).cast(), &raw mut len)
+    };
+    assert_eq!(failed, 0, "{option}: {}", std::io::Error::last_os_error());
+    value
+}
+
 /// An event record.
 #[derive(Debug)]
 pub enum Event {
@@ -113,6 +134,11 @@ pub struct Session {
 }
 
 impl Session {
+    /// What a program hangs on.
+    pub fn hook(&self, program: Program) -> &str {
+        self.loaded.hooks.get(program.name()).map_or("", String::as_str)
+    }
+
     /// `None`: this host can't, and the test is skipped.
     pub fn start(options: &LoadOptions) -> Option<Self> {
         let guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
