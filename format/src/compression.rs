@@ -47,8 +47,9 @@ struct Context {
 /// repeats. zstd makes it smaller for shorter bytes, and single-shot contexts need no memory for it.
 const WINDOW_LOG: u32 = BLOCK_RAW_LEN_MAX.ilog2();
 
-/// Levels below pass over most of what a dictionary holds. Where one helps, it takes the work off this level, too.
-const LEVEL_WITH_DICTIONARY_MIN: i32 = 1;
+/// Levels below pass over much of what a dictionary holds: level 1 forgets what isn't in its later half. Where one helps, it takes
+/// the work off this level, too.
+const LEVEL_WITH_DICTIONARY_MIN: i32 = 2;
 
 /// Compressed bytes are kept only if they are smaller than the raw ones by more than one part in this many: reading
 /// stored bytes costs nothing.

@@ -183,6 +183,28 @@ mod tests {
         assert_eq!(choose(&pool, &repeated[99_999..]), Some(id));
     }
 
+    /// A busy recorder uses the lowest levels, and a block may begin anywhere in what is repeated.
+    #[test]
+    fn a_dictionary_is_found_at_all_levels_wherever_a_block_begins() {
+        const PERIOD: usize = 128 << 10;
+        let repeated = noise(1, PERIOD).repeat(8);
+        let longer = noise(2, DICTIONARY_LEN_MAX).repeat(4);
+        // Packets of two of a sender's writes, one of which overtook the other: not all of it is there twice.
+        let once_and_a_half = [&repeated[..PERIOD], &repeated[PERIOD / 8..PERIOD * 5 / 8].repeat(2)].concat();
+        let mut compression = Compression::default();
+        for (payloads, known) in [(&repeated, &once_and_a_half), (&repeated, &repeated), (&longer, &longer)] {
+            let dictionary = Dictionary::new(known).unwrap();
+            for level in [-5, 1, 3] {
+                for begin in (0..DICTIONARY_LEN_MAX).step_by(DICTIONARY_LEN_MAX / 64 + 7) {
+                    let payload = &payloads[begin..begin + 2 * DICTIONARY_LEN_MAX];
+                    assert!(helps(&dictionary, &payload[..SAMPLE_LEN], level, &mut compression));
+                    let len = compression.compress_with(payload, level, &dictionary).map(<[u8]>::len);
+                    assert!(len.is_some_and(|len| len < 8 << 10), "level {level} from {begin}: {len:?}");
+                }
+            }
+        }
+    }
+
     #[test]
     fn what_is_stored_uses_a_dictionary_that_has_helped_and_makes_none() {
         let pool = DictionaryPool::default();
