@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 /// Bytes of a datagram's payload.
-const DATAGRAM_BYTES: &str = "64";
+pub(crate) const DATAGRAM_BYTES: &str = "64";
 /// Connections that wrk keeps open at once.
 const CONNECTIONS: &str = "16";
 

@@ -1,12 +1,14 @@
 //! `make bench-record`: what recording costs the programs of a host, and what comes of it, beside tcpdump.
 //!
 //! Each load runs with nothing recording, with `kcap-record`, and with `tcpdump`, in rounds, so that what the machine
-//! does meanwhile hits all alike. Figures are ratios within a round, and medians over the rounds. Needs root.
-//! `KCAP_BENCH_ROUNDS` and `KCAP_BENCH_SECONDS` change how many rounds and how long each load runs.
+//! does meanwhile hits all alike. Figures are ratios within a round, and medians over the rounds. Then kcap and tcpdump take
+//! turns at one load. Needs root. `KCAP_BENCH_ROUNDS` and `KCAP_BENCH_SECONDS` change how many rounds and how long
+//! each load runs, `KCAP_BENCH_TURNS` how many turns; 0 leaves either out.
 
 mod load;
 mod report;
 mod size;
+mod turns;
 mod watcher;
 
 use std::fs;
@@ -17,16 +19,19 @@ use kcap_tests::binary;
 
 use load::{Load, WebServer};
 use report::{Report, Run};
+use turns::Turns;
 use watcher::Watcher;
 
 const ROUNDS_DEFAULT: u32 = 3;
 const LOAD_SECONDS_DEFAULT: u32 = 4;
+const TURNS_DEFAULT: u32 = 20;
 
 fn main() -> Result<()> {
     if !nix::unistd::geteuid().is_root() {
         bail!("recording needs root: run `sudo -E env \"PATH=$PATH\" make bench-record`");
     }
     let rounds = number_from("KCAP_BENCH_ROUNDS", ROUNDS_DEFAULT)?;
+    let turns = number_from("KCAP_BENCH_TURNS", TURNS_DEFAULT)?;
     let load_time = Duration::from_secs(number_from("KCAP_BENCH_SECONDS", LOAD_SECONDS_DEFAULT)?.into());
     let folder = binary::target_folder().join("bench");
     let scratch = folder.join("scratch");
@@ -47,7 +52,10 @@ fn main() -> Result<()> {
             }
         }
     }
-    for load in Load::ALL {
+    for load in [Load::TcpStream, Load::UdpFlood].into_iter().filter(|_| turns != 0) {
+        report.add_turns(Turns::take(load, turns, &scratch)?);
+    }
+    for load in Load::ALL.into_iter().filter(|_| rounds != 0) {
         eprintln!("size on disk: {}", load.name());
         for watcher in [Watcher::KcapHeaders, Watcher::KcapFull] {
             report.add_size(size::compare(load, watcher, &scratch, &web_server)?);
@@ -64,6 +72,6 @@ fn main() -> Result<()> {
 
 fn number_from(variable: &str, default: u32) -> Result<u32> {
     let Some(value) = std::env::var_os(variable) else { return Ok(default) };
-    let number = value.to_str().and_then(|text| text.parse().ok()).filter(|number| *number > 0);
-    number.with_context(|| format!("{variable} is not a number above 0"))
+    let number = value.to_str().and_then(|text| text.parse().ok());
+    number.with_context(|| format!("{variable} is not a number"))
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::load::Load;
 use crate::size::Size;
+use crate::turns::{Comparison, Turns};
 use crate::watcher::{Observed, Watcher};
 
 /// One load with one watcher in one round.
@@ -27,6 +28,7 @@ pub(crate) struct Report {
     rounds: u32,
     load_time: Duration,
     runs: Vec<Run>,
+    turns: Vec<Turns>,
     sizes: Vec<Size>,
 }
 
@@ -55,16 +57,21 @@ struct Document<'a> {
     rounds: u32,
     load_seconds: f64,
     rows: Vec<Row>,
+    turns: Vec<Comparison>,
     sizes: &'a [Size],
 }
 
 impl Report {
     pub(crate) fn new(rounds: u32, load_time: Duration) -> Self {
-        Self { rounds, load_time, runs: Vec::new(), sizes: Vec::new() }
+        Self { rounds, load_time, runs: Vec::new(), turns: Vec::new(), sizes: Vec::new() }
     }
 
     pub(crate) fn add(&mut self, run: Run) {
         self.runs.push(run);
+    }
+
+    pub(crate) fn add_turns(&mut self, turns: Turns) {
+        self.turns.push(turns);
     }
 
     pub(crate) fn add_size(&mut self, size: Size) {
@@ -73,7 +80,13 @@ impl Report {
 
     pub(crate) fn json(&self) -> Result<String> {
         let load_seconds = self.load_time.as_secs_f64();
-        let document = Document { rounds: self.rounds, load_seconds, rows: self.rows(), sizes: &self.sizes };
+        let document = Document {
+            rounds: self.rounds,
+            load_seconds,
+            rows: self.rows(),
+            turns: self.turns.iter().flat_map(Turns::comparisons).collect(),
+            sizes: &self.sizes,
+        };
         Ok(serde_json::to_string_pretty(&document)?)
     }
 
@@ -112,6 +125,22 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.rounds != 0 {
+            self.write_rounds(f)?;
+            self.write_sizes(f)?;
+        }
+        if !self.turns.is_empty() {
+            writeln!(
+                f,
+                "\nTaking turns at one load, what was sent under kcap to what was sent under tcpdump:\n"
+            )?;
+        }
+        self.turns.iter().try_for_each(|turns| write!(f, "{turns}"))
+    }
+}
+
+impl Report {
+    fn write_rounds(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "Medians of {} rounds of {} s.", self.rounds, self.load_time.as_secs())?;
         writeln!(
             f,
@@ -154,6 +183,10 @@ impl fmt::Display for Report {
                 row.bytes_a_record
             )?;
         }
+        Ok(())
+    }
+
+    fn write_sizes(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
             "\nBytes on disk, and those of the same packets (each once) as pcap | zstd -3; the ratio is of packets alone:\n"
