@@ -3,7 +3,7 @@
 //! Each load runs with nothing recording, with `kcap-record`, and with `tcpdump`, in rounds, so that what the machine
 //! does meanwhile hits all alike. Figures are ratios within a round, and medians over the rounds. Then kcap and tcpdump take
 //! turns at one load. Needs root. `KCAP_BENCH_ROUNDS` and `KCAP_BENCH_SECONDS` change how many rounds and how long
-//! each load runs, `KCAP_BENCH_TURNS` how many turns; 0 leaves either out.
+//! each load runs, `KCAP_BENCH_TURNS` how many turns; 0 rounds or turns leave them out.
 
 mod load;
 mod report;
@@ -32,7 +32,11 @@ fn main() -> Result<()> {
     }
     let rounds = number_from("KCAP_BENCH_ROUNDS", ROUNDS_DEFAULT)?;
     let turns = number_from("KCAP_BENCH_TURNS", TURNS_DEFAULT)?;
-    let load_time = Duration::from_secs(number_from("KCAP_BENCH_SECONDS", LOAD_SECONDS_DEFAULT)?.into());
+    let load_seconds = number_from("KCAP_BENCH_SECONDS", LOAD_SECONDS_DEFAULT)?;
+    if load_seconds == 0 {
+        bail!("KCAP_BENCH_SECONDS is not a number above 0");
+    }
+    let load_time = Duration::from_secs(load_seconds.into());
     let folder = binary::target_folder().join("bench");
     let scratch = folder.join("scratch");
     fs::create_dir_all(&scratch).with_context(|| format!("cannot make {}", scratch.display()))?;

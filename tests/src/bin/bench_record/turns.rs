@@ -29,6 +29,8 @@ const SETTLE_TIME: Duration = Duration::from_millis(400);
 const LOOK_TIME: Duration = Duration::from_secs(1);
 /// The load ends by itself after so long for each recorder of each turn, should nobody end it.
 const TURN_SECONDS_MAX: u32 = 10;
+/// Longest test that iperf3 takes.
+const IPERF3_SECONDS_MAX: u32 = 86_400;
 
 /// How fast the load was while each recorded.
 #[derive(Debug)]
@@ -54,10 +56,10 @@ pub(crate) struct Comparison {
     kcap: &'static str,
     other: &'static str,
     turns: usize,
-    /// What was sent while kcap recorded, divided by that while the other one did: mean over the turns.
+    /// What was sent while kcap recorded, divided by that while the other one did: geometric mean over the turns.
     ratio: f64,
-    /// Standard error of that mean.
-    ratio_error: f64,
+    /// Its standard error; none of a single turn.
+    ratio_error: Option<f64>,
     kcap_lost: u64,
     other_lost: u64,
 }
@@ -69,18 +71,22 @@ impl Turns {
         let mut server =
             Running::start(Command::new("iperf3").args(["-s", "-1", "-p", &port, "--forceflush"]));
         server.wait_for_line("Server listening on ");
-        let seconds = (count * 2 * PAIRS.len() as u32 * TURN_SECONDS_MAX).to_string();
+        let seconds = (count * 2 * PAIRS.len() as u32 * TURN_SECONDS_MAX).min(IPERF3_SECONDS_MAX).to_string();
         let mut client = Command::new("iperf3");
         client.args(["-c", "127.0.0.1", "-p", &port, "-t", &seconds]);
         if load == Load::UdpFlood {
             client.args(["-u", "-b", "0", "-l", DATAGRAM_BYTES]);
         }
-        let client = Running::start(&mut client);
+        let mut client = Running::start(&mut client);
         let mut turns = Self { load, turns: Vec::new() };
         for index in 0..count {
             eprintln!("turn {} of {count}: {}", index + 1, load.name());
-            let looks = order_of(index).map(|watcher| look(load, watcher, scratch));
-            turns.turns.push(looks.collect::<Result<_>>()?);
+            let mut looks = Vec::new();
+            for watcher in order_of(index) {
+                looks.push(look(load, watcher, scratch)?);
+                ensure!(client.ended().is_none(), "the load ended before all had their turns");
+            }
+            turns.turns.push(looks);
         }
         drop(client.stop(Signal::SIGTERM));
         drop(server);
@@ -95,17 +101,19 @@ impl Turns {
         let of = |watcher: Watcher| {
             self.turns.iter().filter_map(move |turn| turn.iter().find(|look| look.watcher == watcher))
         };
-        let ratios: Vec<f64> = of(kcap).zip(of(other)).map(|(kcap, other)| kcap.rate / other.rate).collect();
-        let count = ratios.len() as f64;
-        let ratio = ratios.iter().sum::<f64>() / count;
-        let squares: f64 = ratios.iter().map(|one| (one - ratio).powi(2)).sum();
+        let logarithms: Vec<f64> =
+            of(kcap).zip(of(other)).map(|(kcap, other)| (kcap.rate / other.rate).ln()).collect();
+        let count = logarithms.len() as f64;
+        let mean = logarithms.iter().sum::<f64>() / count;
+        let squares: f64 = logarithms.iter().map(|one| (one - mean).powi(2)).sum();
+        let ratio = mean.exp();
         Comparison {
             load: self.load.name(),
             kcap: kcap.name(),
             other: other.name(),
-            turns: ratios.len(),
+            turns: logarithms.len(),
             ratio,
-            ratio_error: (squares / (count - 1.0).max(1.0) / count).sqrt(),
+            ratio_error: (count > 1.0).then(|| ratio * (squares / (count - 1.0) / count).sqrt()),
             kcap_lost: of(kcap).map(|look| look.lost).sum(),
             other_lost: of(other).map(|look| look.lost).sum(),
         }
@@ -129,7 +137,7 @@ fn look(load: Load, watcher: Watcher, scratch: &Path) -> Result<Look> {
     thread::sleep(LOOK_TIME);
     let (after, lasted) = (sent()?, begun.elapsed());
     let observed = watching.stop()?;
-    ensure!(after > before, "the load has ended, or was none");
+    ensure!(after > before, "nothing was sent");
     Ok(Look { watcher, rate: (after - before) as f64 / lasted.as_secs_f64(), lost: observed.lost })
 }
 
@@ -157,12 +165,12 @@ impl fmt::Display for Turns {
         for comparison in self.comparisons() {
             writeln!(
                 f,
-                "{:22} {:13} / {:16} {:.3}, standard error {:.3}, {} turns; lost {} and {} packets",
+                "{:22} {:13} / {:16} {:.3}, standard error {}, {} turns; lost {} and {} packets",
                 comparison.load,
                 comparison.kcap,
                 comparison.other,
                 comparison.ratio,
-                comparison.ratio_error,
+                comparison.ratio_error.map_or("unknown".to_owned(), |error| format!("{error:.3}")),
                 comparison.turns,
                 comparison.kcap_lost,
                 comparison.other_lost
