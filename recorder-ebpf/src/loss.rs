@@ -54,7 +54,7 @@ impl Counters {
         }
     }
 
-    /// Runs whose fate isn't known yet; 0 when no run is under way.
+    /// Runs whose fate isn't known yet; 0 when no run is under way. Those for packets are only counted when it is known.
     pub const fn undecided(&self) -> u64 {
         self.seen.saturating_sub(self.filtered + self.stored + self.lost())
     }

@@ -14,7 +14,8 @@ pub struct PacketHead {
     /// `bpf_get_socket_cookie`; 0 when the packet has no socket. At an interface it is the sender's, also of a frame that
     /// arrives from another network namespace (`skb_scrub_packet` keeps it).
     pub socket_cookie: u64,
-    /// `SO_NETNS_COOKIE` of the socket; 0 on kernels that don't tell for packets (before 6.2).
+    /// `SO_NETNS_COOKIE` of the socket; 0 on kernels that don't tell for packets: before 6.2, or 6.15
+    /// where programs can't read it by type.
     pub netns_cookie: u64,
     /// `__sk_buff.ifindex`, in the packet's network namespace.
     pub interface_index: u32,

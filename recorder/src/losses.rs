@@ -49,8 +49,9 @@ impl KernelCounters {
 
     /// Reads the counters of all programs that have run, on each processor where they have.
     ///
-    /// While programs run, a row may be read between the moment a run was counted as seen and that of its fate;
-    /// [`Counters::undecided`] tells how many were.
+    /// While programs run, a row may be read between the moment a run was counted as seen and that of its fate:
+    /// [`Counters::undecided`] tells how many were. Runs for packets are counted when their fate is known, which is a moment
+    /// after their record can be read.
     pub fn read(&self) -> Result<Vec<ProgramCounters>, Error> {
         let mut rows = Vec::new();
         for program in Program::ALL {

@@ -38,7 +38,7 @@ fn socket_receive(context: BtfTracePointContext) -> i32 {
 fn used(context: &BtfTracePointContext, program: Program, kind: SocketEventKind) {
     let sock = context.arg::<u64>(0);
     // Zero until someone asks for it, which the packet programs do at the first packet.
-    // SAFETY: the argument is a `struct sock`, and the verifier knows it.
+    // SAFETY: the argument is a `struct sock`, and the verifier knows it. It is never null: the tracepoints read of it, too.
     let cookie = unsafe { field::<u64>(sock, setting!(offsets.sock_cookie)) };
     if context.arg::<i32>(1) < 0 || cookie == 0 || is_recent(cookie, typed::current_pid()) {
         count_unwanted(program);

@@ -12,18 +12,18 @@ use kcap_recorder_ebpf::CAST_TO_KERNEL_CONTEXT;
 
 use super::settings::setting;
 
-/// Reads a field; one at a bad address reads as zeroes.
+/// Reads a field.
 ///
 /// # Safety
 /// `structure` is a pointer whose type the verifier knows, and this kernel has such a field in it. `T` is an integer of the
-/// field's length.
+/// field's length. For some pointers the kernel vouches; what others lead to reads as zeroes when it isn't there any more.
 #[inline(always)]
 pub(super) unsafe fn field<T>(structure: u64, offset: u32) -> T {
     // SAFETY: the caller's promise, which the verifier checks.
     unsafe { ptr::read_volatile((structure + u64::from(offset)) as *const T) }
 }
 
-/// Number of the current process. Only for programs on typed tracepoints; recent kernels make no call of it.
+/// Number of the current process. Only for programs on typed tracepoints.
 #[inline(always)]
 pub(super) fn current_pid() -> u32 {
     // SAFETY: no arguments; what it returns is a `task_struct`, and the verifier knows it.
