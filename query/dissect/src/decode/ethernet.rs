@@ -43,9 +43,7 @@ pub(super) fn decode(cursor: Cursor<'_>, decoded: &mut Decoded) -> Result<(), De
     decoded.link.source_mac = Some(header.source());
     let next = cursor.skip(HEADER_LEN);
     if header.ether_type() < ETHER_TYPE_MIN {
-        // What lies behind the length is padding.
-        let end = next.offset.saturating_add(u32::from(header.ether_type())).min(next.end);
-        return llc::decode(Cursor { end, ..next }, decoded);
+        return llc::decode(next.within(u32::from(header.ether_type())), decoded);
     }
     tags(header.ether_type(), next, decoded)
 }

@@ -136,6 +136,8 @@ impl<P: Clone> Default for Defragmenter<P> {
 /// What fragments of a packet have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Key {
+    /// IPv6 can have the addresses that IPv4 is mapped to.
+    version: u8,
     source: [u8; 16],
     destination: [u8; 16],
     id: u32,
@@ -208,6 +210,7 @@ impl<P: Clone> Defragmenter<P> {
         let Some(ip) = decoded.ip().filter(|ip| ip.is_fragment()) else { return Fragment::None };
         self.expire(time_ns);
         let key = Key {
+            version: ip.version,
             source: ip.source,
             destination: ip.destination,
             id: ip.id.unwrap_or(0),

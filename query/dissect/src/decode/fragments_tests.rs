@@ -97,6 +97,22 @@ fn packets_do_not_mix() {
     assert_eq!(feed(&mut defragmenter, 1, &plain), Fragment::None);
 }
 
+/// IPv6 can have the addresses that IPv4 is mapped to, and the protocol of IPv4 can be 0.
+#[test]
+fn packets_of_both_versions_do_not_mix() {
+    let mut v4 = fragment_v4(9, 0, true, &[4; 8]);
+    v4[9] = 0;
+    let mut v6 = fragment_v6(9, 8, false, &[6; 8]);
+    v6[8..24].copy_from_slice(&map_ipv4(CLIENT_V4));
+    v6[24..40].copy_from_slice(&map_ipv4(SERVER_V4));
+    for pair in [[&v4, &v6], [&v6, &v4]] {
+        let mut defragmenter = Defragmenter::default();
+        for packet in pair {
+            assert_eq!(feed(&mut defragmenter, 1, packet), Fragment::Waiting);
+        }
+    }
+}
+
 #[test]
 fn overlaps_are_told_and_the_first_wins() {
     let data = datagram(56);

@@ -35,7 +35,7 @@ pub(super) fn decode(cursor: Cursor<'_>, decoded: &mut Decoded) -> Result<(), De
         + usize::from(version == 1 && has(flag::ACKNOWLEDGEMENT));
     let header_len = key_at + 4 * optional;
     if cursor.bytes.len() < header_len {
-        return Err(cursor.truncated(Layer::Gre, header_len));
+        return Err(cursor.cut(Layer::Gre, header_len));
     }
     let key = cursor.bytes[key_at..].first_chunk::<4>().map(|bytes| u32_at(bytes, 0));
     let id = if has(flag::KEY) { key } else { None };
@@ -73,7 +73,7 @@ fn erspan(fixed_len: usize, cursor: Cursor<'_>, decoded: &mut Decoded) -> Result
         return Ok(());
     }
     let Some(header) = cursor.bytes.get(..fixed_len) else {
-        return Err(cursor.truncated(Layer::Erspan, fixed_len));
+        return Err(cursor.cut(Layer::Erspan, fixed_len));
     };
     let has_platform = fixed_len == ERSPAN_3_LEN && header[ERSPAN_3_LEN - 1] & 1 != 0;
     let len = fixed_len + if has_platform { ERSPAN_PLATFORM_LEN } else { 0 };

@@ -23,10 +23,10 @@ pub(super) fn decode(cursor: Cursor<'_>, decoded: &mut Decoded) -> Result<(), De
     let Some(header) = cursor.bytes.first_chunk::<FIXED_LEN>() else { return Ok(()) };
     let (version, is_gtp, has_more) = (header[0] >> 5, header[0] & 0x10 != 0, header[0] & 0x07 != 0);
     let len = u32::from(u16_at(header, 2));
-    if version != 1 || !is_gtp || header[1] != G_PDU || len > cursor.wire_len() - FIXED_LEN as u32 {
+    let mut next = cursor.skip(FIXED_LEN);
+    if version != 1 || !is_gtp || header[1] != G_PDU || len > next.wire_len() {
         return Ok(());
     }
-    let mut next = cursor.skip(FIXED_LEN);
     if has_more {
         let Some(optional) = next.bytes.first_chunk::<OPTIONAL_LEN>() else { return Ok(()) };
         let mut extension = optional[3];

@@ -79,10 +79,9 @@ pub(super) fn decode(cursor: Cursor<'_>, decoded: &mut Decoded) -> Result<(), De
         return Err(DecodeError::PacketLen { layer: Layer::Ipv4, offset, stated_len, actual_len });
     }
     if cursor.bytes.len() < header_len as usize {
-        return Err(cursor.truncated(Layer::Ipv4, header_len as usize));
+        return Err(cursor.cut(Layer::Ipv4, header_len as usize));
     }
-    // What lies behind the total length is padding of the link.
-    let next = Cursor { end: offset.saturating_add(total_len), ..cursor }.skip(header_len as usize);
+    let next = cursor.within(total_len).skip(header_len as usize);
     let next = authentication(&mut ip, next, decoded)?;
     transport::decode(ip.protocol, &ip, next, decoded)?;
     if stated_len > actual_len {
@@ -106,7 +105,7 @@ fn authentication<'a>(
     // RFC 4302, section 2.2: counts units of four bytes, less two.
     let len = (usize::from(units) + 2) * 4;
     if cursor.bytes.len() < len {
-        return Err(cursor.truncated(Layer::Authentication, len));
+        return Err(cursor.cut(Layer::Authentication, len));
     }
     ip.protocol = next_header;
     decoded.network = Network::Ip(*ip);

@@ -64,7 +64,7 @@ pub(super) fn decode(cursor: Cursor<'_>, decoded: &mut Decoded) -> Result<(), De
         ..Ip::default()
     };
     decoded.network = Network::Ip(ip);
-    let next = Cursor { end: offset.saturating_add(ip.total_len), ..cursor }.skip(FIXED_LEN);
+    let next = cursor.within(ip.total_len).skip(FIXED_LEN);
     let followed = extensions(&mut ip, next, decoded);
     decoded.network = Network::Ip(ip);
     transport::decode(ip.protocol, &ip, followed?, decoded)?;
@@ -103,7 +103,7 @@ fn extensions<'a>(
             _ => return Ok(cursor),
         };
         if cursor.bytes.len() < len {
-            return Err(cursor.truncated(Layer::Ipv6Extension, len));
+            return Err(cursor.cut(Layer::Ipv6Extension, len));
         }
         let fixed = cursor.fixed::<EXTENSION_UNIT_LEN>(Layer::Ipv6Extension)?;
         if ip.protocol == ip_protocol::FRAGMENT {

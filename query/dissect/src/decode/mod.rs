@@ -131,7 +131,7 @@ pub fn decode_parts(link_type: u16, header: &[u8], payload: &[u8], wire_len: u32
 /// What is left of a packet: the place of the next header.
 #[derive(Clone, Copy)]
 struct Cursor<'a> {
-    /// Captured bytes from here on.
+    /// Captured bytes from here on, none of them behind `end`.
     bytes: &'a [u8],
     /// Bytes before these.
     offset: u32,
@@ -149,17 +149,24 @@ impl<'a> Cursor<'a> {
 
     /// The fixed part of a header.
     fn fixed<const LEN: usize>(&self, layer: Layer) -> Result<&'a [u8; LEN], DecodeError> {
-        self.bytes.first_chunk().ok_or_else(|| self.truncated(layer, LEN))
+        self.bytes.first_chunk().ok_or_else(|| self.cut(layer, LEN))
     }
 
-    /// A cut header at this place.
-    fn truncated(&self, layer: Layer, needed_len: usize) -> DecodeError {
-        DecodeError::Truncated {
-            layer,
-            offset: self.offset,
-            needed_len: model::saturate(needed_len),
-            captured_len: model::saturate(self.bytes.len()),
+    /// A header at this place that takes more bytes than there are: the capture ends within it, or the packet itself.
+    fn cut(&self, layer: Layer, needed_len: usize) -> DecodeError {
+        let (offset, needed_len, actual_len) = (self.offset, model::saturate(needed_len), self.wire_len());
+        if needed_len > actual_len {
+            return DecodeError::PacketLen { layer, offset, stated_len: needed_len, actual_len };
         }
+        DecodeError::Truncated { layer, offset, needed_len, captured_len: model::saturate(self.bytes.len()) }
+    }
+
+    /// The same place, in a packet that ends `len` bytes further on, unless it ends before: what lies behind is padding of
+    /// the link, or what somebody added who wants it taken for headers.
+    fn within(self, len: u32) -> Self {
+        let end = self.offset.saturating_add(len).min(self.end);
+        let captured = self.bytes.len().min(end.saturating_sub(self.offset) as usize);
+        Self { bytes: &self.bytes[..captured], end, ..self }
     }
 
     /// The place `len` bytes further on, or as far as bytes were captured.

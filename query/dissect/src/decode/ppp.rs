@@ -62,9 +62,7 @@ pub(super) fn decode_over_ethernet(cursor: Cursor<'_>, decoded: &mut Decoded) ->
     if header[0] != 0x11 || header[1] != 0 {
         return Ok(());
     }
-    // What lies behind the length is padding of the link.
-    let end = next.offset.saturating_add(u32::from(u16_at(header, 4))).min(next.end);
-    decode(Cursor { end, ..next }, decoded)
+    decode(next.within(u32::from(u16_at(header, 4))), decoded)
 }
 
 /// Decodes address, control and an EtherType.

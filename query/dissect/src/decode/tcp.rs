@@ -53,7 +53,7 @@ pub(super) fn decode(cursor: Cursor<'_>, decoded: &mut Decoded) -> Result<(), De
     }
     mark_end(cursor.skip(usize::from(header_len)), decoded);
     if cursor.bytes.len() < usize::from(header_len) {
-        return Err(cursor.truncated(Layer::Tcp, usize::from(header_len)));
+        return Err(cursor.cut(Layer::Tcp, usize::from(header_len)));
     }
     Ok(())
 }

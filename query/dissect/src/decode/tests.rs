@@ -165,6 +165,40 @@ fn lies_about_lengths() {
     assert_eq!(error.to_string(), "UDP header at byte 20: length is 17, the packet has 8");
 }
 
+/// Padding of a frame is no header, whatever somebody put there.
+#[test]
+fn headers_end_with_their_packet() {
+    for (protocol, layer, header_len, header) in [
+        (6, Layer::Tcp, 20, tcp(40_000, 443, 1, 2, 0x18)),
+        (17, Layer::Udp, 8, udp(40_000, 443, 0)),
+        (1, Layer::Icmp, 8, vec![8, 0, 0, 0, 0x12, 0x34, 0, 1]),
+        (132, Layer::Sctp, 12, vec![7; 12]),
+        (51, Layer::Authentication, 24, [&[6, 4][..], &[0; 22]].concat()),
+        (47, Layer::Gre, 4, vec![0, 0, 8, 0]),
+        (4, Layer::Ipv4, 20, ipv4(CLIENT_V4, SERVER_V4, 6, 1, &[])),
+    ] {
+        // All but one byte of it are the packet's.
+        let len = header_len - 1;
+        let mut packet = ipv4(CLIENT_V4, SERVER_V4, protocol, 1, &header);
+        packet[2..4].copy_from_slice(&(20 + len as u16).to_be_bytes());
+        let frame = ethernet(0x0800, &packet);
+        let decoded = decode(link_type::ETHERNET, &frame, wire_len(&frame));
+        let error = DecodeError::PacketLen { layer, offset: 34, stated_len: header_len, actual_len: len };
+        assert_eq!(decoded.error, Some(error), "protocol {protocol}");
+        assert_eq!((decoded.tcp(), decoded.header_len, decoded.payload_len), (None, 34, len));
+    }
+    // Ports of nobody.
+    let mut packet = ipv4(CLIENT_V4, SERVER_V4, 6, 1, &tcp(40_000, 443, 1, 2, 0x18));
+    packet[2..4].copy_from_slice(&[0, 23]);
+    assert_eq!(raw(&packet).ports, None);
+    // Options that go on behind the end.
+    let mut packet = ipv4(CLIENT_V4, SERVER_V4, 6, 1, &[tcp(1, 2, 0, 0, 0x10), vec![1; 8]].concat());
+    packet[2..4].copy_from_slice(&[0, 44]);
+    packet[32] = 0x70;
+    let error = DecodeError::PacketLen { layer: Layer::Tcp, offset: 20, stated_len: 28, actual_len: 24 };
+    assert_eq!(raw(&packet).error, Some(error));
+}
+
 #[test]
 fn extension_headers_are_bounded() {
     let endless = [60, 0, 1, 4, 0, 0, 0, 0].repeat(IPV6_EXTENSIONS_MAX + 4);

@@ -70,6 +70,23 @@ fn datagrams_to_the_ports_of_tunnels() {
     }
 }
 
+/// Lengths that end a datagram within the tunnel's header: what lies behind them is not the datagram's.
+#[test]
+fn datagrams_that_end_within_the_header_of_a_tunnel() {
+    for (link_type, whole, kind, _) in tunnels() {
+        let outer = decode_outer(link_type, &whole, wire_len(&whole), 0);
+        let (Transport::Udp { .. }, Some(ports)) = (outer.transport, outer.ports) else { continue };
+        for len in 0..8_u16 {
+            let mut packet = whole.clone();
+            let at = outer.transport_offset as usize + 4;
+            packet[at..at + 2].copy_from_slice(&(8 + len).to_be_bytes());
+            let decoded = decode(link_type, &packet, wire_len(&packet));
+            assert_eq!((decoded.tunnel, decoded.error), (None, None), "{kind:?}, {len} bytes");
+            assert_eq!((decoded.ports, decoded.payload_len), (Some(ports), u32::from(len)), "{kind:?}");
+        }
+    }
+}
+
 /// However little was captured, there is a packet with its addresses: the inner one as soon as they are there.
 #[test]
 fn every_cut_tunnel_gives_an_address() {

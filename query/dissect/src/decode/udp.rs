@@ -40,8 +40,7 @@ pub(super) fn decode(
     }
     // Bytes behind the length are options (RFC 9868), not payload.
     decoded.payload_len = stated_len - HEADER_LEN as u32;
-    let end = cursor.offset.saturating_add(stated_len);
-    tunnelled(Cursor { end, ..cursor }.skip(HEADER_LEN), decoded)
+    tunnelled(cursor.within(stated_len).skip(HEADER_LEN), decoded)
 }
 
 /// Whether a datagram goes to the port of a tunnel.

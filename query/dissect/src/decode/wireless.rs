@@ -65,7 +65,7 @@ pub(super) fn decode(cursor: Cursor<'_>, is_padded: bool, decoded: &mut Decoded)
         }
     }
     if cursor.bytes.len() < len {
-        return Err(cursor.truncated(Layer::Wireless, len));
+        return Err(cursor.cut(Layer::Wireless, len));
     }
     let is_aggregate = has_qos && cursor.bytes[qos_at] & 0x80 != 0;
     let is_later_fragment = header[22] & 0x0f != 0;
@@ -104,7 +104,7 @@ pub(super) fn decode_radiotap(cursor: Cursor<'_>, decoded: &mut Decoded) -> Resu
         return Err(DecodeError::HeaderLen { layer: Layer::Radiotap, offset: cursor.offset, header_len });
     }
     let Some(header) = cursor.bytes.get(..len) else {
-        return Err(cursor.truncated(Layer::Radiotap, len));
+        return Err(cursor.cut(Layer::Radiotap, len));
     };
     decode(cursor.skip(len), is_padded(header), decoded)
 }

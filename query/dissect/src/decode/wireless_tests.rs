@@ -63,7 +63,8 @@ fn what_cannot_be_read_ends_at_its_header() {
     }
     let beacon = frame([0x80, 0x00], [TO, FROM, AP], &[]);
     assert_eq!(decode_wireless(&beacon).link.source_mac, None);
-    assert!(matches!(decode_wireless(&beacon[..1]).error, Some(DecodeError::Truncated { .. })));
+    let cut = decode(link_type::IEEE802_11, &beacon[..1], u32::try_from(beacon.len()).unwrap());
+    assert!(matches!(cut.error, Some(DecodeError::Truncated { .. })));
 }
 
 #[test]

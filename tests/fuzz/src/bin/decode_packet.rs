@@ -20,6 +20,9 @@ kcap_fuzz::fuzz_target!(|data: &[u8]| {
         let decoded = decode(link, packet, wire_len);
         assert!(decoded.payload_len <= wire_len.max(packet.len() as u32));
         assert!(decoded.transport_offset >= decoded.network_offset);
+        if let (Some(ip), None) = (decoded.ip(), decoded.error) {
+            assert!(decoded.header_len <= decoded.network_offset + ip.total_len);
+        }
         for tunnels in 0..decoded.tunnel_depth {
             assert_eq!(decode_outer(link, packet, wire_len, tunnels).tunnel_depth, tunnels);
         }
