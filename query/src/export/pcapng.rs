@@ -96,7 +96,7 @@ impl<W: Write> PcapngWriter<W> {
         self.writer.write_pcapng_block(block)?;
         let statistics = &mut self.statistics[interface_id as usize];
         statistics.written += 1;
-        statistics.dropped += packet.drop_count;
+        statistics.dropped = statistics.dropped.saturating_add(packet.drop_count);
         let first_ns = statistics.first_ns.get_or_insert(packet.time_ns);
         *first_ns = packet.time_ns.min(*first_ns);
         statistics.last_ns = packet.time_ns.max(statistics.last_ns);
@@ -119,7 +119,8 @@ impl<W: Write> PcapngWriter<W> {
     /// When the output refuses bytes.
     pub fn count_dropped(&mut self, interface: &ExportInterface, packets: u64) -> Result<(), ExportError> {
         let interface_id = self.interface_id(interface)?;
-        self.statistics[interface_id as usize].dropped += packets;
+        let dropped = &mut self.statistics[interface_id as usize].dropped;
+        *dropped = dropped.saturating_add(packets);
         Ok(())
     }
 
@@ -142,7 +143,8 @@ impl<W: Write> PcapngWriter<W> {
                 options.push(InterfaceStatisticsOption::IsbStartTime(Duration::from_nanos(*first_ns)));
                 options.push(InterfaceStatisticsOption::IsbEndTime(Duration::from_nanos(*last_ns)));
             }
-            options.push(InterfaceStatisticsOption::IsbIfRecv(written + left_out + dropped));
+            let received = (written + left_out).saturating_add(*dropped);
+            options.push(InterfaceStatisticsOption::IsbIfRecv(received));
             options.push(InterfaceStatisticsOption::IsbIfDrop(*dropped));
             options.push(InterfaceStatisticsOption::IsbUsrDeliv(*written));
             self.writer.write_pcapng_block(InterfaceStatisticsBlock {

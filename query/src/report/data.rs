@@ -31,7 +31,7 @@ pub(super) async fn gather(library: &Arc<Library>, settings: &SessionSettings, t
         .await?;
     let number = |place: usize| summary.first().and_then(|row| row[place].as_i64()).unwrap_or(0);
     let (begin_ns, end_ns) = (number(0), number(1));
-    let bucket_ns = (end_ns - begin_ns) / BUCKETS + 1;
+    let bucket_ns = end_ns.saturating_sub(begin_ns) / BUCKETS + 1;
     let over_time = |name: &str| {
         format!(
             "SELECT (CAST(ts AS BIGINT) - {begin_ns}) / {bucket_ns} AS bucket, {name} AS name, sum(len) FROM packets \

@@ -98,7 +98,7 @@ impl Facts for Flows {
         let mut columns = super::conversation::columns(|row: &FlowRow| &row.conversation);
         columns.splice(1..1, [
             Column::timestamp("end_ts", "Last packet", |rows: &Rows, row| Some(rows[row].end_ns)).required(),
-            Column::number::<Int64Type>("duration_ns", "From the first to the last packet", |rows: &Rows, row| Some(rows[row].end_ns - rows[row].conversation.first_ns)).required(),
+            Column::number::<Int64Type>("duration_ns", "From the first to the last packet", |rows: &Rows, row| Some(rows[row].end_ns.saturating_sub(rows[row].conversation.first_ns))).required(),
         ]);
         columns.extend([
             Column::number::<UInt8Type>("icmp_type", "Type of the client's ICMP messages", |rows: &Rows, row| Some(rows[row].icmp?.0)),

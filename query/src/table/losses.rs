@@ -28,11 +28,12 @@ pub(super) struct LossRow {
 
 impl LossRow {
     fn lost(&self, cause: proto::LossCause) -> u64 {
-        self.report.lost.iter().filter(|lost| lost.cause() == cause).map(|lost| lost.count).sum()
+        let of_cause = self.report.lost.iter().filter(|lost| lost.cause() == cause);
+        of_cause.map(|lost| lost.count).fold(0, u64::saturating_add)
     }
 
     fn lost_in_all(&self) -> u64 {
-        self.report.lost.iter().map(|lost| lost.count).sum()
+        self.report.lost.iter().map(|lost| lost.count).fold(0, u64::saturating_add)
     }
 }
 

@@ -41,6 +41,11 @@ impl Recorder {
         Self { folder: folder.to_owned(), sequence: 0, recipients: Vec::new(), payload_tasks: Vec::new() }
     }
 
+    /// As if so many segments had been written and removed.
+    pub(crate) fn skip(&mut self, segments: u64) {
+        self.sequence += segments;
+    }
+
     /// Begins the next segment.
     pub(crate) fn segment(&mut self) -> Segment {
         self.sequence += 1;

@@ -32,7 +32,7 @@ impl Losses {
                         LossProgram::PacketEgress | LossProgram::InterfaceEgress => &mut losses.outbound,
                         _ => continue,
                     };
-                    let lost: u64 = report.lost.iter().map(|lost| lost.count).sum();
+                    let lost = report.lost.iter().map(|lost| lost.count).fold(0, u64::saturating_add);
                     if lost > 0 {
                         side.push_back((clock.realtime_ns(report.end_ns), lost));
                     }
@@ -51,15 +51,15 @@ impl Losses {
             PacketDirection::Outbound => &mut self.outbound,
             PacketDirection::Unknown => return 0,
         };
-        let mut lost = 0;
+        let mut lost = 0_u64;
         while let Some((_, count)) = side.pop_front_if(|(end_ns, _)| *end_ns <= time_ns) {
-            lost += count;
+            lost = lost.saturating_add(count);
         }
         lost
     }
 
     /// Those that no packet came after.
     pub(super) fn rest(&self) -> u64 {
-        self.inbound.iter().chain(&self.outbound).map(|(_, lost)| lost).sum()
+        self.inbound.iter().chain(&self.outbound).map(|(_, lost)| *lost).fold(0, u64::saturating_add)
     }
 }

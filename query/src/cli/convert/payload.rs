@@ -70,7 +70,7 @@ pub(super) fn write(
         |collector| {
             let begin_ns = *first_ns.get_or_insert(collector.first_ns.unwrap_or(0));
             for Run { mut run, fields } in collector.finished.drain(..) {
-                run.relative_ns -= begin_ns;
+                run.relative_ns = run.relative_ns.saturating_sub(begin_ns);
                 if let Err(error) = writeln!(output, "{}", payload_document(&run, &fields)) {
                     failed = Some(error);
                     return Err(Error::Stopped);

@@ -57,7 +57,7 @@ pub(super) struct Account {
 
 impl Account {
     pub(super) fn lost_in_all(&self) -> u64 {
-        self.lost.values().sum()
+        self.lost.values().copied().fold(0, u64::saturating_add)
     }
 }
 
@@ -99,15 +99,15 @@ impl Summary {
             for report in handle.block_losses(block)? {
                 let account =
                     self.programs.entry(report.program().as_str_name().to_ascii_lowercase()).or_default();
-                account.seen += report.seen;
-                account.filtered += report.filtered;
-                account.stored += report.stored;
-                accounted += report.stored;
+                add(&mut account.seen, report.seen);
+                add(&mut account.filtered, report.filtered);
+                add(&mut account.stored, report.stored);
+                add(&mut accounted, report.stored);
                 let last = self.in_flight.entry((report.program, report.cpu)).or_default();
                 *last = (*last).max((report.end_ns, report.in_flight));
                 for lost in report.lost.iter().filter(|lost| lost.count > 0) {
-                    *account.lost.entry(lost.cause().as_str_name().to_ascii_lowercase()).or_default() +=
-                        lost.count;
+                    let cause = lost.cause().as_str_name().to_ascii_lowercase();
+                    add(account.lost.entry(cause).or_default(), lost.count);
                 }
             }
         }
@@ -127,7 +127,7 @@ impl Summary {
     }
 
     pub(super) fn total(&self, of: impl Fn(&SegmentSummary) -> u64) -> u64 {
-        self.segments.iter().map(of).sum()
+        self.segments.iter().map(of).fold(0, u64::saturating_add)
     }
 
     /// Records that are there, but that no loss report tells of.
@@ -137,7 +137,7 @@ impl Summary {
 
     /// Events whose fate was not known at the last account.
     pub(super) fn in_flight(&self) -> u64 {
-        self.in_flight.values().map(|(_, in_flight)| in_flight).sum()
+        self.in_flight.values().map(|(_, in_flight)| *in_flight).fold(0, u64::saturating_add)
     }
 
     /// True when every segment ended orderly.
@@ -187,3 +187,8 @@ impl Summary {
 
 /// The state of a segment that ended orderly, as [`STATES`] names it.
 const SEALED: &str = "sealed";
+
+/// Adds to a count. What a file says may be anything, and its report goes on to the end.
+fn add(count: &mut u64, more: u64) {
+    *count = count.saturating_add(more);
+}

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use arrow::temporal_conversions::timestamp_ns_to_datetime;
 use kcap_format::proto;
 
-use super::summary::Summary;
+use super::summary::{Account, Summary};
 use crate::cli::escape::{escaped, escaped_lines};
 use crate::cli::size::size_text;
 
@@ -37,7 +37,7 @@ fn write_text(summary: &Summary, text: &mut String) -> std::fmt::Result {
             "time       {} to {} ({:.3} s, clock known to {} ns)",
             time_text(first),
             time_text(last),
-            (last - first) as f64 / 1e9,
+            last.saturating_sub(first) as f64 / 1e9,
             summary.clock_error_ns
         )?,
         None => writeln!(text, "time       nothing was recorded")?,
@@ -117,7 +117,7 @@ fn write_losses(summary: &Summary, text: &mut String) -> std::fmt::Result {
 
 /// What is known of losses, and what is not: "none" is said only of a recording whose account is complete.
 fn losses_text(summary: &Summary) -> String {
-    let lost: u64 = summary.programs.values().map(super::summary::Account::lost_in_all).sum();
+    let lost = summary.programs.values().map(Account::lost_in_all).fold(0, u64::saturating_add);
     let mut unknown = Vec::new();
     if summary.is_import && summary.programs.is_empty() {
         return "unknown: the capture file does not tell".to_owned();

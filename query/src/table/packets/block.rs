@@ -274,6 +274,13 @@ impl PacketBlock {
         PacketId::new(sequence, self.entry.sequence, u32::try_from(row).unwrap_or(u32::MAX)).as_u64()
     }
 
+    /// The row with this id, if it is one of this block. Ids come again in a recording of very many segments, where the block may
+    /// be a shorter one.
+    pub(super) fn row_of(&self, packet_id: u64) -> Option<usize> {
+        let (_, _, row) = PacketId::from_u64(packet_id).parts();
+        Some(row as usize).filter(|row| *row < self.len() && self.packet_id(*row) == packet_id)
+    }
+
     /// Wall time of a row in nanoseconds since 1970; `None` when the segment's clock cannot be read.
     #[must_use]
     pub fn realtime_ns(&self, row: usize) -> Option<i64> {
