@@ -278,17 +278,15 @@ impl Pipeline {
             block.duplicate_of[row] = pair.first_id;
             block.peer_cookie[row] = pair.sender_cookie;
             let copy = self.needs.copies.then(|| block.arrived_copy(row));
-            let (_, sequence, first_row) = kcap_format::PacketId::from_u64(pair.first_id).parts();
-            if sequence == block.entry().sequence && block.packet_id(first_row as usize) == pair.first_id {
-                block.peer_cookie[first_row as usize] = pair.receiver_cookie;
-                copy.iter().for_each(|copy| block.complete(first_row as usize, copy));
-                continue;
-            }
-            let mut earlier = self.waiting.iter_mut().rev();
-            let owner = earlier.find(|(earlier, _)| earlier.packet_id(first_row as usize) == pair.first_id);
-            if let Some((earlier, _)) = owner {
-                earlier.peer_cookie[first_row as usize] = pair.receiver_cookie;
-                copy.iter().for_each(|copy| earlier.complete(first_row as usize, copy));
+            let departed = if let Some(departed) = block.row_of(pair.first_id) {
+                Some((&mut *block, departed))
+            } else {
+                let mut earlier = self.waiting.iter_mut().rev();
+                earlier.find_map(|(block, _)| block.row_of(pair.first_id).map(|departed| (block, departed)))
+            };
+            if let Some((block, departed)) = departed {
+                block.peer_cookie[departed] = pair.receiver_cookie;
+                copy.iter().for_each(|copy| block.complete(departed, copy));
             }
         }
     }
@@ -296,11 +294,11 @@ impl Pipeline {
 
 /// The blocks to read, in the order of recording: those of the ranges, and their neighbours as far as they are needed.
 fn steps(library: &Library, ranges: &[BlockRange], needs: Needs) -> Result<VecDeque<Step>> {
-    // A neighbour of one range may lie in another one. It must be read once, and then it is wanted.
+    // A neighbour of one range may lie in another one, or be one of many ranges'. It must be read once, and a block that is
+    // wanted stays so.
     let mut steps = BTreeMap::new();
-    let mut neighbours = Vec::new();
-    for range in ranges {
-        let Some(place) = library.find(&range.segment) else { continue };
+    let mut neighbours = BTreeMap::new();
+    for PlacedRange { range, place, since_ns } in placed(library, ranges)? {
         let handle = &library.recordings[place.0].segments[place.1];
         if handle.import().is_some() {
             let blocks = range.blocks.start.max(IMPORTED_BEFORE)..range.blocks.end;
@@ -318,39 +316,75 @@ fn steps(library: &Library, ranges: &[BlockRange], needs: Needs) -> Result<VecDe
             continue;
         }
         if needs.duplicates {
-            neighbours.extend(before(library, place, range.blocks.start)?);
+            let is_known = |key: &Key| steps.contains_key(key);
+            neighbours.extend(before(library, place, range.blocks.start, since_ns, is_known)?);
         }
         if needs.looks_ahead() {
-            neighbours.extend(after(library, place, range.blocks.end)?);
+            neighbours.extend(after(library, place, range.blocks.clone())?);
         }
     }
-    for (place, entry) in neighbours {
+    for (key, entry) in neighbours {
         let what = What::Block { entry, wanted: false };
-        steps.entry((place, entry.sequence)).or_insert(Step { place, what });
+        steps.entry(key).or_insert(Step { place: key.0, what });
     }
     Ok(steps.into_values().collect())
 }
 
-/// A block of packets and the place of its segment.
-type Placed = ((usize, usize), BlockEntry);
+/// A range with the place of its segment.
+struct PlacedRange<'a> {
+    range: &'a BlockRange,
+    place: (usize, usize),
+    /// When the earliest block of packets in it begins, or in a range of the same recording after it, since boot.
+    since_ns: u64,
+}
+
+fn placed<'a>(library: &Library, ranges: &'a [BlockRange]) -> Result<Vec<PlacedRange<'a>>> {
+    let mut placed = Vec::with_capacity(ranges.len());
+    let mut earliest: Option<(usize, u64)> = None;
+    for range in ranges.iter().rev() {
+        let Some(place) = library.find(&range.segment) else { continue };
+        let handle = &library.recordings[place.0].segments[place.1];
+        let later =
+            earliest.filter(|(recording, _)| *recording == place.0).map_or(u64::MAX, |(_, time)| time);
+        let first = if handle.import().is_some() {
+            None
+        } else {
+            packets(&handle.all_blocks()?[range.blocks.clone()]).map(|entry| entry.first_time_ns).min()
+        };
+        let since_ns = first.unwrap_or(u64::MAX).min(later);
+        earliest = Some((place.0, since_ns));
+        placed.push(PlacedRange { range, place, since_ns });
+    }
+    placed.reverse();
+    Ok(placed)
+}
+
+/// Where a block of packets lies: recording and segment, and its sequence number.
+type Key = ((usize, usize), u32);
+/// A block of packets with its place.
+type Placed = (Key, BlockEntry);
 
 fn packets(blocks: &[BlockEntry]) -> impl DoubleEndedIterator<Item = &BlockEntry> {
     blocks.iter().filter(|entry| entry.block_type == BlockType::PACKETS)
 }
 
-/// The blocks just before one.
-fn before(library: &Library, (recording, position): (usize, usize), start: usize) -> Result<Vec<Placed>> {
+/// The blocks just before one, as far as packets of them may arrive since a time. They end at one that is known: what lies
+/// before it was found with the range that it is in, which looked as far back.
+fn before(
+    library: &Library,
+    (recording, position): (usize, usize),
+    start: usize,
+    since_ns: u64,
+    is_known: impl Fn(&Key) -> bool,
+) -> Result<Vec<Placed>> {
     let segments = &library.recordings[recording].segments;
     let blocks = segments[position].all_blocks()?;
-    let Some(first_ns) = packets(&blocks[start..]).next().map(|entry| entry.first_time_ns) else {
-        return Ok(Vec::new());
-    };
     let here = packets(&blocks[..start]).rev().map(|entry| ((recording, position), entry));
     let all: Vec<_> = segments.iter().map(SegmentHandle::all_blocks).collect::<Result<_>>()?;
     let earlier = (0..position)
         .rev()
         .flat_map(|position| packets(all[position]).rev().map(move |entry| ((recording, position), entry)));
-    let near = |entry: &BlockEntry| entry.last_time_ns.saturating_add(WINDOW_NS) >= first_ns;
+    let near = |entry: &BlockEntry| entry.last_time_ns.saturating_add(WINDOW_NS) >= since_ns;
     let mut rows = 0;
     let mut are_few = |entry: &BlockEntry| {
         let are_few = rows < ROWS_BEFORE_MAX;
@@ -359,16 +393,21 @@ fn before(library: &Library, (recording, position): (usize, usize), start: usize
     };
     Ok(here
         .chain(earlier)
-        .take_while(|(_, entry)| near(entry) && are_few(entry))
-        .map(|(place, entry)| (place, *entry))
+        .map(|(place, entry)| ((place, entry.sequence), *entry))
+        .take_while(|(key, entry)| !is_known(key) && near(entry) && are_few(entry))
         .collect())
 }
 
 /// The blocks just after one.
-fn after(library: &Library, (recording, position): (usize, usize), end: usize) -> Result<Vec<Placed>> {
+fn after(
+    library: &Library,
+    (recording, position): (usize, usize),
+    range: Range<usize>,
+) -> Result<Vec<Placed>> {
     let segments = &library.recordings[recording].segments;
     let blocks = segments[position].all_blocks()?;
-    let Some(last_ns) = packets(&blocks[..end]).map(|entry| entry.last_time_ns).max() else {
+    let end = range.end;
+    let Some(last_ns) = packets(&blocks[range]).map(|entry| entry.last_time_ns).max() else {
         return Ok(Vec::new());
     };
     let here = packets(&blocks[end..]).map(|entry| ((recording, position), entry));
@@ -380,6 +419,6 @@ fn after(library: &Library, (recording, position): (usize, usize), end: usize) -
         .chain(later)
         .take_while(|(_, entry)| near(entry))
         .take(BLOCKS_AHEAD_MAX)
-        .map(|(place, entry)| (place, *entry))
+        .map(|(place, entry)| ((place, entry.sequence), *entry))
         .collect())
 }

@@ -45,6 +45,8 @@ pub fn select(library: &Library, times: &TimeRange, partitions_max: usize) -> Re
         }
         // Without a filter no clock is needed, and no block of an unread segment is touched.
         let clock = if times.is_unbounded() { None } else { Some(handle.clock()?) };
+        // Blocks between that hold no packets belong to the next one that does: so ranges touch.
+        let mut begin = 0;
         for (place, entry) in handle.all_blocks()?.iter().enumerate() {
             if entry.block_type != BlockType::PACKETS {
                 continue;
@@ -53,13 +55,15 @@ pub fn select(library: &Library, times: &TimeRange, partitions_max: usize) -> Re
                 let (earliest, latest) = clock.range(entry.first_time_ns, entry.last_time_ns);
                 times.intersects(earliest, latest)
             });
+            let blocks = begin..place + 1;
+            begin = blocks.end;
             if !inside {
                 selection.pruned += 1;
                 continue;
             }
             selection.blocks += 1;
             chosen.push((
-                BlockRange { segment: handle.path().to_owned(), blocks: place..place + 1, step: 1 },
+                BlockRange { segment: handle.path().to_owned(), blocks, step: 1 },
                 u64::from(entry.record_count),
             ));
         }
@@ -104,7 +108,6 @@ fn cut(blocks: Vec<(BlockRange, u64)>, partitions_max: usize) -> Vec<Vec<BlockRa
         rows_before += rows;
         let Some(ranges) = partitions.last_mut() else { continue };
         match ranges.last_mut() {
-            // Blocks between that hold no packets may be joined over: the reader passes them by.
             Some(last) if last.segment == block.segment && last.blocks.end == block.blocks.start => {
                 last.blocks.end = block.blocks.end;
             }
