@@ -23,7 +23,7 @@ pub(super) fn add(builder: &mut OwnerIndexBuilder, event: proto::Event) {
                 time_ns,
                 kind: ProcessFactKind::Exit,
                 process,
-                description: Description { name: exit.name, ..Description::default() },
+                description: Description { name: exit.name.into(), ..Description::default() },
                 exit_code: Some(exit.exit_code),
                 ..ProcessFact::default()
             });
@@ -41,7 +41,7 @@ pub(super) fn add(builder: &mut OwnerIndexBuilder, event: proto::Event) {
                 process,
                 description: Description {
                     cgroup_id: attach.cgroup_id,
-                    cgroup_path: attach.cgroup_path,
+                    cgroup_path: attach.cgroup_path.into(),
                     ..Description::default()
                 },
                 ..ProcessFact::default()
@@ -65,13 +65,13 @@ fn add_process(
         process: id,
         parent: reference(process.parent.as_ref()),
         description: Description {
-            name: process.name,
-            executable: process.executable,
-            arguments: process.arguments,
+            name: process.name.into(),
+            executable: process.executable.into(),
+            arguments: process.arguments.into(),
             uid: process.credentials.map(|credentials| credentials.uid),
             gid: process.credentials.map(|credentials| credentials.gid),
             cgroup_id: process.cgroup_id,
-            cgroup_path: process.cgroup_path,
+            cgroup_path: process.cgroup_path.into(),
         },
         exit_code: None,
         pid_namespace: process.namespaces.map_or(0, |namespaces| namespaces.pid_namespace),

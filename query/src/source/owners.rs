@@ -1,11 +1,13 @@
 //! Who owned which socket, for one segment.
 
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use kcap_dissect::attribute::{
     Attribution, Description, Owner, OwnerIndex, OwnerIndexBuilder, PacketFacts, ProcessLife,
 };
 use kcap_format::{BlockEntry, BlockType, proto};
+use rustc_hash::FxHashMap;
 
 use super::comments::Comments;
 use super::containers::Containers;
@@ -26,6 +28,8 @@ pub struct SegmentOwners {
     index: OwnerIndex,
     /// For each process of the index, what it is called.
     processes: Vec<ProcessTexts>,
+    /// Bytes of their texts, which processes share.
+    text_bytes: usize,
 }
 
 /// A process as tables show it.
@@ -63,7 +67,7 @@ impl SegmentOwners {
         let handle = &recording.segments[position];
         let mut builder = OwnerIndexBuilder::default();
         if handle.is_imported() {
-            return Ok(Self { index: builder.build(), processes: Vec::new() });
+            return Ok(Self { index: builder.build(), processes: Vec::new(), text_bytes: 0 });
         }
         let mut containers = Containers::default();
         let mut add = |event: proto::Event| {
@@ -88,6 +92,9 @@ impl SegmentOwners {
         lives.for_each(|(_, description)| {
             containers.learn_path(description.cgroup_id, &description.cgroup_path);
         });
+        let mut names = SharedTexts::new(|name: &[u8]| String::from_utf8_lossy(name).into_owned());
+        let mut executables = SharedTexts::new(|path: &[u8]| String::from_utf8_lossy(path).into_owned());
+        let mut command_lines = SharedTexts::new(command_line);
         let processes = index.processes().lives().iter().map(|life| ProcessTexts {
             proc_id: process_id_text(
                 handle.boot_id(),
@@ -98,17 +105,14 @@ impl SegmentOwners {
             parent_pid: life.parent.map(|parent| parent.pid),
             start_time_ns: Some(life.process.start_time_ns),
             pid_namespace: life.pid_namespace,
-            names: changes(life.descriptions(), |description| {
-                String::from_utf8_lossy(&description.name).into_owned()
-            }),
-            command_lines: changes(life.descriptions(), command_line),
-            executables: changes(life.descriptions(), |description| {
-                String::from_utf8_lossy(&description.executable).into_owned()
-            }),
+            names: names.changes(life.descriptions(), |description| &description.name),
+            command_lines: command_lines.changes(life.descriptions(), |description| &description.arguments),
+            executables: executables.changes(life.descriptions(), |description| &description.executable),
             containers: containers_of(life.descriptions(), &containers),
         });
         let processes = processes.collect();
-        Ok(Self { index, processes })
+        let text_bytes = names.bytes() + executables.bytes() + command_lines.bytes();
+        Ok(Self { index, processes, text_bytes })
     }
 
     /// What the comments of packets tell, and for each packet its sender and receiver; without comments for no packet.
@@ -143,7 +147,7 @@ impl SegmentOwners {
             containers: Vec::new(),
         });
         let processes = processes.collect();
-        (Self { index: OwnerIndexBuilder::default().build(), processes }, ends)
+        (Self { index: OwnerIndexBuilder::default().build(), processes, text_bytes: 0 }, ends)
     }
 
     /// The end at the hook.
@@ -236,7 +240,9 @@ impl SegmentOwners {
     pub(super) fn memory_bytes(&self) -> usize {
         const SOCKET_BYTES: usize = 400;
         const PROCESS_BYTES: usize = 1500;
-        self.index.sockets().count() * SOCKET_BYTES + self.processes.len() * PROCESS_BYTES
+        // The index has what the texts were made of.
+        let texts = 2 * self.text_bytes;
+        self.index.sockets().count() * SOCKET_BYTES + self.processes.len() * PROCESS_BYTES + texts
     }
 }
 
@@ -247,16 +253,42 @@ impl End {
     }
 }
 
-/// One text of each description, without those that say what the one before said, and without empty ones.
-fn changes(
-    descriptions: &[(u64, Description)],
-    text: impl Fn(&Description) -> String,
-) -> Vec<(u64, Arc<str>)> {
-    let mut texts: Vec<(u64, Arc<str>)> =
-        descriptions.iter().map(|(from, description)| (*from, text(description).into())).collect();
-    texts.retain(|(_, text)| !text.is_empty());
-    texts.dedup_by(|later, earlier| later.1 == earlier.1);
-    texts
+/// Texts of what descriptions share, which they share as well.
+struct SharedTexts<'a, T, F: Fn(&[T]) -> String> {
+    text: F,
+    /// By where that lies of which they are the text.
+    known: FxHashMap<*const T, Arc<str>>,
+    /// It is borrowed, and stays there.
+    source: PhantomData<&'a T>,
+}
+
+impl<'a, T: 'a, F: Fn(&[T]) -> String> SharedTexts<'a, T, F> {
+    fn new(text: F) -> Self {
+        Self { text, known: FxHashMap::default(), source: PhantomData }
+    }
+
+    fn bytes(&self) -> usize {
+        self.known.values().map(|text| text.len()).sum()
+    }
+
+    /// One text of each description, without those that say what the one before said, and without empty ones.
+    fn changes(
+        &mut self,
+        descriptions: &'a [(u64, Description)],
+        part: impl Fn(&'a Description) -> &'a Arc<[T]>,
+    ) -> Vec<(u64, Arc<str>)> {
+        let mut texts = Vec::with_capacity(descriptions.len());
+        for (from, description) in descriptions {
+            let part = part(description);
+            if !part.is_empty() {
+                let text = self.known.entry(part.as_ptr()).or_insert_with(|| (self.text)(part).into());
+                texts.push((*from, Arc::clone(text)));
+            }
+        }
+        texts.retain(|(_, text)| !text.is_empty());
+        texts.dedup_by(|later, earlier| later.1 == earlier.1);
+        texts
+    }
 }
 
 /// The containers of a process with the times from which on it was in them.
@@ -281,7 +313,7 @@ fn at<T>(changes: &[(u64, T)], time_ns: u64) -> Option<&T> {
     changes.get(after.saturating_sub(1)).map(|(_, value)| value)
 }
 
-fn command_line(description: &Description) -> String {
-    let texts: Vec<_> = description.arguments.iter().map(|text| String::from_utf8_lossy(text)).collect();
+fn command_line(arguments: &[Vec<u8>]) -> String {
+    let texts: Vec<_> = arguments.iter().map(|text| String::from_utf8_lossy(text)).collect();
     texts.join(" ")
 }

@@ -37,9 +37,8 @@ pub(super) struct ProcessRow {
     uuid: Option<String>,
     parent_uuid: Option<String>,
     name: Option<String>,
-    executable: Option<String>,
-    arguments: Vec<String>,
-    command_line: Option<String>,
+    executable: Option<Arc<str>>,
+    arguments: Option<Arc<Arguments>>,
     credentials: Option<proto::Credentials>,
     cgroup_id: Option<u64>,
     cgroup_path: Option<String>,
@@ -50,6 +49,13 @@ pub(super) struct ProcessRow {
     exit_code: Option<u32>,
     first_seen: usize,
     first_seen_at: i64,
+}
+
+/// Arguments of an execution, shared by all that it cloned.
+#[derive(Debug)]
+struct Arguments {
+    each: Vec<String>,
+    joined: String,
 }
 
 impl Facts for Processes {
@@ -68,8 +74,8 @@ impl Facts for Processes {
             Column::number::<UInt32Type>("parent_pid", "Process id of the parent", |rows: &[ProcessRow], row| Some(rows[row].parent?.pid)),
             Column::text("process_name", "Name the kernel keeps (`comm`), at most 15 bytes", |rows: &[ProcessRow], row| rows[row].name.as_deref()),
             Column::text("executable", "File that it runs: executed last by it, or by who cloned it; null for kernel threads and when not known", |rows: &[ProcessRow], row| rows[row].executable.as_deref()),
-            Column::text_list("arguments", "Arguments of the last execution, the program's name first", |rows: &[ProcessRow], row| Some(&rows[row].arguments[..])),
-            Column::text("command_line", "The arguments joined by blanks", |rows: &[ProcessRow], row| rows[row].command_line.as_deref()),
+            Column::text_list("arguments", "Arguments of the last execution, the program's name first", |rows: &[ProcessRow], row| Some(rows[row].arguments.as_ref().map_or(&[], |arguments| &arguments.each[..]))),
+            Column::text("command_line", "The arguments joined by blanks", |rows: &[ProcessRow], row| Some(rows[row].arguments.as_ref()?.joined.as_str())),
             Column::number::<UInt32Type>("uid", "User id in the initial user namespace", |rows: &[ProcessRow], row| Some(rows[row].credentials?.uid)),
             Column::number::<UInt32Type>("gid", "Group id in the initial user namespace", |rows: &[ProcessRow], row| Some(rows[row].credentials?.gid)),
             Column::number::<UInt64Type>("cgroup_id", "Id of the cgroup v2 (inode of its folder)", |rows: &[ProcessRow], row| rows[row].cgroup_id),
@@ -135,7 +141,9 @@ fn collect(recording: &Recording, sink: &mut RowSink<ProcessRow>) -> Result<Vec<
                         })
                     }
                 };
+                let before_bytes = row.text_bytes();
                 row.learn(&step, time);
+                sink.reserve(row.text_bytes().saturating_sub(before_bytes))?;
                 if let Some(details) = details {
                     let before_bytes = row.details.memory_bytes();
                     row.details.learn(details, step.kind == EXEC && !event.snapshot);
@@ -173,7 +181,7 @@ fn details_of(event: &mut proto::Event, boot_id: &[u8]) -> Option<ProcessDetails
     Some(ProcessDetails::of(process?, boot_id))
 }
 
-/// About what a process takes while the table is put together; its texts are a few hundred bytes.
+/// About what a process takes while the table is put together, beside what it executed.
 const PROCESS_MEMORY_BYTES: usize = 1024;
 
 /// What one event tells of a process.
@@ -214,20 +222,23 @@ impl<'a> Step<'a> {
 
 /// What a process has from the one that cloned it.
 struct Inherited {
-    executable: Option<String>,
-    arguments: Vec<String>,
+    executable: Option<Arc<str>>,
+    arguments: Option<Arc<Arguments>>,
     details: ProcessDetails,
 }
 
 impl ProcessRow {
+    /// Bytes of what it executed; of others', too, that it shares.
+    fn text_bytes(&self) -> usize {
+        let arguments = self.arguments.as_ref().map_or(0, |arguments| 2 * arguments.joined.len());
+        self.executable.as_ref().map_or(0, |path| path.len()) + arguments
+    }
+
     fn inherit(&mut self, inherited: Option<Inherited>) {
         let Some(Inherited { executable, arguments, details }) = inherited else { return };
         self.details.inherit(details);
         self.executable = self.executable.take().or(executable);
-        if self.arguments.is_empty() && !arguments.is_empty() {
-            self.command_line = Some(arguments.join(" "));
-            self.arguments = arguments;
-        }
+        self.arguments = self.arguments.take().or(arguments);
     }
 
     fn learn(&mut self, step: &Step<'_>, time: i64) {
@@ -235,11 +246,11 @@ impl ProcessRow {
             // Later segments repeat in their snapshots what is known; only what is said replaces.
             self.parent = self.parent.or(ProcessIdentity::from_proto(process.parent.as_ref()));
             self.name = kernel_text(&process.name).or(self.name.take());
-            self.executable = kernel_text(&process.executable).or(self.executable.take());
+            self.executable = kernel_text(&process.executable).map(Arc::from).or(self.executable.take());
             if !process.arguments.is_empty() {
-                self.arguments =
-                    process.arguments.iter().map(|text| String::from_utf8_lossy(text).into_owned()).collect();
-                self.command_line = Some(self.arguments.join(" "));
+                let text = |text: &Vec<u8>| String::from_utf8_lossy(text).into_owned();
+                let each: Vec<_> = process.arguments.iter().map(text).collect();
+                self.arguments = Some(Arc::new(Arguments { joined: each.join(" "), each }));
             }
             self.credentials = process.credentials.or(self.credentials);
             if process.cgroup_id != 0 && Some(process.cgroup_id) != self.cgroup_id {

@@ -13,7 +13,7 @@
 //!     time_ns: 2_000,
 //!     kind: ProcessFactKind::Exec,
 //!     process: server,
-//!     description: Description { name: b"nginx".to_vec(), ..Description::default() },
+//!     description: Description { name: (*b"nginx").into(), ..Description::default() },
 //!     ..ProcessFact::default()
 //! });
 //! builder.socket(SocketFact {
@@ -27,7 +27,7 @@
 //! let owner = index.owner_of_cookie(7, 5_000).unwrap();
 //! assert_eq!(owner.attribution, Attribution::Cookie);
 //! let process = index.process(owner.process.unwrap());
-//! assert_eq!(process.description(5_000).unwrap().name, b"nginx");
+//! assert_eq!(*process.description(5_000).unwrap().name, *b"nginx");
 //! ```
 
 mod kernel;

@@ -1,5 +1,7 @@
 //! Lives of processes.
 
+use std::sync::Arc;
+
 use rustc_hash::FxHashMap;
 
 /// How far a start time from `/proc/PID/stat` may be from the kernel's: it is rounded down to a clock tick (10 ms,
@@ -35,15 +37,16 @@ pub enum ProcessFactKind {
     Mention,
 }
 
-/// What a process looks like from some time on.
+/// What a process looks like from some time on. Its texts are shared with those that it cloned: arguments may be long, and
+/// clones many.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Description {
     /// `task_struct.comm`.
-    pub name: Vec<u8>,
+    pub name: Arc<[u8]>,
     /// File that it runs.
-    pub executable: Vec<u8>,
+    pub executable: Arc<[u8]>,
     /// Its arguments, the first being its own name.
-    pub arguments: Vec<Vec<u8>>,
+    pub arguments: Arc<[Vec<u8>]>,
     /// User id.
     pub uid: Option<u32>,
     /// Group id.
@@ -51,7 +54,7 @@ pub struct Description {
     /// cgroup v2 id, 0 when unknown.
     pub cgroup_id: u64,
     /// Path below the cgroup2 root; empty when unknown.
-    pub cgroup_path: Vec<u8>,
+    pub cgroup_path: Arc<[u8]>,
 }
 
 /// A fact about a process.
@@ -218,7 +221,7 @@ impl ProcessTable {
         let index = self.find_or_add(process, ProcessFactKind::Mention)?;
         let life = &mut self.lives[index.as_usize()];
         if life.descriptions.is_empty() && !name.is_empty() {
-            life.describe(time_ns, Description { name: name.to_vec(), ..Description::default() });
+            life.describe(time_ns, Description { name: name.into(), ..Description::default() });
         }
         Some(index)
     }

@@ -1,5 +1,7 @@
 //! Owners of packets: the orders in which kernels tell of sockets and their users.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::decode::samples::{CLIENT_V4, SERVER_V4, ethernet, ipv4, tcp, udp};
 use crate::decode::{decode, link_type, map_ipv4};
@@ -75,7 +77,7 @@ fn coarse_starts_find_the_exact_process() {
     let reused = ProcessRef { pid: 5, start_time_ns: 99_000_000_000, coarse: false };
     let mut table = ProcessTable::default();
     for (time_ns, process, name) in [(1, coarse, "init"), (2, exact, "init"), (3, reused, "late")] {
-        let description = Description { name: name.into(), ..Description::default() };
+        let description = Description { name: name.as_bytes().into(), ..Description::default() };
         table.add(ProcessFact { time_ns, process, description, ..ProcessFact::default() });
     }
     assert_eq!(table.lives().len(), 2);
@@ -89,8 +91,8 @@ fn coarse_starts_find_the_exact_process() {
 #[test]
 fn descriptions_change_with_exec_and_are_inherited_by_fork() {
     let describe = |name: &str, executable: &str| Description {
-        name: name.into(),
-        executable: executable.into(),
+        name: name.as_bytes().into(),
+        executable: executable.as_bytes().into(),
         ..Description::default()
     };
     let mut builder = OwnerIndexBuilder::default();
@@ -112,12 +114,39 @@ fn descriptions_change_with_exec_and_are_inherited_by_fork() {
     tell(40, ProcessFactKind::Exit, WORKER, None, describe("curl", ""));
     let index = builder.build();
     let worker = index.process(index.processes().find(WORKER).unwrap());
-    let executable_at = |time_ns| worker.description(time_ns).unwrap().executable.as_slice();
+    let executable_at = |time_ns| &worker.description(time_ns).unwrap().executable[..];
     assert_eq!((executable_at(5), executable_at(25)), (&b"/bin/bash"[..], &b"/bin/bash"[..]));
     assert_eq!((executable_at(30), executable_at(99)), (&b"/usr/bin/curl"[..], &b"/usr/bin/curl"[..]));
     assert_eq!((worker.first_seen, worker.parent), (ProcessFactKind::Fork, Some(MASTER)));
     assert_eq!((worker.exited_ns, worker.exit_code), (Some(40), Some(256)));
     assert_eq!(worker.descriptions().len(), 2, "facts that are told twice count once");
+}
+
+/// Arguments may be a megabyte, and clones a hundred thousand.
+#[test]
+fn clones_share_what_they_run() {
+    let mut builder = OwnerIndexBuilder::default();
+    let arguments = Arc::from([b"server".to_vec(), vec![b'x'; 1000]]);
+    let description = Description { arguments: Arc::clone(&arguments), ..Description::default() };
+    let kind = ProcessFactKind::Exec;
+    builder.process(ProcessFact { time_ns: 1, kind, process: MASTER, description, ..ProcessFact::default() });
+    let fork = ProcessFact { kind: ProcessFactKind::Fork, parent: Some(MASTER), ..ProcessFact::default() };
+    builder.process(ProcessFact { time_ns: 2, process: WORKER, ..fork });
+    let moved = Description { cgroup_id: 7, ..Description::default() };
+    let kind = ProcessFactKind::CgroupAttach;
+    builder.process(ProcessFact {
+        time_ns: 3,
+        kind,
+        process: WORKER,
+        description: moved,
+        ..ProcessFact::default()
+    });
+    let index = builder.build();
+    let worker = index.process(index.processes().find(WORKER).unwrap());
+    assert_eq!(worker.descriptions().len(), 2);
+    for (_, description) in worker.descriptions() {
+        assert!(Arc::ptr_eq(&description.arguments, &arguments));
+    }
 }
 
 const CLIENT_PORT: u16 = 40_000;
