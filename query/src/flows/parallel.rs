@@ -24,6 +24,9 @@ use crate::table::packets::{OrderedPackets, PacketBlock, Run};
 const PARTS: u32 = PartSet::BITS;
 /// Packets of a round: so few that they stay in the caches from the thread that reads them to those that follow their flows.
 const ROUND_PACKETS_MAX: usize = 4096;
+/// Bytes of payload of a round, more or less: what is found in one waits until all threads are done with it, and a few bytes may
+/// be a transaction.
+const ROUND_PAYLOAD_BYTES_MAX: u64 = 1 << 20;
 /// Rounds that may wait for a thread.
 const ROUNDS_WAITING_MAX: usize = 1;
 
@@ -96,8 +99,15 @@ fn share_of(mut options: FlowOptions) -> FlowOptions {
 struct Round {
     runs: Vec<DealtRun>,
     packets: usize,
+    payload_bytes: u64,
     stored_bytes: u64,
     is_last: bool,
+}
+
+impl Round {
+    fn is_full(&self) -> bool {
+        self.packets >= ROUND_PACKETS_MAX || self.payload_bytes >= ROUND_PAYLOAD_BYTES_MAX
+    }
 }
 
 /// Rows of one block.
@@ -128,37 +138,41 @@ struct Dealer<'a> {
 
 impl Dealer<'_> {
     fn run(mut self, mut packets: OrderedPackets, threads: &[SyncSender<Arc<Round>>]) -> Result<()> {
-        let send = |round: Round| -> Result<()> {
-            let round = Arc::new(round);
+        let send = |round: &mut Round| -> Result<()> {
+            let round = Arc::new(std::mem::take(round));
             let is_sent = |thread: &SyncSender<_>| thread.send(Arc::clone(&round)).is_ok();
             if threads.iter().all(is_sent) { Ok(()) } else { Err(Error::Stopped) }
         };
         let mut round = Round::default();
         while let Some(run) = packets.next_run(RUN_ROWS_MAX)? {
-            self.deal(run, &mut round);
-            if round.packets >= ROUND_PACKETS_MAX {
-                send(std::mem::take(&mut round))?;
-            }
+            self.deal(run, &mut round, &send)?;
         }
         round.is_last = true;
-        send(round)
+        send(&mut round)
     }
 
-    fn deal(&mut self, run: Run, round: &mut Round) {
+    fn deal(&mut self, run: Run, round: &mut Round, send: &impl Fn(&mut Round) -> Result<()>) -> Result<()> {
         let Run { block, rows } = run;
         let recording = self.recording_of(&block);
         let fragments = &mut self.recordings[recording].1;
         let entry = block.entry();
         round.stored_bytes +=
             u64::from(entry.stored_len) * rows.len() as u64 / u64::from(entry.record_count.max(1));
-        round.packets += rows.len();
-        let mut dealt = Vec::with_capacity(rows.len());
-        let mut pieces = Vec::new();
+        let new_run =
+            || DealtRun { recording, block: Arc::clone(&block), rows: Vec::new(), pieces: Vec::new() };
+        let mut dealt = new_run();
+        dealt.rows.reserve(rows.len());
         for row in rows {
             let at = row as usize;
+            if round.is_full() {
+                round.runs.push(std::mem::replace(&mut dealt, new_run()));
+                send(round)?;
+            }
+            round.packets += 1;
             if block.is_copy(at) {
                 continue;
             }
+            round.payload_bytes += u64::from(block.batch.payload_len[at]);
             let mut parts: PartSet = 0;
             let mut is_wanted = self.settings.flow_ids.is_none();
             // Packets without a flow have no part either.
@@ -178,11 +192,12 @@ impl Dealer<'_> {
                 parts = PartSet::MAX;
             }
             if !matches!(piece, Piece::Packet) {
-                pieces.push((dealt.len(), piece));
+                dealt.pieces.push((dealt.rows.len(), piece));
             }
-            dealt.push(DealtRow { row, parts, flow_id });
+            dealt.rows.push(DealtRow { row, parts, flow_id });
         }
-        round.runs.push(DealtRun { recording, block, rows: dealt, pieces });
+        round.runs.push(dealt);
+        Ok(())
     }
 
     /// The place of a block's recording.

@@ -18,6 +18,8 @@ use super::types::{ADDRESS_LEN, MAC_LEN, address_field, mac_field};
 
 /// Fills a column for the rows of a source that were chosen, in their order.
 type Build<S> = Box<dyn Fn(&S, &[u32]) -> ArrayRef + Send + Sync>;
+/// Tells how many bytes of text a row has.
+type TextLen<S> = Box<dyn Fn(&S, usize) -> usize + Send + Sync>;
 
 /// A column over rows of source `S`.
 pub(crate) struct Column<S: ?Sized> {
@@ -26,6 +28,8 @@ pub(crate) struct Column<S: ?Sized> {
     /// What a value means, its unit, and when it is null.
     pub(crate) description: &'static str,
     build: Build<S>,
+    /// For texts of any length.
+    text_len: Option<TextLen<S>>,
 }
 
 impl<S: ?Sized> std::fmt::Debug for Column<S> {
@@ -38,6 +42,11 @@ impl<S: ?Sized + 'static> Column<S> {
     /// The values of the chosen rows.
     pub(crate) fn build(&self, source: &S, rows: &[u32]) -> ArrayRef {
         (self.build)(source, rows)
+    }
+
+    /// Bytes of text that a row has, where they may be many: an array holds no more than 2 GiB.
+    pub(crate) fn text_len(&self, source: &S, row: usize) -> usize {
+        self.text_len.as_ref().map_or(0, |text_len| text_len(source, row))
     }
 
     /// Says that the column is never null.
@@ -57,7 +66,12 @@ impl<S: ?Sized + 'static> Column<S> {
             Arc::new(rows.iter().map(|row| value(source, *row as usize)).collect::<PrimitiveArray<T>>())
                 as ArrayRef
         };
-        Self { field: Field::new(name, T::DATA_TYPE, true), description, build: Box::new(build) }
+        Self {
+            field: Field::new(name, T::DATA_TYPE, true),
+            description,
+            build: Box::new(build),
+            text_len: None,
+        }
     }
 
     /// Times: nanoseconds since 1970 in UTC.
@@ -72,7 +86,7 @@ impl<S: ?Sized + 'static> Column<S> {
                 rows.iter().map(|row| value(source, *row as usize)).collect();
             Arc::new(values.with_timezone("UTC")) as ArrayRef
         };
-        Self { field: Field::new(name, data_type, true), description, build: Box::new(build) }
+        Self { field: Field::new(name, data_type, true), description, build: Box::new(build), text_len: None }
     }
 
     /// True or false.
@@ -85,7 +99,12 @@ impl<S: ?Sized + 'static> Column<S> {
             Arc::new(rows.iter().map(|row| value(source, *row as usize)).collect::<BooleanArray>())
                 as ArrayRef
         };
-        Self { field: Field::new(name, DataType::Boolean, true), description, build: Box::new(build) }
+        Self {
+            field: Field::new(name, DataType::Boolean, true),
+            description,
+            build: Box::new(build),
+            text_len: None,
+        }
     }
 
     /// Text that seldom repeats.
@@ -94,12 +113,20 @@ impl<S: ?Sized + 'static> Column<S> {
         description: &'static str,
         value: impl for<'a> Fn(&'a S, usize) -> Option<&'a str> + Send + Sync + 'static,
     ) -> Self {
+        let value = Arc::new(value);
+        let of_row = Arc::clone(&value);
         let build = move |source: &S, rows: &[u32]| {
             let mut builder = StringBuilder::with_capacity(rows.len(), rows.len() * 16);
             rows.iter().for_each(|row| builder.append_option(value(source, *row as usize)));
             Arc::new(builder.finish()) as ArrayRef
         };
-        Self { field: Field::new(name, DataType::Utf8, true), description, build: Box::new(build) }
+        let text_len = move |source: &S, row| of_row(source, row).map_or(0, str::len);
+        Self {
+            field: Field::new(name, DataType::Utf8, true),
+            description,
+            build: Box::new(build),
+            text_len: Some(Box::new(text_len)),
+        }
     }
 
     /// Text that is made for each row, and is seldom there.
@@ -111,7 +138,12 @@ impl<S: ?Sized + 'static> Column<S> {
         let build = move |source: &S, rows: &[u32]| {
             Arc::new(rows.iter().map(|row| value(source, *row as usize)).collect::<StringArray>()) as ArrayRef
         };
-        Self { field: Field::new(name, DataType::Utf8, true), description, build: Box::new(build) }
+        Self {
+            field: Field::new(name, DataType::Utf8, true),
+            description,
+            build: Box::new(build),
+            text_len: None,
+        }
     }
 
     /// Text that repeats from row to row, as a dictionary.
@@ -126,7 +158,7 @@ impl<S: ?Sized + 'static> Column<S> {
             Arc::new(builder.finish()) as ArrayRef
         };
         let data_type = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
-        Self { field: Field::new(name, data_type, true), description, build: Box::new(build) }
+        Self { field: Field::new(name, data_type, true), description, build: Box::new(build), text_len: None }
     }
 
     /// One of a few names, given by its place in `names`.
@@ -144,7 +176,7 @@ impl<S: ?Sized + 'static> Column<S> {
             Arc::new(DictionaryArray::new(keys, Arc::clone(&values))) as ArrayRef
         };
         let data_type = DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Utf8));
-        Self { field: Field::new(name, data_type, true), description, build: Box::new(build) }
+        Self { field: Field::new(name, data_type, true), description, build: Box::new(build), text_len: None }
     }
 
     /// Addresses: 16 bytes, IPv4 mapped into IPv6.
@@ -153,7 +185,7 @@ impl<S: ?Sized + 'static> Column<S> {
         description: &'static str,
         value: impl Fn(&S, usize) -> Option<[u8; ADDRESS_LEN]> + Send + Sync + 'static,
     ) -> Self {
-        Self { field: address_field(name), description, build: fixed_bytes(value) }
+        Self { field: address_field(name), description, build: fixed_bytes(value), text_len: None }
     }
 
     /// MAC addresses: 6 bytes.
@@ -162,7 +194,7 @@ impl<S: ?Sized + 'static> Column<S> {
         description: &'static str,
         value: impl Fn(&S, usize) -> Option<[u8; MAC_LEN]> + Send + Sync + 'static,
     ) -> Self {
-        Self { field: mac_field(name), description, build: fixed_bytes(value) }
+        Self { field: mac_field(name), description, build: fixed_bytes(value), text_len: None }
     }
 
     /// Bytes of any length.
@@ -176,7 +208,12 @@ impl<S: ?Sized + 'static> Column<S> {
             rows.iter().for_each(|row| builder.append_option(value(source, *row as usize)));
             Arc::new(builder.finish()) as ArrayRef
         };
-        Self { field: Field::new(name, DataType::BinaryView, true), description, build: Box::new(build) }
+        Self {
+            field: Field::new(name, DataType::BinaryView, true),
+            description,
+            build: Box::new(build),
+            text_len: None,
+        }
     }
 
     /// A list of texts.
@@ -185,10 +222,15 @@ impl<S: ?Sized + 'static> Column<S> {
         description: &'static str,
         value: impl for<'a> Fn(&'a S, usize) -> Option<&'a [String]> + Send + Sync + 'static,
     ) -> Self {
-        Self::list(name, description, move |source, row, builder| match value(source, row) {
+        let value = Arc::new(value);
+        let of_row = Arc::clone(&value);
+        let list = Self::list(name, description, move |source, row, builder| match value(source, row) {
             Some(texts) => builder.append_value(texts.iter().map(Some)),
             None => builder.append_null(),
-        })
+        });
+        let text_len =
+            move |source: &S, row| of_row(source, row).into_iter().flatten().map(String::len).sum();
+        Self { text_len: Some(Box::new(text_len)), ..list }
     }
 
     /// A list of names; null for none.
@@ -216,7 +258,7 @@ impl<S: ?Sized + 'static> Column<S> {
             Arc::new(builder.finish()) as ArrayRef
         };
         let data_type = DataType::new_list(DataType::Utf8, true);
-        Self { field: Field::new(name, data_type, true), description, build: Box::new(build) }
+        Self { field: Field::new(name, data_type, true), description, build: Box::new(build), text_len: None }
     }
 
     /// Texts by name.
@@ -225,6 +267,12 @@ impl<S: ?Sized + 'static> Column<S> {
         description: &'static str,
         value: impl for<'a> Fn(&'a S, usize) -> Option<&'a BTreeMap<String, String>> + Send + Sync + 'static,
     ) -> Self {
+        let value = Arc::new(value);
+        let of_row = Arc::clone(&value);
+        let text_len = move |source: &S, row| {
+            let texts = of_row(source, row).into_iter().flatten();
+            texts.map(|(key, text)| key.len() + text.len()).sum()
+        };
         let build = move |source: &S, rows: &[u32]| {
             let mut builder =
                 MapBuilder::new(Some(map_field_names()), StringBuilder::new(), StringBuilder::new());
@@ -245,7 +293,12 @@ impl<S: ?Sized + 'static> Column<S> {
             false,
         );
         let data_type = DataType::Map(Arc::new(entries), false);
-        Self { field: Field::new(name, data_type, true), description, build: Box::new(build) }
+        Self {
+            field: Field::new(name, data_type, true),
+            description,
+            build: Box::new(build),
+            text_len: Some(Box::new(text_len)),
+        }
     }
 }
 

@@ -24,8 +24,8 @@ use crate::sql::KcapOptions;
 
 /// Most rows of a batch of a sink without a session.
 const FED_BATCH_ROWS_MAX: usize = 1024;
-/// Bytes of a batch, for rows that say how many they hold.
-const BATCH_BYTES_MAX: usize = 8 << 20;
+/// Bytes of a batch: of its texts, and of what rows hold beside.
+pub(super) const BATCH_BYTES_MAX: usize = 8 << 20;
 
 /// A table whose rows are made one after the other from a library.
 pub(crate) trait Facts: Debug + Send + Sync + 'static {
@@ -46,7 +46,7 @@ pub(crate) trait Facts: Debug + Send + Sync + 'static {
 /// Takes rows and sends them as batches.
 pub(crate) struct RowSink<Row> {
     rows: Vec<Row>,
-    /// Bytes of the rows, as far as they were told.
+    /// Bytes of the rows: of their texts, and what was told.
     bytes: usize,
     left: usize,
     batch_rows_max: usize,
@@ -84,9 +84,12 @@ where
     /// # Errors
     /// [`Error::Stopped`] when no more rows are wanted.
     pub(crate) fn push(&mut self, row: Row) -> Result<()> {
+        let place = self.rows.len();
         self.rows.push(row);
         self.left -= 1;
-        if self.rows.len() >= self.batch_rows_max || self.left == 0 {
+        self.bytes += self.columns.iter().map(|column| column.text_len(&self.rows, place)).sum::<usize>();
+        let is_full = self.rows.len() >= self.batch_rows_max || self.bytes >= BATCH_BYTES_MAX;
+        if is_full || self.left == 0 {
             self.flush()?;
         }
         if self.left == 0 { Err(Error::Stopped) } else { Ok(()) }
@@ -97,9 +100,8 @@ where
     /// # Errors
     /// [`Error::Stopped`] when no more rows are wanted.
     pub(crate) fn push_bytes(&mut self, row: Row, bytes: usize) -> Result<()> {
-        self.push(row)?;
         self.bytes += bytes;
-        if self.bytes >= BATCH_BYTES_MAX { self.flush() } else { Ok(()) }
+        self.push(row)
     }
 
     /// True when a column is wanted whose name begins like one of these.
@@ -260,4 +262,25 @@ impl<T: Facts> Scan for FactScan<T> {
 pub(crate) fn provider<T: Facts>(library: &Arc<Library>) -> (&'static str, Arc<dyn TableProvider>) {
     let table: Arc<dyn TableProvider> = Arc::new(FactTable::<T>::new(Arc::clone(library)));
     (T::NAME, table)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc::channel;
+
+    use super::*;
+
+    /// An array holds 2 GiB of text, and rows of hostile files a lot each.
+    #[test]
+    fn batches_are_bounded_by_their_texts() {
+        let columns = || vec![Column::text("text", "", |rows: &[String], row| Some(rows[row].as_str()))];
+        let (sender, mut batches) = channel(100);
+        let mut sink = RowSink::new(columns(), schema_of(&columns()), sender);
+        for len in [1, BATCH_BYTES_MAX / 2, BATCH_BYTES_MAX / 2, 1, BATCH_BYTES_MAX, 1] {
+            sink.push("x".repeat(len)).unwrap();
+        }
+        sink.flush().unwrap();
+        let lengths = std::iter::from_fn(|| batches.try_recv().ok()).map(|batch| batch.unwrap().num_rows());
+        assert_eq!(lengths.collect::<Vec<_>>(), [3, 2, 1]);
+    }
 }

@@ -99,6 +99,15 @@ impl Transaction {
         Some(response.last.ts_ns.saturating_sub(request.first.ts_ns).max(0))
     }
 
+    /// Bytes of all its texts.
+    #[must_use]
+    pub fn text_len(&self) -> usize {
+        let texts = [&self.query, &self.resource, &self.request_text, &self.response_text];
+        let texts: usize = texts.into_iter().flatten().map(String::len).sum();
+        let errors: usize = self.errors.iter().map(String::len).sum();
+        texts + errors + self.method.as_ref().map_or(0, |method| method.len()) + self.fields.text_len()
+    }
+
     /// Marks it incomplete, unless it is already, and says so in the errors if there is a sentence for it.
     pub fn set_incomplete(&mut self, reason: Incomplete) {
         self.incomplete.get_or_insert(reason);

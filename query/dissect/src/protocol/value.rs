@@ -130,6 +130,12 @@ impl Fields {
         self.0.is_empty()
     }
 
+    /// Bytes of the texts in all fields, and of their names.
+    #[must_use]
+    pub fn text_len(&self) -> usize {
+        self.iter().map(|(name, value)| name.len() + value.text_len()).sum()
+    }
+
     /// Adds all fields of another tree; objects that are in both are merged, other values replaced.
     pub fn merge(&mut self, other: Fields) {
         for (name, value) in other.0 {
@@ -158,6 +164,17 @@ impl Value {
             Self::Uint(number) => Some(number),
             Self::Int(number) => u64::try_from(number).ok(),
             _ => None,
+        }
+    }
+
+    /// Bytes of the texts in it.
+    #[must_use]
+    pub fn text_len(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::List(values) => values.iter().map(Self::text_len).sum(),
+            Self::Object(fields) => fields.text_len(),
+            _ => 0,
         }
     }
 

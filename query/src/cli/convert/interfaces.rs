@@ -11,6 +11,9 @@ use crate::source::{Library, SegmentHandle};
 /// What a recording tells of an interface: its name and its MAC address.
 type Known = (String, Option<[u8; 6]>);
 
+/// Most interfaces that a file tells apart; hosts with as many containers have fewer.
+const INTERFACES_MAX: usize = 65_536;
+
 /// Interfaces by network namespace, index and link type; made when their first packet comes.
 #[derive(Debug)]
 pub(super) struct Interfaces {
@@ -38,9 +41,11 @@ impl Interfaces {
         Ok(Self { known, snaplen, made: HashMap::new() })
     }
 
-    /// The interface of a packet.
+    /// The interface of a packet; where there are very many, that of all others.
     pub(super) fn get(&mut self, key: InterfaceKey) -> &ExportInterface {
         let (known, snaplen) = (&self.known, self.snaplen);
+        let is_one = self.made.len() < INTERFACES_MAX || self.made.contains_key(&key);
+        let key = if is_one { key } else { InterfaceKey { netns_cookie: 0, index: 0, ..key } };
         self.made.entry(key).or_insert_with(|| {
             let (name, mac_address) = known.get(&(key.netns_cookie, key.index)).cloned().unwrap_or_default();
             let name = if name.is_empty() { format!("if{}", key.index) } else { name };

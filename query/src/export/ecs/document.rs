@@ -1,10 +1,13 @@
 //! Documents of transactions.
 
+use std::collections::HashSet;
+
 use kcap_dissect::decode::ip_protocol;
 use kcap_dissect::protocol::{CommonOptions, Fields, Sender, Value};
 use kcap_format::proto;
 
 use super::{end_fields, network_type, transport_name};
+use crate::export::json::json_text;
 use crate::source::EndFacts;
 use crate::transactions::TransactionRecord;
 
@@ -160,18 +163,11 @@ fn merge(document: &mut Fields, mut own: Fields) {
                 Value::List(values) => values.as_slice(),
                 one => std::slice::from_ref(one),
             };
-            for value in more {
-                if !all.iter().any(|known| is_same(known, value)) {
-                    all.push(value.clone());
-                }
-            }
+            // Equal as documents show it: an address may come as such, and as text.
+            let mut known: HashSet<String> = all.iter().map(json_text).collect();
+            all.extend(more.iter().filter(|value| known.insert(json_text(value))).cloned());
             document.object("related").set_key(name, Value::List(all));
         }
     }
     document.merge(own);
-}
-
-/// Equal as documents show it: an address may come as such, and as text.
-fn is_same(one: &Value, other: &Value) -> bool {
-    one == other || crate::export::json::json_text(one) == crate::export::json::json_text(other)
 }

@@ -25,6 +25,11 @@ const BLOCK_COST_MIN: u64 = 64 << 10;
 /// What a block counts at most: 64 are open however large they are, since as many processors may write side by side.
 const BLOCK_COST_MAX: u64 = 1 << 20;
 
+/// Rows of a block that cost nothing beside its bytes: 2 MiB of the smallest packets. Blocks that recorders write have fewer.
+const FREE_ROWS: u32 = 1 << 15;
+/// What each further row counts: where all are alike, a block of few bytes has very many.
+const ROW_COST: u64 = 256;
+
 /// Most recordings of which blocks are read ahead at once: bounds threads and memory.
 const LANES_AHEAD_MAX: usize = 4;
 
@@ -188,7 +193,8 @@ impl OrderedPackets {
 
 /// What a block counts while it is open: its bytes, whether or not they are all read, so that the order is always the same.
 fn cost(block: &BlockEntry) -> u64 {
-    u64::from(block.raw_len).clamp(BLOCK_COST_MIN, BLOCK_COST_MAX)
+    let rows = u64::from(block.record_count.saturating_sub(FREE_ROWS));
+    u64::from(block.raw_len).clamp(BLOCK_COST_MIN, BLOCK_COST_MAX) + rows * ROW_COST
 }
 
 fn earliest_times(recording: &Recording) -> Result<VecDeque<i64>> {

@@ -8,7 +8,7 @@ use datafusion::common::exec_err;
 use datafusion::error::Result as EngineResult;
 use tokio::sync::mpsc::Sender;
 
-use super::scan::BATCH_ROWS_MAX;
+use super::scan::Gathered;
 use super::{Layout, TableColumn, layouts};
 use crate::error::{Error, Result};
 use crate::source::Library;
@@ -34,8 +34,7 @@ struct Output {
 struct ProtocolOutput {
     name: &'static str,
     output: Output,
-    #[allow(clippy::vec_box)] // they come in boxes, and are large
-    records: Vec<Box<TransactionRecord>>,
+    gathered: Gathered,
 }
 
 /// All tables of transactions over a library, and what fills them.
@@ -54,7 +53,8 @@ pub(crate) fn all_at_once(library: &Arc<Library>) -> EngineResult<(FedTables, Fe
         match layout {
             Layout(None) => common = Some(output),
             Layout(Some(protocol)) => {
-                protocols.push(ProtocolOutput { name: protocol.name, output, records: Vec::new() });
+                let gathered = Gathered::default();
+                protocols.push(ProtocolOutput { name: protocol.name, output, gathered });
             }
         }
     }
@@ -78,16 +78,15 @@ impl Feed {
         let Found::Transaction(record) = found else { return Ok(()) };
         let own = self.protocols.iter_mut().find(|own| own.name == record.transaction.protocol);
         let Some(own) = own else { return Ok(()) };
-        own.records.push(record);
-        if own.records.len() >= BATCH_ROWS_MAX { own.flush(&self.common) } else { Ok(()) }
+        if own.gathered.push(record) { own.flush(&self.common) } else { Ok(()) }
     }
 }
 
 impl ProtocolOutput {
     fn flush(&mut self, common: &Output) -> Result<()> {
-        common.send(&self.records)?;
-        self.output.send(&self.records)?;
-        self.records.clear();
+        common.send(self.gathered.records())?;
+        self.output.send(self.gathered.records())?;
+        self.gathered.clear();
         Ok(())
     }
 }

@@ -19,7 +19,9 @@ use crate::table::scan_plan::{Output, Reader, Scan, ScanPlan, column_names};
 use crate::transactions::{Found, TransactionOptions, TransactionRecord, each};
 
 /// Transactions of a batch: they may be large.
-pub(super) const BATCH_ROWS_MAX: usize = 1024;
+const BATCH_ROWS_MAX: usize = 1024;
+/// Bytes of text of a batch: an array holds no more than 2 GiB, and JSON may be six times as long as what it says.
+const BATCH_TEXT_BYTES_MAX: usize = 64 << 20;
 
 /// The scan.
 pub(super) struct TransactionScan {
@@ -83,11 +85,39 @@ impl Scan for TransactionScan {
             columns: self.projection.iter().filter_map(|place| columns.get_mut(*place)?.take()).collect(),
             schema,
             rows_left: self.limit.unwrap_or(usize::MAX),
-            records: Vec::new(),
+            gathered: Gathered::default(),
             output,
         };
         let library = Arc::clone(&self.library);
         Ok(Box::new(move || batches.run(&library, &options)))
+    }
+}
+
+/// Transactions that wait for a batch to be full.
+#[derive(Default)]
+pub(super) struct Gathered {
+    #[allow(clippy::vec_box)] // they come in boxes, and are large
+    records: Vec<Box<TransactionRecord>>,
+    text_bytes: usize,
+}
+
+impl Gathered {
+    /// Takes one, and says whether the batch is full.
+    pub(super) fn push(&mut self, record: Box<TransactionRecord>) -> bool {
+        self.text_bytes += record.transaction.text_len();
+        self.records.push(record);
+        self.records.len() >= BATCH_ROWS_MAX || self.text_bytes >= BATCH_TEXT_BYTES_MAX
+    }
+
+    /// Those that wait.
+    pub(super) fn records(&self) -> &[Box<TransactionRecord>] {
+        &self.records
+    }
+
+    /// None waits any more.
+    pub(super) fn clear(&mut self) {
+        self.records.clear();
+        self.text_bytes = 0;
     }
 }
 
@@ -98,8 +128,7 @@ struct Batches {
     columns: Vec<TableColumn>,
     schema: SchemaRef,
     rows_left: usize,
-    #[allow(clippy::vec_box)] // they come in boxes, and are large
-    records: Vec<Box<TransactionRecord>>,
+    gathered: Gathered,
     output: Output,
 }
 
@@ -122,23 +151,24 @@ impl Batches {
         if self.protocol.is_some_and(|protocol| protocol != record.transaction.protocol) {
             return Ok(());
         }
-        self.records.push(record);
+        let is_full = self.gathered.push(record);
         self.rows_left -= 1;
-        if self.records.len() >= BATCH_ROWS_MAX || self.rows_left == 0 {
+        if is_full || self.rows_left == 0 {
             self.flush()?;
         }
         if self.rows_left == 0 { Err(Error::Stopped) } else { Ok(()) }
     }
 
     fn flush(&mut self) -> Result<()> {
-        if self.records.is_empty() {
+        let records = self.gathered.records();
+        if records.is_empty() {
             return Ok(());
         }
-        let rows: Vec<u32> = (0..u32::try_from(self.records.len()).unwrap_or(u32::MAX)).collect();
-        let arrays = self.columns.iter().map(|column| column.array(&self.records, &rows)).collect();
-        let options = RecordBatchOptions::new().with_row_count(Some(self.records.len()));
+        let rows: Vec<u32> = (0..u32::try_from(records.len()).unwrap_or(u32::MAX)).collect();
+        let arrays = self.columns.iter().map(|column| column.array(records, &rows)).collect();
+        let options = RecordBatchOptions::new().with_row_count(Some(records.len()));
         let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), arrays, &options)?;
-        self.records.clear();
+        self.gathered.clear();
         self.output.blocking_send(Ok(batch)).map_err(|_| Error::Stopped)
     }
 }
