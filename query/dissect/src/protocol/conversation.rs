@@ -1,5 +1,6 @@
 //! One conversation: finds out which protocol it speaks, and hands its bytes to the parser.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
@@ -21,6 +22,13 @@ pub const HELD_PARTS_MAX: usize = 64;
 /// change to TLS.
 pub const LATER_TRIES_MAX: u8 = 16;
 
+/// How often a stream may change to another protocol. A connection through a chain of proxies changes once for each of them, and
+/// once more for TLS: chains are of two or three. What changes more often was made to be followed in vain.
+pub const HAND_OVERS_MAX: u8 = 8;
+
+/// What the last transaction of a stream says that changes its protocol once more.
+const HAND_OVERS_NOTE: &str = "The connection changed its protocol too often: what follows is not looked at";
+
 /// Datagrams of a conversation that detection looks at.
 pub const DATAGRAM_TRIES_MAX: u8 = 4;
 
@@ -28,6 +36,8 @@ pub const DATAGRAM_TRIES_MAX: u8 = 4;
 pub struct Conversation {
     flow: Arc<Flow>,
     state: State,
+    /// How often its protocol changed.
+    hand_overs: u8,
 }
 
 enum State {
@@ -80,7 +90,7 @@ impl Conversation {
     #[must_use]
     pub fn new(flow: Arc<Flow>) -> Self {
         let from_start = [flow.originator_known; 2];
-        Self { flow, state: State::Detecting(Held { from_start, ..Held::default() }) }
+        Self { flow, state: State::Detecting(Held { from_start, ..Held::default() }), hand_overs: 0 }
     }
 
     /// Name of the protocol, once it is known.
@@ -100,34 +110,8 @@ impl Conversation {
 
     /// The next bytes of one direction of a stream.
     pub fn data(&mut self, protocols: &Protocols, chunk: Chunk<'_>, transactions: &mut Vec<Transaction>) {
-        match &mut self.state {
-            State::Stream { known, parser } => {
-                let mut context = known.context(&self.flow, transactions);
-                parser.data(chunk, &mut context);
-                if let Some(rest) = context.handed_over.take() {
-                    parser.finish(&mut context);
-                    self.detect_again(protocols, chunk, &rest, transactions);
-                }
-            }
-            State::Detecting(held) => {
-                held.push_data(chunk);
-                self.decide(protocols, false, transactions);
-            }
-            State::Unknown { tries } if *tries > 0 => {
-                *tries -= 1;
-                let mut samples: [&[u8]; 2] = [&[], &[]];
-                samples[chunk.sender.index()] = sample_of(chunk.bytes);
-                let sample =
-                    Sample { flow: &self.flow, bytes: samples, first: chunk.sender, from_start: [false; 2] };
-                if let Some(found) = best(protocols, &sample, |found, _| found == Detection::Certain)
-                    && let Some(parser) = found.dissector.stream(&self.flow)
-                {
-                    self.state = State::Stream { known: Known::of(found), parser };
-                    self.data(protocols, chunk, transactions);
-                }
-            }
-            State::Unknown { .. } | State::Datagrams { .. } => {}
-        }
+        let released = self.take_data(protocols, chunk, transactions);
+        self.take_parts(protocols, released, transactions);
     }
 
     /// Bytes of one direction of a stream are missing.
@@ -139,16 +123,8 @@ impl Conversation {
         at: Moment,
         transactions: &mut Vec<Transaction>,
     ) {
-        match &mut self.state {
-            State::Stream { known, parser } => {
-                parser.gap(sender, len, at, &mut known.context(&self.flow, transactions));
-            }
-            State::Detecting(held) => {
-                held.push_gap(sender, len, at);
-                self.decide(protocols, false, transactions);
-            }
-            State::Unknown { .. } | State::Datagrams { .. } => {}
-        }
+        let released = self.take_gap(protocols, sender, len, at, transactions);
+        self.take_parts(protocols, released, transactions);
     }
 
     /// One direction of a stream was closed.
@@ -159,16 +135,8 @@ impl Conversation {
         at: Moment,
         transactions: &mut Vec<Transaction>,
     ) {
-        match &mut self.state {
-            State::Stream { known, parser } => {
-                parser.end(sender, at, &mut known.context(&self.flow, transactions));
-            }
-            State::Detecting(held) => {
-                held.parts.push(Part::End { sender, at });
-                self.decide(protocols, false, transactions);
-            }
-            State::Unknown { .. } | State::Datagrams { .. } => {}
-        }
+        let released = self.take_end(protocols, sender, at, transactions);
+        self.take_parts(protocols, released, transactions);
     }
 
     /// The next datagram.
@@ -204,7 +172,8 @@ impl Conversation {
 
     /// The conversation is over, or the capture is. Nothing may follow.
     pub fn finish(&mut self, protocols: &Protocols, transactions: &mut Vec<Transaction>) {
-        self.decide(protocols, true, transactions);
+        let released = self.decide(protocols, true);
+        self.take_parts(protocols, released, transactions);
         match &mut self.state {
             State::Stream { known, parser } => parser.finish(&mut known.context(&self.flow, transactions)),
             State::Datagrams { known, parser } => {
@@ -215,14 +184,121 @@ impl Conversation {
         self.state = State::Unknown { tries: 0 };
     }
 
-    /// Makes a parser when it is clear enough of which protocol, and gives it what was held back.
-    fn decide(&mut self, protocols: &Protocols, last: bool, transactions: &mut Vec<Transaction>) {
-        let State::Detecting(held) = &self.state else { return };
+    /// Takes parts one after the other; those that one of them releases come before the next one. A queue and no recursion, since
+    /// each few bytes of a chunk may change the protocol.
+    fn take_parts(
+        &mut self,
+        protocols: &Protocols,
+        released: Vec<Part>,
+        transactions: &mut Vec<Transaction>,
+    ) {
+        let mut parts = VecDeque::from(released);
+        while let Some(part) = parts.pop_front() {
+            let released = match part {
+                Part::Data { sender, bytes, at } => {
+                    self.take_data(protocols, Chunk { sender, bytes: &bytes, at }, transactions)
+                }
+                Part::Gap { sender, len, at } => self.take_gap(protocols, sender, len, at, transactions),
+                Part::End { sender, at } => self.take_end(protocols, sender, at, transactions),
+            };
+            for part in released.into_iter().rev() {
+                parts.push_front(part);
+            }
+        }
+    }
+
+    /// Gives what is to be taken next: what was held back, or is handed over to another protocol. Likewise below.
+    fn take_data(
+        &mut self,
+        protocols: &Protocols,
+        chunk: Chunk<'_>,
+        transactions: &mut Vec<Transaction>,
+    ) -> Vec<Part> {
+        if let State::Unknown { tries } = &mut self.state {
+            if *tries == 0 {
+                return Vec::new();
+            }
+            *tries -= 1;
+            self.look_again(protocols, chunk);
+        }
+        match &mut self.state {
+            State::Stream { known, parser } => {
+                let before = transactions.len();
+                let mut context = known.context(&self.flow, transactions);
+                parser.data(chunk, &mut context);
+                let Some(rest) = context.handed_over.take() else { return Vec::new() };
+                parser.finish(&mut context);
+                self.hand_over(chunk, rest, &mut transactions[before..])
+            }
+            State::Detecting(held) => {
+                held.push_data(chunk);
+                self.decide(protocols, false)
+            }
+            State::Unknown { .. } | State::Datagrams { .. } => Vec::new(),
+        }
+    }
+
+    fn take_gap(
+        &mut self,
+        protocols: &Protocols,
+        sender: Sender,
+        len: u64,
+        at: Moment,
+        transactions: &mut Vec<Transaction>,
+    ) -> Vec<Part> {
+        match &mut self.state {
+            State::Stream { known, parser } => {
+                parser.gap(sender, len, at, &mut known.context(&self.flow, transactions));
+                Vec::new()
+            }
+            State::Detecting(held) => {
+                held.push_gap(sender, len, at);
+                self.decide(protocols, false)
+            }
+            State::Unknown { .. } | State::Datagrams { .. } => Vec::new(),
+        }
+    }
+
+    fn take_end(
+        &mut self,
+        protocols: &Protocols,
+        sender: Sender,
+        at: Moment,
+        transactions: &mut Vec<Transaction>,
+    ) -> Vec<Part> {
+        match &mut self.state {
+            State::Stream { known, parser } => {
+                parser.end(sender, at, &mut known.context(&self.flow, transactions));
+                Vec::new()
+            }
+            State::Detecting(held) => {
+                held.parts.push(Part::End { sender, at });
+                self.decide(protocols, false)
+            }
+            State::Unknown { .. } | State::Datagrams { .. } => Vec::new(),
+        }
+    }
+
+    /// Looks for a protocol at the begin of a chunk, in a stream that was not recognised before.
+    fn look_again(&mut self, protocols: &Protocols, chunk: Chunk<'_>) {
+        let mut samples: [&[u8]; 2] = [&[], &[]];
+        samples[chunk.sender.index()] = sample_of(chunk.bytes);
+        let sample = Sample { flow: &self.flow, bytes: samples, first: chunk.sender, from_start: [false; 2] };
+        if let Some(found) = best(protocols, &sample, |found, _| found == Detection::Certain)
+            && let Some(parser) = found.dissector.stream(&self.flow)
+        {
+            self.state = State::Stream { known: Known::of(found), parser };
+        }
+    }
+
+    /// Makes a parser when it is clear enough of which protocol. Gives what was held back for it.
+    fn decide(&mut self, protocols: &Protocols, last: bool) -> Vec<Part> {
+        let State::Detecting(held) = &self.state else { return Vec::new() };
         let Some(first) = held.first_sender() else {
             if held.is_full() {
                 self.state = State::Unknown { tries: LATER_TRIES_MAX };
             }
-            return;
+            return Vec::new();
         };
         let last = last || held.is_full() || held.closed == [true; 2];
         let sample = Sample {
@@ -235,7 +311,7 @@ impl Conversation {
             let more = candidates(protocols, &self.flow)
                 .any(|(configured, _)| configured.dissector.detect(&sample) == Detection::More);
             if more {
-                return;
+                return Vec::new();
             }
         }
         let found = best(protocols, &sample, wanted)
@@ -244,33 +320,28 @@ impl Conversation {
             Some((known, parser)) => State::Stream { known, parser },
             None => State::Unknown { tries: LATER_TRIES_MAX },
         };
-        let State::Detecting(held) = std::mem::replace(&mut self.state, state) else { return };
-        if self.protocol().is_none() {
-            return;
-        }
-        for part in held.parts {
-            match part {
-                Part::Data { sender, bytes, at } => {
-                    self.data(protocols, Chunk { sender, bytes: &bytes, at }, transactions);
-                }
-                Part::Gap { sender, len, at } => self.gap(protocols, sender, len, at, transactions),
-                Part::End { sender, at } => self.end(protocols, sender, at, transactions),
-            }
+        match std::mem::replace(&mut self.state, state) {
+            State::Detecting(held) if self.protocol().is_some() => held.parts,
+            _ => Vec::new(),
         }
     }
 
-    fn detect_again(
-        &mut self,
-        protocols: &Protocols,
-        chunk: Chunk<'_>,
-        rest: &[u8],
-        transactions: &mut Vec<Transaction>,
-    ) {
+    /// The stream goes on in another protocol, with the rest of a chunk. `reported`: what came of the chunk before.
+    fn hand_over(&mut self, chunk: Chunk<'_>, rest: Vec<u8>, reported: &mut [Transaction]) -> Vec<Part> {
+        if self.hand_overs == HAND_OVERS_MAX {
+            self.state = State::Unknown { tries: 0 };
+            if let Some(last) = reported.last_mut() {
+                last.errors.push(HAND_OVERS_NOTE.to_owned());
+            }
+            return Vec::new();
+        }
+        self.hand_overs += 1;
         self.state = State::Detecting(Held { from_start: [true; 2], ..Held::default() });
         // Each hand-over must use some bytes up, else two parsers could hand the same ones to and fro.
-        if !rest.is_empty() && rest.len() < chunk.bytes.len() {
-            self.data(protocols, Chunk { bytes: rest, ..chunk }, transactions);
+        if rest.is_empty() || rest.len() >= chunk.bytes.len() {
+            return Vec::new();
         }
+        vec![Part::Data { sender: chunk.sender, bytes: rest, at: chunk.at }]
     }
 }
 

@@ -9,6 +9,8 @@
 
 pub mod column;
 pub mod conversation;
+#[cfg(test)]
+mod conversation_tests;
 pub mod dhcpv4;
 pub mod dns;
 pub mod flow;

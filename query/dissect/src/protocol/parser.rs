@@ -146,8 +146,9 @@ impl<'a> Context<'a> {
     }
 
     /// From here on, the stream speaks another protocol (TLS after `STARTTLS`, anything after `CONNECT`): detection begins
-    /// again, with `rest`, the bytes of the present chunk that belong to it, and everything that follows. To be called from
-    /// [`StreamParser::data`]; [`StreamParser::finish`] is called next.
+    /// again, with `rest`, the bytes of the present chunk that belong to it, and everything that follows, up to
+    /// [`HAND_OVERS_MAX`](super::conversation::HAND_OVERS_MAX) times. To be called from [`StreamParser::data`];
+    /// [`StreamParser::finish`] is called next.
     pub fn hand_over(&mut self, rest: &[u8]) {
         self.handed_over = Some(rest.to_vec());
     }
