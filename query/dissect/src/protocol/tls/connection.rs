@@ -37,6 +37,9 @@ pub(super) struct Handshake {
     /// Bodies of messages; those that are here can be parsed.
     pub(super) client_hello: Option<Vec<u8>>,
     pub(super) server_hello: Option<Vec<u8>>,
+    /// Of the hellos, what is asked for each record: they may be long.
+    has_early_data: bool,
+    is_tls_1_3: bool,
     pub(super) client_certificates: Option<Vec<u8>>,
     pub(super) server_certificates: Option<Vec<u8>>,
     pub(super) certificate_requested: bool,
@@ -58,10 +61,6 @@ impl Handshake {
 
     pub(super) fn server_hello(&self) -> Option<ServerHello<'_>> {
         self.server_hello.as_deref().and_then(ServerHello::parse)
-    }
-
-    fn is_tls_1_3(&self) -> bool {
-        self.server_hello().is_some_and(|hello| hello.is_tls_1_3())
     }
 
     /// One end said that it won't go on.
@@ -115,14 +114,14 @@ impl Connection {
             Message::Handshake { kind, body } => self.handshake_message(sender, kind, body),
             Message::TooLong { kind } => {
                 self.set_incomplete(Incomplete::Limit);
-                self.errors.push(format!(
+                self.note(format!(
                     "handshake message {kind} is longer than {} bytes",
                     super::MESSAGE_LEN_MAX
                 ));
             }
             Message::ChangeCipherSpec => {
                 // TLS 1.3 has it only for the sake of middleboxes: it changes nothing (RFC 8446, appendix D.4).
-                if !self.handshake.is_tls_1_3() {
+                if !self.handshake.is_tls_1_3 {
                     reader.set_encrypted();
                     self.encrypted(sender);
                 }
@@ -148,6 +147,7 @@ impl Connection {
                 let Some(hello) = ClientHello::parse(&body) else { return self.set_malformed("ClientHello") };
                 let is_whole = hello.extensions.is_whole();
                 self.client = Some(sender);
+                handshake.has_early_data = hello.extensions.find(names::EARLY_DATA).is_some();
                 handshake.client_hello = Some(body);
                 if !is_whole {
                     self.set_malformed("extensions of ClientHello");
@@ -159,6 +159,7 @@ impl Connection {
                 self.client.get_or_insert(sender.other());
                 // The second hello of a client, and what the server chooses then, take the place of the first ones.
                 if !hello.is_retry_request() || handshake.server_hello.is_none() {
+                    handshake.is_tls_1_3 = hello.is_tls_1_3();
                     handshake.server_hello = Some(body);
                 }
                 if !is_whole {
@@ -185,21 +186,23 @@ impl Connection {
             return;
         }
         self.set_incomplete(Incomplete::Malformed);
-        self.errors.push(format!("Malformed {what}"));
+        self.note(format!("Malformed {what}"));
+    }
+
+    /// What is wrong, once: a record has room for thousands of messages with the same mistake.
+    fn note(&mut self, error: String) {
+        if !self.errors.contains(&error) {
+            self.errors.push(error);
+        }
     }
 
     /// Whether an end that should go on with an encrypted handshake message can only have sent an alert.
     fn is_encrypted_alert(&self, sender: Sender, len: usize) -> bool {
         let is_first = !self.directions[sender.index()].is_encrypted;
-        let has_early_data = || {
-            self.handshake
-                .client_hello()
-                .is_some_and(|hello| hello.extensions.find(names::EARLY_DATA).is_some())
-        };
         is_first
             && len <= ENCRYPTED_ALERT_LEN_MAX
-            && self.handshake.is_tls_1_3()
-            && !(self.client == Some(sender) && has_early_data())
+            && self.handshake.is_tls_1_3
+            && !(self.client == Some(sender) && self.handshake.has_early_data)
     }
 
     fn encrypted(&mut self, sender: Sender) {

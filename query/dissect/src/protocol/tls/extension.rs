@@ -116,8 +116,16 @@ pub(super) fn u16_vector(data: &[u8]) -> Option<impl Iterator<Item = u16> + '_> 
     Some(u16_list(list).filter(|&value| !names::is_grease(value)))
 }
 
+#[cfg(test)]
+thread_local! {
+    /// How often this thread went through extensions: there may be thousands.
+    pub(super) static WALKS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
 /// Each extension; a `None` as the last where lengths don't fit.
 fn walk(bytes: &[u8]) -> impl Iterator<Item = Option<(u16, &[u8])>> + Clone {
+    #[cfg(test)]
+    WALKS.set(WALKS.get() + 1);
     let mut reader = Reader::new(bytes);
     let mut fits = true;
     std::iter::from_fn(move || {

@@ -237,6 +237,43 @@ fn a_hello_that_is_cut() {
 }
 
 #[test]
+fn the_same_mistake_over_and_over() {
+    let hellos = record(22, &handshake(1, &[]).repeat(4096));
+    let longest = [&[11, 0xff, 0xff, 0xff][..], &[0; 100]].concat();
+    let certificates = record(22, &longest);
+    let transaction = run_data(&[(Client, hellos.clone()), (Client, hellos), (Server, certificates)]);
+    assert_eq!(transaction.incomplete, Some(Incomplete::Malformed));
+    assert_eq!(
+        transaction.errors,
+        ["Malformed ClientHello", "handshake message 11 is longer than 262144 bytes"],
+        "each is told once"
+    );
+}
+
+#[test]
+fn a_long_hello_is_not_read_again_for_each_record() {
+    let others: Vec<(u16, &[u8])> = (1000..9000).map(|kind| (kind, &[][..])).collect();
+    let version: (u16, &[u8]) = (43, &[3, 4]);
+    let hello = handshake(2, &server_hello(0x1301, &[&others[..], &[version]].concat()));
+    let mut steps: Vec<_> = hello.chunks(16_000).map(|part| (Server, record(22, part))).collect();
+    steps.insert(0, (Client, record(22, &handshake(1, &client_hello(&[0x1301], &[version])))));
+    let mut connection = Connection::new(&Arc::new(Options::default()), &flow(true));
+    let (flow, mut transactions) = (flow(true), Vec::new());
+    let mut context = Context::new(&flow, &mut transactions);
+    let mut send = |sender, bytes: &[u8]| {
+        connection.data(Chunk { sender, bytes, at: Moment::default() }, &mut context);
+    };
+    for (sender, bytes) in &steps {
+        send(*sender, bytes);
+    }
+    let before = extension::WALKS.get();
+    let records = [record(20, &[1]), record(23, &[0; 10])].concat();
+    send(Client, &records.repeat(1000));
+    let walks = extension::WALKS.get() - before;
+    assert!(walks < 50, "those of the transaction, for the client gave up: {walks}");
+}
+
+#[test]
 fn every_prefix_every_hole_every_late_join() {
     for steps in [tls_1_2(), tls_1_3(53)] {
         let bytes: usize = steps.iter().map(|(_, bytes)| bytes.len()).sum();
