@@ -1,4 +1,5 @@
-//! Messages that never end, and requests that nobody answers: whatever is sent, a conversation keeps no more than its limits.
+//! Messages that never end, requests that nobody answers, and the shortest messages that there are, over and over: whatever is sent,
+//! a conversation keeps no more than its limits.
 //!
 //! One test in a file of its own, since what a process took at most is known of the whole process.
 
@@ -12,6 +13,8 @@ use kcap_dissect::protocol::{
 
 /// Bytes that each conversation is fed in all.
 const FED_BYTES: usize = 16 << 20;
+/// Bytes of whole messages that each conversation is fed: they take the longest, and what isn't bounded shows with these already.
+const FED_WHOLE_BYTES: usize = 2 << 20;
 /// Of them at once: what a packet can have. Each statement in it is a transaction that somebody waits for.
 const CHUNK_BYTES: usize = 64 << 10;
 /// What they may add to the process, one after the other: HTTP alone keeps messages of 10 MiB.
@@ -58,6 +61,19 @@ fn beginnings(name: &str) -> Vec<(Sender, &'static [u8])> {
     }
 }
 
+/// Whole messages of each protocol, as short as they can be, or with as much in them that is wrong.
+fn whole_messages(name: &str) -> Vec<(Sender, Vec<u8>)> {
+    use Sender::{Originator as Client, Responder as Server};
+    match name {
+        "http" => vec![(Client, b"GET / HTTP/1.1\n\n".to_vec()), (Server, b"HTTP/1.1 101\n\n".to_vec())],
+        // Hellos without anything in them.
+        "tls" => {
+            vec![(Client, [&b"\x16\x03\x03\x3f\xf0"[..], &b"\x01\x00\x00\x00".repeat(0x3ff0 / 4)].concat())]
+        }
+        _ => Vec::new(),
+    }
+}
+
 /// What comes after the beginning, over and over.
 fn fillers(name: &str) -> [&'static [u8]; 2] {
     let own: &[u8] = match name {
@@ -87,24 +103,25 @@ fn flow(ip_protocol: u8, port: u16) -> Arc<protocol::Flow> {
     })
 }
 
-/// Feeds a conversation; what it gives is thrown away as it comes.
+/// A conversation that was fed; what it gave was thrown away as it came.
 fn feed_stream(
     protocols: &Protocols,
     flow: &Arc<protocol::Flow>,
     sender: Sender,
     begin: &[u8],
     filler: &[u8],
-) {
+    fed_bytes: usize,
+) -> Conversation {
     let mut conversation = Conversation::new(Arc::clone(flow));
     let mut transactions: Vec<Transaction> = Vec::new();
     let chunk = filler.repeat(CHUNK_BYTES / filler.len());
-    let chunks = std::iter::once(begin).chain(std::iter::repeat_n(chunk.as_slice(), FED_BYTES / CHUNK_BYTES));
+    let chunks = std::iter::once(begin).chain(std::iter::repeat_n(chunk.as_slice(), fed_bytes / CHUNK_BYTES));
     for (number, bytes) in (0_u32..).zip(chunks).filter(|(_, bytes)| !bytes.is_empty()) {
         let at = Moment { ts_ns: i64::from(number) * 1000, packet_id: number.into() };
         conversation.data(protocols, Chunk { sender, bytes, at }, &mut transactions);
         transactions.clear();
     }
-    conversation.finish(protocols, &mut transactions);
+    conversation
 }
 
 /// Requests that nobody answers, each another.
@@ -146,8 +163,13 @@ fn whatever_is_sent() {
             if *ip_protocol == ip_protocol::TCP {
                 for (sender, begin) in beginnings(protocol.name) {
                     for filler in fillers(protocol.name) {
-                        feed_stream(&protocols, &flow, sender, begin, filler);
+                        let mut fed = feed_stream(&protocols, &flow, sender, begin, filler, FED_BYTES);
+                        fed.finish(&protocols, &mut Vec::new());
                     }
+                }
+                for (sender, message) in whole_messages(protocol.name) {
+                    // Not finished: all that wait would be transactions at once, which is more than was kept of them.
+                    feed_stream(&protocols, &flow, sender, b"", &message, FED_WHOLE_BYTES);
                 }
             } else {
                 let request = beginnings(protocol.name).first().map_or(&b""[..], |(_, begin)| begin);

@@ -42,6 +42,19 @@ pub(super) fn decode(body: &[u8], codings: &[String], len_max: usize) -> Decoded
     decoded
 }
 
+/// The most that a body of this length can become in [`decode`]: what it may hold once somebody looks at it.
+pub(super) fn decoded_len_max(len: usize, codings: &[String], len_max: usize) -> usize {
+    /// Deflate has at least two bits for each 258 bytes (RFC 1951, section 3.2.5). The other codings know no such limit.
+    const DEFLATE_RATIO_MAX: usize = 258 * 4;
+    let mut codings =
+        codings.iter().map(String::as_str).filter(|coding| !matches!(*coding, "identity" | "chunked"));
+    match (codings.next(), codings.next()) {
+        (None, _) => len,
+        (Some("gzip" | "x-gzip" | "deflate"), None) => len.saturating_mul(DEFLATE_RATIO_MAX).min(len_max),
+        _ => len_max,
+    }
+}
+
 /// What could be undone, and what stopped it. `None` for codings that aren't known.
 fn undo(body: &[u8], coding: &str, len_max: usize) -> Option<(Vec<u8>, io::Result<()>)> {
     /// RFC 9659: encoders for HTTP keep to windows of 8 MiB.
@@ -81,8 +94,14 @@ fn is_zlib(body: &[u8]) -> bool {
 
 fn read(decoder: impl Read, len_max: usize) -> (Vec<u8>, io::Result<()>) {
     let mut out = Vec::new();
-    let result = decoder.take(len_max as u64).read_to_end(&mut out);
-    (out, result.map(|_| ()))
+    let mut limited = decoder.take(len_max as u64);
+    let result = limited.read_to_end(&mut out).and_then(|len| {
+        if len < len_max || limited.into_inner().read(&mut [0])? == 0 {
+            return Ok(());
+        }
+        Err(io::Error::other(format!("it has more than {len_max} bytes")))
+    });
+    (out, result)
 }
 
 #[cfg(test)]
@@ -159,6 +178,21 @@ mod tests {
         ] {
             let decoded = decode(&body, &codings(&[name]), LEN_MAX);
             assert_eq!(decoded.body.len(), LEN_MAX, "{name}");
+            let problem = format!("Body not decoded to its end: {name}: it has more than 262144 bytes");
+            assert_eq!(decoded.problem, Some(problem));
+            assert!(decoded_len_max(body.len(), &codings(&[name]), LEN_MAX) >= LEN_MAX, "{name}");
+        }
+        let fits = decode(&gzip(&zeros[..LEN_MAX]), &codings(&["gzip"]), LEN_MAX);
+        assert_eq!((fits.body.len(), fits.problem), (LEN_MAX, None), "what has the limit is whole");
+    }
+
+    #[test]
+    fn what_a_body_can_become() {
+        assert_eq!(decoded_len_max(7, &codings(&["identity", "chunked"]), LEN_MAX), 7);
+        assert_eq!(decoded_len_max(7, &codings(&["gzip", "chunked"]), LEN_MAX), 7 * 1032);
+        assert_eq!(decoded_len_max(LEN_MAX / 2, &codings(&["gzip"]), LEN_MAX), LEN_MAX);
+        for names in [&["br"][..], &["zstd"], &["gzip", "gzip"]] {
+            assert_eq!(decoded_len_max(7, &codings(names), LEN_MAX), LEN_MAX, "{names:?}");
         }
     }
 

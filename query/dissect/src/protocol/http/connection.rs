@@ -224,7 +224,8 @@ impl Connection {
             && let Some(request) = self.sending.take()
         {
             let since_ns = request.place.last.ts_ns;
-            let unanswered = self.waiting.request((), since_ns, request.memory(), request);
+            let memory = request.memory(self.options.decode_body);
+            let unanswered = self.waiting.request((), since_ns, memory, request);
             self.give_up(unanswered, context);
         }
         let is_done = |exchange: &mut Exchange| exchange.response.is_done && !exchange.has_open_request();

@@ -233,7 +233,8 @@ fn set_url(fields: &mut Fields, parts: &Target<'_>, path: String, query: String,
     }
 }
 
-/// What is kept of the body, without its codings if they are to be undone. Problems are noted.
+/// What is kept of the body, without its codings if they are to be undone, and then no longer than it may be with them. Problems are
+/// noted.
 fn decoded_body(transaction: &mut Transaction, message: &Message, options: &Options) -> Option<Vec<u8>> {
     if message.body.is_empty() {
         return None;
@@ -241,11 +242,7 @@ fn decoded_body(transaction: &mut Transaction, message: &Message, options: &Opti
     if !options.decode_body {
         return Some(message.body.clone());
     }
-    let codings: Vec<_> = ["content-encoding", "transfer-encoding"]
-        .into_iter()
-        .flat_map(|name| message.head.list_elements(name))
-        .collect();
-    let decoded = coding::decode(&message.body, &codings, options.max_message_size);
+    let decoded = coding::decode(&message.body, &message.head.codings(), message.body_len_max);
     let is_whole = !message.has_gap && !message.is_trimmed() && message.is_done;
     transaction.errors.extend(decoded.problem.filter(|_| is_whole));
     Some(decoded.body)

@@ -118,6 +118,12 @@ impl Head {
         self.value("content-type").map(|value| String::from_utf8_lossy(value).into_owned())
     }
 
+    /// The codings of the body, in the order in which they were applied.
+    pub(super) fn codings(&self) -> Vec<String> {
+        let names = ["content-encoding", "transfer-encoding"];
+        names.into_iter().flat_map(|name| self.list_elements(name)).collect()
+    }
+
     /// `Content-Length`, when it is there and makes sense. Repetitions of one number are that number (RFC 9112, section 6.3).
     pub(super) fn content_length(&self) -> Option<u64> {
         let mut lengths = self.list_elements("content-length").map(|element| {

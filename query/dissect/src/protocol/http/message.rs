@@ -1,5 +1,6 @@
 //! A message as it comes in: its head, what is kept of its body, and where it was.
 
+use super::coding;
 use super::head::Head;
 use crate::protocol::{self, Moment};
 
@@ -13,8 +14,8 @@ pub(super) struct Message {
     pub(super) body_len: u64,
     /// What is kept of the body.
     pub(super) body: Vec<u8>,
-    /// How much of it may be kept.
-    body_len_max: usize,
+    /// How much of it may be kept, with its codings and without them.
+    pub(super) body_len_max: usize,
     /// Part of the body is missing in the capture.
     pub(super) has_gap: bool,
     /// It was seen to its end.
@@ -69,10 +70,15 @@ impl Message {
         self.body_len_max > 0 && !self.has_gap && self.body.len() as u64 != self.body_len
     }
 
-    /// Memory that it holds, in bytes.
-    pub(super) fn memory(&self) -> usize {
+    /// Memory that it holds, in bytes. A body whose codings will be undone counts as what it can become.
+    pub(super) fn memory(&self, is_decoded: bool) -> usize {
         let headers: usize =
             self.head.headers.iter().map(|(name, value)| name.len() + value.len() + 64).sum();
-        size_of::<Self>() + self.head.raw.len() + headers + self.body.capacity()
+        let decoded = if is_decoded && !self.body.is_empty() {
+            coding::decoded_len_max(self.body.len(), &self.head.codings(), self.body_len_max)
+        } else {
+            0
+        };
+        size_of::<Self>() + self.head.raw.capacity() + headers + self.body.capacity().max(decoded)
     }
 }

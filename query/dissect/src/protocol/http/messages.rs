@@ -158,22 +158,20 @@ impl Messages {
         if bytes.is_empty() {
             return None;
         }
-        // The end may have begun in the bytes before: its last byte is a new one.
-        let before = head.len();
-        let room = HEAD_LEN_MAX - before;
-        head.extend_from_slice(&bytes[..bytes.len().min(room)]);
-        let Some(end) = end_of_head(head, before) else {
-            let added = head.len() - before;
-            *bytes = &bytes[added..];
-            let len = head.len();
+        let room = HEAD_LEN_MAX - head.len();
+        let within = &bytes[..bytes.len().min(room)];
+        let end = end_of_head(head, within);
+        // Only what is of this head is copied: others may follow it in the same bytes.
+        let (part, rest) = bytes.split_at(end.unwrap_or(within.len()));
+        head.extend_from_slice(part);
+        *bytes = rest;
+        let len = head.len();
+        if end.is_none() {
             return (len >= HEAD_LEN_MAX).then(|| self.malformed("head too long", len));
-        };
-        *bytes = &bytes[end - before..];
-        head.truncate(end);
-        let raw = std::mem::take(head);
-        match Head::parse(raw) {
+        }
+        match Head::parse(std::mem::take(head)) {
             Ok(head) => Some(Event::Head(head)),
-            Err(what) => Some(self.malformed(what, end)),
+            Err(what) => Some(self.malformed(what, len)),
         }
     }
 
@@ -194,12 +192,17 @@ impl Messages {
     }
 }
 
-/// Where the empty line ends whose last byte is not before `from`.
-fn end_of_head(head: &[u8], from: usize) -> Option<usize> {
-    (from..head.len())
-        .filter(|&at| head[at] == b'\n')
-        .find(|&at| head[..at].ends_with(b"\n") || head[..at].ends_with(b"\n\r"))
-        .map(|at| at + 1)
+/// Where the empty line ends, in bytes that follow others: it may have begun in those.
+fn end_of_head(before: &[u8], bytes: &[u8]) -> Option<usize> {
+    let ends_line = |at: usize| {
+        let mut earlier = bytes[..at].iter().rev().chain(before.iter().rev());
+        match earlier.next() {
+            Some(b'\n') => true,
+            Some(b'\r') => earlier.next() == Some(&b'\n'),
+            _ => false,
+        }
+    };
+    (0..bytes.len()).find(|&at| bytes[at] == b'\n' && ends_line(at)).map(|at| at + 1)
 }
 
 #[cfg(test)]
@@ -253,6 +256,19 @@ mod tests {
             }
             assert_eq!(seen, expected, "chunks of {size}");
         }
+    }
+
+    #[test]
+    fn heads_hold_no_more_than_they_have() {
+        let segment = b"GET / HTTP/1.1\n\n".repeat(4096);
+        let (mut messages, mut rest, mut heads) = (Messages::new(true), segment.as_slice(), 0);
+        while let Some(event) = messages.next(&mut rest) {
+            let Event::Head(head) = event else { continue };
+            heads += 1;
+            assert!(head.raw.capacity() < 64, "{} bytes for {}", head.raw.capacity(), head.raw.len());
+            messages.expect_body(Framing::Empty);
+        }
+        assert_eq!(heads, 4096);
     }
 
     #[test]

@@ -1,6 +1,10 @@
 //! Whole connections, whole and damaged.
 
+use std::io::Write as _;
 use std::sync::Arc;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
 
 use super::*;
 use crate::protocol::{
@@ -423,6 +427,38 @@ fn compressed_bodies() {
     assert_eq!(number(&decoded, "http.response.body.bytes"), body.len() as u64);
     let as_sent = one("include_body_for = [\"text\"]\ndecode_body = false", &steps);
     assert_ne!(text(&as_sent, "http.response.body.content"), "plain text");
+}
+
+fn coded_form(body: &[u8]) -> Step {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(body).unwrap();
+    let body = encoder.finish().unwrap();
+    let head = format!(
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Encoding: gzip\r\n\
+         Content-Length: {}\r\n\r\n",
+        body.len()
+    );
+    Step::Data(Client, [head.as_bytes(), &body].concat())
+}
+
+#[test]
+fn a_coded_form_becomes_no_longer_than_others() {
+    const FORM_LEN_MAX: usize = 64 * 1024;
+    let answer = answers("HTTP/1.1 204 None\r\n\r\n");
+    let form = one("", &[coded_form(&b"&a".repeat(1 << 20)), answer.clone()]);
+    assert_eq!(text(&form, "url.query").len(), FORM_LEN_MAX / 2 * "a=&".len() - 1);
+    assert_eq!(form.errors, ["Body not decoded to its end: gzip: it has more than 65536 bytes"]);
+    assert_eq!(text(&one("", &[coded_form(b"b=2&a=1"), answer]), "url.query"), "a=1&b=2");
+}
+
+#[test]
+fn coded_forms_wait_as_what_they_become() {
+    let steps = vec![coded_form(&[b'a'; 64 * 1024]); 300];
+    let transactions = run("", &steps);
+    assert_eq!(transactions.len(), steps.len(), "none is lost");
+    let dropped = transactions.iter().filter(|one| one.incomplete == Some(Incomplete::Limit)).count();
+    // 64 KiB each, of the 10 MiB that may wait.
+    assert!((140..=160).contains(&(steps.len() - dropped)), "{dropped}");
 }
 
 #[test]
