@@ -396,6 +396,10 @@ impl Connection {
             return;
         }
         self.given_up = 0;
+        if std::mem::take(&mut self.awaits_tunnel) && self.sending.is_none() {
+            // Whether there is a tunnel was in that answer: if there is none, requests follow.
+            self.directions[sender.other().index()].messages = Messages::new(false);
+        }
         for request in self.waiting.drain() {
             self.emit(Some(*request), None, Some(Incomplete::ResponseGap), context);
         }

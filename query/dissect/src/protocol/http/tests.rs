@@ -333,6 +333,21 @@ fn gaps() {
 }
 
 #[test]
+fn a_tunnel_whose_answer_is_missing() {
+    let connect = sends("CONNECT b.test:443 HTTP/1.1\r\nHost: b.test:443\r\n\r\n");
+    let with = |steps: &[Step]| run("", &[&[connect.clone(), Step::Gap(Server, 60)], steps].concat());
+    let refused = with(&[
+        sends("GET /2 HTTP/1.1\r\n\r\n"),
+        sends("GET /3 HTTP/1.1\r\n\r\n"),
+        answers("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
+    ]);
+    let expected = [("CONNECT b.test:443", None), ("GET /2", Some(200)), ("GET /3", None)];
+    assert_eq!(queries(&refused), expected);
+    let tunnel = with(&[sends("\x16\x03\x01 no request"), answers("\x16\x03\x03 no response")]);
+    assert_eq!(queries(&tunnel), expected[..1], "what isn't understood is passed over");
+}
+
+#[test]
 fn joined_late() {
     let steps = [
         answers("middle of a body"),
