@@ -3,7 +3,7 @@
 use super::message::{Header, Message, Question, Record, Section, flag, read};
 use super::names::{class_name, opcode_name, record_type, response_code_name, type_name};
 use super::records::{record_address, record_fields, record_line};
-use super::service::edns_options;
+use super::service::{MORE_OPTIONS_LEN_MIN, edns_options, has_more_edns_options};
 use super::{Options, PROTOCOL};
 use crate::protocol::flow::Sender;
 use crate::protocol::parser::Context;
@@ -13,6 +13,10 @@ use crate::protocol::value::{Fields, Value};
 /// Records of one section that transactions have: a transfer of a zone may have millions. The counts are always those of the
 /// messages.
 const RECORDS_MAX: usize = 1000;
+
+/// Bytes of text that the further messages of a transfer may add to its first one: twice what [`RECORDS_MAX`] records have that are
+/// signatures of the longest keys in use. Records that are made for it have 256 KiB each.
+const TRANSFER_TEXT_LEN_MAX: usize = 2 << 20;
 
 /// Sentences that Packetbeat has in `error.message`.
 mod sentence {
@@ -32,6 +36,8 @@ pub(super) struct Part {
     error: Option<&'static str>,
     /// SOA records among the answers of a transfer: it begins and ends with one.
     pub(super) soa_count: usize,
+    /// Bytes of text that further messages added.
+    added_text_len: usize,
 }
 
 /// What was asked.
@@ -88,8 +94,9 @@ impl Part {
                 (true, false) => Body::Query(message.bytes().into(), *options),
             },
             text: wants_text.then(|| message_text(message)),
-            error: message.error,
+            error: message.error.or_else(|| options_error(message)),
             soa_count: if may_be_transfer { soa_records() } else { 0 },
+            added_text_len: 0,
         }
     }
 
@@ -126,7 +133,13 @@ impl Part {
                     _ => Vec::new(),
                 };
                 let room = RECORDS_MAX.saturating_sub(records.len());
-                records.extend(more.iter().take(room).cloned());
+                for record in more.iter().take(room) {
+                    if self.added_text_len >= TRANSFER_TEXT_LEN_MAX {
+                        break;
+                    }
+                    self.added_text_len += text_len(record);
+                    records.push(record.clone());
+                }
                 fields.set(section, Value::List(records));
             }
         }
@@ -140,6 +153,16 @@ impl Part {
     /// True for the transfer of a whole zone.
     pub(super) fn is_full_transfer(&self) -> bool {
         self.question.as_ref().is_some_and(|question| question.kind == record_type::AXFR)
+    }
+}
+
+/// Bytes of the texts in a value.
+fn text_len(value: &Value) -> usize {
+    match value {
+        Value::Text(text) => text.len(),
+        Value::List(values) => values.iter().map(text_len).sum(),
+        Value::Object(fields) => fields.iter().map(|(_, value)| text_len(value)).sum(),
+        _ => 0,
     }
 }
 
@@ -299,6 +322,13 @@ fn records<'a>(records: impl Iterator<Item = Record<'a>>) -> Value {
 
 fn opt<'a>(message: &Message<'a>) -> Option<Record<'a>> {
     message.records(Section::Additionals).find(|record| record.kind == record_type::OPT)
+}
+
+/// What is wrong with the options of EDNS. Few messages have room for so many.
+fn options_error(message: &Message<'_>) -> Option<&'static str> {
+    let has_more =
+        message.len > MORE_OPTIONS_LEN_MIN && opt(message).is_some_and(|opt| has_more_edns_options(opt.data));
+    has_more.then_some("more options of EDNS than are looked at")
 }
 
 /// The response code with the eight bits that an OPT record adds (RFC 6891, section 6.1.3).

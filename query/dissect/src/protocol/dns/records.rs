@@ -8,6 +8,9 @@ use super::names::{class_name, record_type, type_name};
 use super::service::service_parameters;
 use crate::protocol::value::{Fields, Value};
 
+/// Types in the bitmaps of a record: IANA has assigned fewer. Each is a bit there, and some bytes of text here.
+const TYPES_MAX: usize = 128;
+
 /// A record as fields: `name`, `type`, `class`, `ttl`, `data`, and those that its type has besides. Data that are cut, and those of
 /// types that aren't known, are written as in RFC 3597.
 #[must_use]
@@ -206,15 +209,24 @@ impl<'a> Data<'a> {
 
     /// Types whose bit is set (RFC 4034, section 4.1.2).
     fn type_bits(&mut self) -> Option<String> {
-        let mut types = Vec::new();
+        const BITMAP_LEN_MAX: usize = 32;
+        let (mut types, mut window_before) = (Vec::new(), None);
         while self.at < self.end {
-            let window = u16::from(self.u8()?) << 8;
-            for (index, byte) in (0_u16..).zip(self.counted()?) {
+            let (window, bitmap) = (self.u8()?, self.counted()?);
+            if window_before >= Some(window) || !(1..=BITMAP_LEN_MAX).contains(&bitmap.len()) {
+                return None;
+            }
+            window_before = Some(window);
+            for (index, byte) in (0_u16..).zip(bitmap) {
                 let set = (0..8).filter(|bit| byte & (0x80 >> bit) != 0);
-                types.extend(set.map(|bit| type_name(window | (index << 3) & 0xff | bit)));
+                types.extend(set.map(|bit| u16::from(window) << 8 | index << 3 | bit));
+            }
+            if types.len() > TYPES_MAX {
+                return None;
             }
         }
-        Some(types.join(" "))
+        let names: Vec<_> = types.into_iter().map(type_name).collect();
+        Some(names.join(" "))
     }
 }
 
@@ -360,6 +372,30 @@ mod tests {
             fields_of(record_type::NSEC3, b"\x01\x01\x00\x0c\x01\xaa\x05\x00\x44\x32\x14\xc7\x00\x01\x40");
         assert_eq!(fields.value("data").and_then(Value::as_text), Some("01234567"));
         assert_eq!(fields.value("salt").and_then(Value::as_text), Some("AA"));
+    }
+
+    #[test]
+    fn bitmaps_of_types_that_are_none() {
+        let types = |bitmaps: &[u8]| {
+            let fields = fields_of(record_type::NSEC, &[b"\x01y\x00", bitmaps].concat());
+            fields.value("type_bits").and_then(Value::as_text).map(str::to_owned)
+        };
+        assert_eq!(
+            types(&[&[0, 32][..], &[0x11; 32], &[1, 1, 0x40]].concat()).unwrap().split(' ').count(),
+            65
+        );
+        for (what, bitmaps) in [
+            ("a window again", &[0, 1, 0x40, 0, 1, 0x40][..]),
+            ("a window before the last one", &[1, 1, 0x40, 0, 1, 0x40]),
+            ("an empty bitmap", &[0, 0]),
+            ("a bitmap of 33 bytes", &[&[0, 33][..], &[0; 33]].concat()),
+            ("a cut one", &[0, 2, 0x40]),
+            ("more types than there are", &[&[0, 32][..], &[0xff; 32]].concat()),
+        ] {
+            assert_eq!(types(bitmaps), None, "{what}");
+        }
+        // The bytes are kept.
+        assert_eq!(data_of(record_type::NSEC, b"\x01y\x00\x00\x00"), r"\# 5 0179000000");
     }
 
     #[test]

@@ -6,10 +6,22 @@ use super::message::u16_at;
 use super::records::{base64, character_string};
 use crate::protocol::value::Value;
 
-/// The parameters with their names (RFC 9460, section 14.3.2); `None` when they are cut.
+/// Parameters of a record, and options of a message: a dozen of each are in use. Fields are found one after the other.
+const PARAMETERS_MAX: usize = 64;
+
+/// Bytes of an option of EDNS without its value.
+const OPTION_LEN_MIN: usize = 4;
+
+/// Bytes that more options than there may be have at least.
+pub(super) const MORE_OPTIONS_LEN_MIN: usize = (PARAMETERS_MAX + 1) * OPTION_LEN_MIN;
+
+/// The parameters with their names (RFC 9460, section 14.3.2); `None` when they are cut, or more than there may be.
 pub(super) fn service_parameters(mut bytes: &[u8]) -> Option<Vec<(String, Value)>> {
     let mut parameters = Vec::new();
     while !bytes.is_empty() {
+        if parameters.len() == PARAMETERS_MAX {
+            return None;
+        }
         let key = u16_at(bytes, 0)?;
         let len = usize::from(u16_at(bytes, 2)?);
         let value = bytes.get(4..4 + len)?;
@@ -63,15 +75,23 @@ fn parameter(key: u16, value: &[u8]) -> Option<Value> {
     })
 }
 
-/// Options of EDNS (RFC 6891, section 6.1.2) that have a short meaning: name and value.
-pub(super) fn edns_options(mut bytes: &[u8]) -> Vec<(String, String)> {
-    let mut options = Vec::new();
-    while let (Some(code), Some(len)) = (u16_at(bytes, 0), u16_at(bytes, 2)) {
-        let Some(value) = bytes.get(4..4 + usize::from(len)) else { break };
-        options.push(edns_option(code, value));
-        bytes = &bytes[4 + usize::from(len)..];
-    }
-    options
+/// Options of EDNS (RFC 6891, section 6.1.2) that have a short meaning: name and value. No more than [`PARAMETERS_MAX`].
+pub(super) fn edns_options(bytes: &[u8]) -> Vec<(String, String)> {
+    raw_edns_options(bytes).take(PARAMETERS_MAX).map(|(code, value)| edns_option(code, value)).collect()
+}
+
+/// True for more options than [`edns_options`] gives.
+pub(super) fn has_more_edns_options(bytes: &[u8]) -> bool {
+    raw_edns_options(bytes).nth(PARAMETERS_MAX).is_some()
+}
+
+fn raw_edns_options(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    std::iter::from_fn(move || {
+        let (code, len) = (u16_at(bytes, 0)?, usize::from(u16_at(bytes, 2)?));
+        let value = bytes.get(OPTION_LEN_MIN..OPTION_LEN_MIN + len)?;
+        bytes = &bytes[OPTION_LEN_MIN + len..];
+        Some((code, value))
+    })
 }
 
 fn edns_option(code: u16, value: &[u8]) -> (String, String) {
@@ -128,6 +148,10 @@ mod tests {
             let _ = service_parameters(&bytes[..len]);
         }
         assert_eq!(service_parameters(&bytes[..7]), None);
+        let many =
+            |count: u16| (0..count).flat_map(|key| (key + 100).to_be_bytes().into_iter().chain([0, 0]));
+        assert_eq!(service_parameters(&many(64).collect::<Vec<_>>()).unwrap().len(), PARAMETERS_MAX);
+        assert_eq!(service_parameters(&many(65).collect::<Vec<_>>()), None);
     }
 
     #[test]

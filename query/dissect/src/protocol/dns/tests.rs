@@ -170,3 +170,55 @@ fn goes_on_after_a_gap() {
     let whole = transactions.iter().filter(|transaction| transaction.incomplete.is_none());
     assert_eq!((transactions.len(), whole.count()), (2, 1));
 }
+
+/// A message with one record, behind its header of these counts and its question.
+fn with_record(header: [u8; 12], question: &[u8], kind: u16, data: &[u8]) -> Vec<u8> {
+    let len = u16::try_from(data.len()).unwrap();
+    let record = [&[0][..], &kind.to_be_bytes(), &[0, 1, 0, 0, 0, 0], &len.to_be_bytes(), data].concat();
+    [&header[..], question, &record].concat()
+}
+
+#[test]
+fn a_transfer_keeps_no_more_text_than_it_may() {
+    const MESSAGES: u64 = 40;
+    let query = prefixed(&[0, 7, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 252, 0, 1]);
+    // A text in which each byte is written with four.
+    let data = [&[255][..], &[0xff; 255]].concat().repeat(250);
+    let message = prefixed(&with_record([0, 7, 0x80, 0, 0, 0, 0, 1, 0, 0, 0, 0], &[], 16, &data));
+    let parts = std::iter::repeat_n((Sender::Responder, Some(&message[..])), MESSAGES as usize);
+    let transactions =
+        over_tcp(&std::iter::once((Sender::Originator, Some(&query[..]))).chain(parts).collect::<Vec<_>>());
+    let [transaction] = &transactions[..] else { panic!("{} transactions", transactions.len()) };
+    let Some(Value::List(answers)) = transaction.fields.value("dns.answers") else { panic!("answers") };
+    assert!((5..=12).contains(&answers.len()), "{} texts of 250 KiB", answers.len());
+    assert_eq!(
+        transaction.fields.value("dns.answers_count"),
+        Some(&Value::Uint(MESSAGES)),
+        "of the messages"
+    );
+}
+
+#[test]
+fn options_beyond_number() {
+    let options =
+        |count: u16| (0..count).flat_map(|code| (code + 100).to_be_bytes().into_iter().chain([0, 0]));
+    let transaction = |count| {
+        let data: Vec<u8> = options(count).collect();
+        let header = [0, 7, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1];
+        let query = with_record(header, &[1, b'x', 0, 0, 1, 0, 1], 41, &data);
+        over_udp("", 53, &[(Sender::Originator, 0, &query)]).remove(0)
+    };
+    let opt_len = |transaction: &Transaction| match transaction.fields.value("dns.opt") {
+        Some(Value::Object(opt)) => opt.len(),
+        other => panic!("{other:?}"),
+    };
+    let own = opt_len(&transaction(0));
+    let most = transaction(64);
+    assert_eq!((opt_len(&most), most.incomplete), (own + 64, Some(Incomplete::NoResponse)));
+    let more = transaction(16_000);
+    assert_eq!(opt_len(&more), own + 64);
+    assert_eq!(
+        more.errors.last().map(String::as_str),
+        Some("Malformed message: more options of EDNS than are looked at")
+    );
+}
