@@ -125,6 +125,21 @@ fn long_options_come_in_parts() {
 }
 
 #[test]
+fn names_that_are_pointers_to_a_long_one() {
+    let search = |pointers: usize| {
+        let name = [&[63][..], &[0xff; 63]].concat();
+        let names = [&name.repeat(3)[..], &[0], &[0xc0, 0].repeat(pointers)].concat();
+        let parts = names.chunks(254).flat_map(|part| [&[119, part.len() as u8][..], part].concat());
+        let fields = options(&parts.chain([255]).collect::<Vec<_>>());
+        fields.value("domain_search").unwrap().clone()
+    };
+    let Value::List(names) = search(127) else { panic!("a list") };
+    assert_eq!(names.len(), 128);
+    let bytes = search(10_000);
+    assert_eq!(bytes.as_text().map(str::len), Some(2 * (193 + 20_000)), "the bytes are kept");
+}
+
+#[test]
 fn options_may_lie_in_the_names() {
     let mut bytes = message(2, &[53, 1, 2, 52, 1, 3, 255]);
     bytes[44..50].copy_from_slice(b"\x0c\x02ab\xff\x00");

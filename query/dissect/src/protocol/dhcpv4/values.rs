@@ -9,6 +9,9 @@ use super::relay;
 use crate::protocol::dns::message::read_name;
 use crate::protocol::value::{Fields, Value, text};
 
+/// Names in one option. Lists for searching have a dozen; each name may be two bytes that point to another one of 255.
+const NAMES_MAX: usize = 128;
+
 /// What an option's value is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
@@ -123,6 +126,9 @@ fn trim_zeros(bytes: &[u8]) -> &[u8] {
 fn names(bytes: &[u8]) -> Option<Value> {
     let (mut names, mut at) = (Vec::new(), 0);
     while at < bytes.len() {
+        if names.len() == NAMES_MAX {
+            return None;
+        }
         let (name, end) = read_name(bytes, at).ok()?;
         names.push(name);
         at = end;
