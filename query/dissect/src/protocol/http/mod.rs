@@ -9,6 +9,8 @@ mod coding;
 mod columns;
 mod connection;
 mod cookie;
+#[cfg(test)]
+mod damage_tests;
 mod fields;
 mod head;
 mod message;
