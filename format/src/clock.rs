@@ -36,12 +36,13 @@ impl ClockMap {
         Self { points, error_ns: samples.iter().map(error_of).max().unwrap_or(0) }
     }
 
-    /// Nanoseconds since 1970-01-01T00:00:00 UTC at a time since boot. Without any sample, the time since boot.
+    /// Nanoseconds since 1970-01-01T00:00:00 UTC at a time since boot; times before are 0, so that the difference of any two
+    /// is a number as well. Without any sample, the time since boot.
     #[must_use]
     pub fn realtime_ns(&self, boot_ns: u64) -> i64 {
         let after = self.points.partition_point(|point| point.boot_ns <= boot_ns);
         let (from, to) = self.around(after);
-        let Some(from) = from else { return clamp_i64(i128::from(boot_ns)) };
+        let Some(from) = from else { return wall_time(i128::from(boot_ns)) };
         let past = i128::from(boot_ns) - i128::from(from.boot_ns);
         let moved = match to {
             None => past,
@@ -50,7 +51,7 @@ impl ClockMap {
                 (past * (i128::from(to.realtime_ns) - i128::from(from.realtime_ns))).div_euclid(boot_span)
             }
         };
-        clamp_i64(i128::from(from.realtime_ns) + moved)
+        wall_time(i128::from(from.realtime_ns) + moved)
     }
 
     /// The earliest and the latest wall time that the clock showed between two times since boot, both included. Where it
@@ -116,8 +117,8 @@ impl ClockMap {
     }
 }
 
-fn clamp_i64(value: i128) -> i64 {
-    i64::try_from(value).unwrap_or(if value < 0 { i64::MIN } else { i64::MAX })
+fn wall_time(nanoseconds: i128) -> i64 {
+    i64::try_from(nanoseconds.max(0)).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -167,6 +168,19 @@ mod tests {
             assert!(map.realtime_ns(time) >= 0);
             assert!(map.boot_ns(-1 - (time >> 1) as i64) == 0);
         }
+    }
+
+    #[test]
+    fn no_wall_time_is_before_1970() {
+        // Half of the time since boot lies before the one sample: what its clock showed then was before 1970.
+        let map = ClockMap::from_samples(&[sample(u64::MAX, 1_000)]);
+        for boot_ns in [0, 1, u64::MAX / 2, u64::MAX] {
+            assert!((0..=1_000).contains(&map.realtime_ns(boot_ns)), "{boot_ns}");
+        }
+        assert_eq!(map.range(0, u64::MAX), (0, 1_000));
+        assert_eq!(map.realtime_ns(u64::MAX) - map.realtime_ns(0), 1_000);
+        let steep = ClockMap::from_samples(&[sample(10, u64::MAX), sample(11, 0)]);
+        assert_eq!((steep.realtime_ns(0), steep.realtime_ns(u64::MAX)), (i64::MAX - 10, i64::MAX));
     }
 
     #[test]

@@ -110,19 +110,19 @@ impl TcpFlow {
     /// From the SYN to the acknowledgement of the SYN-ACK, in nanoseconds: a round trip of both halves of the way.
     #[must_use]
     pub fn handshake_rtt_ns(&self) -> Option<i64> {
-        Some(self.handshake_ack_ns? - self.syn_ns?)
+        Some(self.handshake_ack_ns?.saturating_sub(self.syn_ns?))
     }
 
     /// From the SYN to the SYN-ACK: a round trip between where it was recorded and the server.
     #[must_use]
     pub fn server_rtt_ns(&self) -> Option<i64> {
-        Some(self.syn_ack_ns? - self.syn_ns?)
+        Some(self.syn_ack_ns?.saturating_sub(self.syn_ns?))
     }
 
     /// From the SYN-ACK to its acknowledgement: a round trip between where it was recorded and the client.
     #[must_use]
     pub fn client_rtt_ns(&self) -> Option<i64> {
-        Some(self.handshake_ack_ns? - self.syn_ack_ns?)
+        Some(self.handshake_ack_ns?.saturating_sub(self.syn_ack_ns?))
     }
 }
 

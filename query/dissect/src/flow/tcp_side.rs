@@ -198,7 +198,7 @@ impl TcpSide {
         if len > 1 && one_before {
             return Kind::Ordinary;
         }
-        let since_acknowledgement_ns = header.time_ns - peer.last_acknowledgement_ns;
+        let since_acknowledgement_ns = header.time_ns.saturating_sub(peer.last_acknowledgement_ns);
         let is_fast = peer.duplicate_acks_in_a_row >= 2
             && acknowledged == Some(sequence)
             && since_acknowledgement_ns < FAST_RETRANSMISSION_NS;
@@ -207,7 +207,7 @@ impl TcpSide {
         }
         let limit_ns = round_trip_ns.filter(|round_trip| *round_trip != 0).unwrap_or(OUT_OF_ORDER_DEFAULT_NS);
         // Packets that are older than those before them are never "late" in Wireshark.
-        let is_late = (0..limit_ns).contains(&(header.time_ns - self.next_sequence_ns))
+        let is_late = (0..limit_ns).contains(&header.time_ns.saturating_sub(self.next_sequence_ns))
             && next_sequence != sequence.wrapping_add(header.sequence_len());
         if is_late { Kind::OutOfOrder } else { Kind::Retransmission }
     }

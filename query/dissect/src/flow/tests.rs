@@ -43,6 +43,10 @@ impl FlowConsumer for Told {
     }
 
     fn closed(&mut self, flow: &Flow, (): (), reason: CloseReason) {
+        if let Some(tcp) = &flow.tcp {
+            let round_trips = [tcp.handshake_rtt_ns(), tcp.server_rtt_ns(), tcp.client_rtt_ns()];
+            assert!(round_trips[0].is_none() || !round_trips.contains(&None));
+        }
         let packets = flow.sides.map(|side| side.packets);
         self.flows.push(format!(
             "{} {} {}+{} {}",
@@ -135,6 +139,22 @@ fn a_connection_from_its_syn_to_its_end() {
     let told = table.finish();
     assert_eq!(told.flows, ["SF ShADdFf 5+3 end_of_capture"]);
     assert_eq!(told.events, ["client hello", "server world!", "client end fin", "server end fin"]);
+}
+
+#[test]
+fn times_may_lie_as_far_apart_as_numbers_can() {
+    let times = [i64::MIN, -1, 0, i64::MAX];
+    for (one_ns, other_ns) in times.into_iter().flat_map(|one| times.map(|other| (one, other))) {
+        let mut table = table();
+        table
+            .segment(true, one_ns, 99, 0, SYN, "")
+            .segment(false, other_ns, 499, 100, SYN | ACK, "")
+            .segment(true, one_ns, 100, 500, ACK, "")
+            .segment(true, other_ns, 107, 500, ACK, "later")
+            .segment(true, one_ns, 100, 500, ACK, "earlier");
+        let told = table.finish();
+        assert!(!told.flows.is_empty(), "{one_ns} {other_ns}");
+    }
 }
 
 #[test]
