@@ -307,12 +307,14 @@ struct Block {
 }
 
 impl Block {
-    /// The body of a block that describes something.
+    /// The body of a block that describes something, whole: its length was seen behind it, but a file can be cut off meanwhile.
     fn body(&self, window: &mut Window<'_>) -> Result<Vec<u8>, Stop> {
+        let block_offset = self.offset - u64::from(HEAD_LEN);
         if self.body_len > DESCRIPTION_LEN_MAX as usize {
-            return Err(Stop::Corrupt(self.offset - u64::from(HEAD_LEN), "a description longer than any"));
+            return Err(Stop::Corrupt(block_offset, "a description longer than any"));
         }
-        Ok(window.read(self.offset, self.body_len)?.to_vec())
+        let body = window.read(self.offset, self.body_len)?;
+        if body.len() < self.body_len { Err(Stop::Torn(block_offset)) } else { Ok(body.to_vec()) }
     }
 }
 
@@ -351,5 +353,23 @@ impl Order {
             Some((code, value))
         })
         .take(OPTIONS_MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bytes::Bytes;
+
+    /// A file that loses its end between two looks at it.
+    #[test]
+    fn a_body_that_is_not_there_any_more_is_torn() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(100).unwrap();
+        let bytes = Bytes::File { file, len: 100 };
+        let block = |body_len| Block { offset: 20, body_len, order: Order(false) };
+        assert_eq!(block(80).body(&mut Window::new(&bytes)).unwrap().len(), 80);
+        assert!(matches!(block(81).body(&mut Window::new(&bytes)), Err(Stop::Torn(12))));
+        assert!(matches!(block(1 << 20).body(&mut Window::new(&bytes)), Err(Stop::Torn(12))));
     }
 }
