@@ -319,7 +319,7 @@ impl CaptureFile {
         let sum = |of: fn(&crate::interface::Statistics) -> u64| {
             statistics.iter().fold(0_u64, |sum, statistics| sum.saturating_add(of(statistics)))
         };
-        let stored = chunks.iter().map(|chunk| u64::from(chunk.packets)).sum();
+        let stored: u64 = chunks.iter().map(|chunk| u64::from(chunk.packets)).sum();
         let received = sum(|statistics| statistics.received);
         let lost = [
             (proto::LossCause::RingFull, sum(|statistics| statistics.dropped_by_system)),
@@ -334,7 +334,9 @@ impl CaptureFile {
         Some(proto::LossReport {
             begin_ns,
             end_ns,
-            seen: lost.iter().fold(filtered + stored, |seen, (_, count)| seen.saturating_add(*count)),
+            seen: lost
+                .iter()
+                .fold(filtered.saturating_add(stored), |seen, (_, count)| seen.saturating_add(*count)),
             filtered,
             stored,
             lost: lost

@@ -46,12 +46,13 @@ pub fn to_segments<S: Storage + Send>(
     mut progress: impl FnMut(u64) + Send,
 ) -> Result<()> {
     let steps = steps(files)?;
-    let first_interface = first_interfaces(files);
+    let numbers = interface_numbers(files);
     let encoders = Encoders::default();
     let encode = |group: &[Step]| -> Result<Vec<Vec<EncodedBlock>>> {
         let encode = |step: &Step| {
             let mut batch = files[step.file].packets(&step.entry, PacketColumns::ALL)?.batch;
-            batch.interface_index.iter_mut().for_each(|index| *index += first_interface[step.file]);
+            let numbers = numbers[step.file];
+            batch.interface_index.iter_mut().for_each(|index| *index = numbers.in_recording(*index));
             let comments = comments::events(&step.entry, &files[step.file].comments(&step.entry)?);
             Ok(encoders.with(|encoder| {
                 let mut blocks = vec![encoder.packets(&batch, options.effort)];
@@ -61,7 +62,7 @@ pub fn to_segments<S: Storage + Send>(
         };
         group.par_iter().map(encode).collect()
     };
-    let mut output = Output::new(files, &first_interface, options, create)?;
+    let mut output = Output::new(files, &numbers, options, create)?;
     let mut encoded: Vec<Vec<EncodedBlock>> = Vec::new();
     let mut groups = std::iter::once(&[][..]).chain(steps.chunks(GROUP_BLOCKS)).peekable();
     while let Some(group) = groups.next() {
@@ -96,13 +97,35 @@ fn steps(files: &[&CaptureFile]) -> Result<Vec<Step>> {
     Ok(steps)
 }
 
-/// What to add to the interface numbers of each file, so that no two have the same.
-fn first_interfaces(files: &[&CaptureFile]) -> Vec<u32> {
-    let mut next = 0;
-    let first = |file: &&CaptureFile| {
+/// The numbers that a file's interfaces have in the recording.
+#[derive(Clone, Copy, Debug)]
+struct InterfaceNumbers {
+    /// Number of its first one.
+    first: u32,
+    /// How many it describes.
+    count: u32,
+    /// How many all files describe.
+    total: u32,
+}
+
+impl InterfaceNumbers {
+    /// What an interface of the file is called in the recording. Packets of the patched pcap format name interfaces by the
+    /// kernel's numbers, which the file doesn't describe: these come behind those of all files, and are nobody's.
+    fn in_recording(self, number: u32) -> u32 {
+        let added = if number < self.count { self.first } else { self.total - self.count };
+        number.saturating_add(added)
+    }
+}
+
+/// The numbers of each file's interfaces, so that no two have the same.
+fn interface_numbers(files: &[&CaptureFile]) -> Vec<InterfaceNumbers> {
+    let counts: Vec<u32> = files.iter().map(|file| file.interface_count()).collect();
+    let total = counts.iter().fold(0_u32, |total, count| total.saturating_add(*count));
+    let mut next = 0_u32;
+    let numbers_of = |count: u32| {
         let first = next;
-        next += file.interface_count();
-        first
+        next = next.saturating_add(count);
+        InterfaceNumbers { first, count, total }
     };
-    files.iter().map(first).collect()
+    counts.into_iter().map(numbers_of).collect()
 }

@@ -9,7 +9,10 @@ use kcap_format::{
     proto,
 };
 use kcap_import::{CaptureFile, ConvertOptions, to_segments};
-use support::{Order, START_S, enhanced_packet, frame, interface, open, option, packets, pcap, section};
+use support::{
+    Order, START_S, enhanced_packet, frame, interface, open, option, packets, pcap, pcap_header, pcapng,
+    section, statistics,
+};
 
 /// Converts, and opens what was made.
 fn converted(files: &[&CaptureFile], segment_len: u64) -> (tempfile::TempDir, Vec<Segment>) {
@@ -122,4 +125,61 @@ fn a_file_without_packets_is_a_segment_without_packets() {
     let (_folder, segments) = converted(&[&file], 1);
     assert_eq!((segments.len(), segments[0].state()), (1, SegmentState::Sealed));
     assert_eq!(segments[0].blocks_of(BlockType::PACKETS).count(), 0);
+}
+
+/// `isb_ifrecv`, `isb_ifdrop` and `isb_filteraccept`.
+const RECEIVED: u16 = 4;
+const DROPPED: u16 = 5;
+const ACCEPTED: u16 = 6;
+
+/// Sums of counters overflowed: the file says what they are.
+#[test]
+fn counters_that_lie_stop_no_conversion() {
+    let order = Order::Little;
+    let counting =
+        |counts: &[(u16, u64)]| open(&[pcapng(order, 1, 10), statistics(order, 0, counts)].concat()).unwrap();
+    let filtering = counting(&[(RECEIVED, u64::MAX), (ACCEPTED, 0)]);
+    let losses = filtering.losses().unwrap().unwrap();
+    assert_eq!((losses.seen, losses.filtered, losses.stored), (u64::MAX, u64::MAX, 1));
+    let dropping = [(); 2].map(|()| counting(&[(RECEIVED, u64::MAX), (DROPPED, u64::MAX)]));
+    for files in [&[&filtering][..], &[&filtering, &dropping[0]], &[&dropping[0], &dropping[1]]] {
+        let (_folder, segments) = converted(files, 1 << 30);
+        let [report] = &segments[0].all_losses().unwrap()[..] else { panic!("one account") };
+        assert_eq!((report.seen, report.stored), (u64::MAX, files.len() as u64));
+        assert!(report.lost.iter().all(|lost| lost.count == u64::MAX));
+    }
+}
+
+/// A pcap file of the patched format, whose one packet is of the interface that its kernel gave this number.
+fn kuznetzov(interface_index: u32) -> Vec<u8> {
+    let order = Order::Little;
+    let mut bytes = pcap_header(order, 0xa1b2_cd34, 1);
+    let data = frame(1, 10);
+    for number in [START_S, 0, data.len() as u32, data.len() as u32, interface_index] {
+        bytes.extend(order.u32(number));
+    }
+    bytes.extend([0; 4]);
+    bytes.extend(data);
+    bytes
+}
+
+/// Numbers that a file tells nothing of became the next file's interfaces, or overflowed.
+#[test]
+fn an_interface_that_no_file_describes_stays_one_that_nobody_has() {
+    let interfaces = |segments: &[Segment]| -> Vec<u32> {
+        let mut found: Vec<u32> =
+            all_packets(segments).iter().flat_map(|batch| batch.interface_index.clone()).collect();
+        found.sort_unstable();
+        found
+    };
+    for index in [0, 1, 2, 3, u32::MAX - 1, u32::MAX] {
+        let file = open(&kuznetzov(index)).unwrap();
+        assert_eq!(interfaces(&converted(&[&file], 1 << 30).1), [index], "alone it keeps its number");
+        let others = [(); 2].map(|()| open(&pcap(Order::Little, 1, 10)).unwrap());
+        let found = interfaces(&converted(&[&others[0], &file, &others[1]], 1 << 30).1);
+        let expected = if index == 0 { 1 } else { index.saturating_add(2) };
+        let mut expected = [0, 2, expected];
+        expected.sort_unstable();
+        assert_eq!(found, expected, "{index}");
+    }
 }

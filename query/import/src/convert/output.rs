@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use kcap_format::{BlockEncoder, BlockType, EncodedBlock, SegmentWriter, Storage, proto, split_events};
 
-use super::ConvertOptions;
+use super::{ConvertOptions, InterfaceNumbers};
 use crate::capture::CaptureFile;
 use crate::error::Result;
 
@@ -40,7 +40,7 @@ pub(super) struct Output<'a, S: Storage, C> {
 impl<'a, S: Storage, C: FnMut(u64) -> kcap_format::Result<S>> Output<'a, S, C> {
     pub(super) fn new(
         files: &[&CaptureFile],
-        first_interface: &[u32],
+        numbers: &[InterfaceNumbers],
         options: &'a ConvertOptions,
         create: C,
     ) -> Result<Self> {
@@ -48,7 +48,7 @@ impl<'a, S: Storage, C: FnMut(u64) -> kcap_format::Result<S>> Output<'a, S, C> {
             options,
             create,
             host: files.first().and_then(|file| file.file_info().host.clone()),
-            interfaces: interfaces(files, first_interface)?,
+            interfaces: interfaces(files, numbers)?,
             losses: losses(files)?,
             sequence: 0,
             previous_digest: Vec::new(),
@@ -101,8 +101,8 @@ impl<'a, S: Storage, C: FnMut(u64) -> kcap_format::Result<S>> Output<'a, S, C> {
         let Some(mut writer) = self.open.take() else { return Ok(()) };
         if let Some(losses) = &self.losses {
             let packets = || writer.blocks().iter().filter(|block| block.block_type == BlockType::PACKETS);
-            let stored = packets().map(|block| u64::from(block.record_count)).sum();
-            let elsewhere = losses.seen - losses.stored;
+            let stored: u64 = packets().map(|block| u64::from(block.record_count)).sum();
+            let elsewhere = losses.seen.saturating_sub(losses.stored);
             let begin_ns = packets().map(|block| block.first_time_ns).min().unwrap_or(losses.begin_ns);
             let end_ns = packets().map(|block| block.last_time_ns).max().unwrap_or(losses.end_ns);
             let report =
@@ -110,7 +110,8 @@ impl<'a, S: Storage, C: FnMut(u64) -> kcap_format::Result<S>> Output<'a, S, C> {
             let report = if is_followed {
                 report
             } else {
-                proto::LossReport { stored, seen: stored + elsewhere, begin_ns, end_ns, ..losses.clone() }
+                let seen = stored.saturating_add(elsewhere);
+                proto::LossReport { stored, seen, begin_ns, end_ns, ..losses.clone() }
             };
             writer.append(&BlockEncoder::new().losses(&[report]))?;
         }
@@ -119,12 +120,12 @@ impl<'a, S: Storage, C: FnMut(u64) -> kcap_format::Result<S>> Output<'a, S, C> {
     }
 }
 
-fn interfaces(files: &[&CaptureFile], first_interface: &[u32]) -> Result<Vec<proto::Event>> {
+fn interfaces(files: &[&CaptureFile], numbers: &[InterfaceNumbers]) -> Result<Vec<proto::Event>> {
     let mut events = Vec::new();
-    for (file, first) in files.iter().zip(first_interface) {
+    for (file, numbers) in files.iter().zip(numbers) {
         for mut event in file.interface_events()? {
             if let Some(proto::event::Event::Interface(interface)) = &mut event.event {
-                interface.index += first;
+                interface.index = numbers.in_recording(interface.index);
             }
             events.push(event);
         }
@@ -132,7 +133,7 @@ fn interfaces(files: &[&CaptureFile], first_interface: &[u32]) -> Result<Vec<pro
     Ok(events)
 }
 
-/// The sum of what the files know; `None` when none knows anything.
+/// The sum of what the files know; `None` when none knows anything. Files can state any counts: sums stop at the largest.
 fn losses(files: &[&CaptureFile]) -> Result<Option<proto::LossReport>> {
     let mut sum: Option<proto::LossReport> = None;
     for file in files {
@@ -143,13 +144,13 @@ fn losses(files: &[&CaptureFile]) -> Result<Option<proto::LossReport>> {
         };
         sum.begin_ns = sum.begin_ns.min(losses.begin_ns);
         sum.end_ns = sum.end_ns.max(losses.end_ns);
-        sum.seen += losses.seen;
-        sum.filtered += losses.filtered;
-        sum.stored += losses.stored;
-        sum.kernel_seen += losses.kernel_seen;
+        sum.seen = sum.seen.saturating_add(losses.seen);
+        sum.filtered = sum.filtered.saturating_add(losses.filtered);
+        sum.stored = sum.stored.saturating_add(losses.stored);
+        sum.kernel_seen = sum.kernel_seen.saturating_add(losses.kernel_seen);
         for lost in losses.lost {
             match sum.lost.iter_mut().find(|known| known.cause == lost.cause) {
-                Some(known) => known.count += lost.count,
+                Some(known) => known.count = known.count.saturating_add(lost.count),
                 None => sum.lost.push(lost),
             }
         }

@@ -135,6 +135,16 @@ pub(crate) fn enhanced_packet(
     block(order, 6, &body)
 }
 
+/// What an interface counted: codes of options and their numbers.
+pub(crate) fn statistics(order: Order, interface: u32, counts: &[(u16, u64)]) -> Vec<u8> {
+    let mut body = order.u32(interface).to_vec();
+    body.extend([0; 8]);
+    for &(code, count) in counts {
+        body.extend(option(order, code, &order.u64(count)));
+    }
+    block(order, 5, &body)
+}
+
 /// A pcapng file of `count` frames, a millisecond apart, with one interface.
 pub(crate) fn pcapng(order: Order, count: usize, payload_len: usize) -> Vec<u8> {
     let mut bytes = section(order, &[]);
