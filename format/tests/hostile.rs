@@ -4,17 +4,20 @@
 #[path = "common/allocator.rs"]
 mod allocator;
 mod common;
+#[path = "common/forged.rs"]
+mod forged;
 
 use std::path::Path;
 
 use common::{MemoryStorage, Random, exit_event, file_info, random_batch};
+use forged::{Block, blocks, messages, segment};
 use kcap_format::limits::{
-    BLOCK_RAW_LEN_MAX, BLOCK_RECORD_COUNT_MAX, BLOCK_STORED_LEN_MAX, FILE_MESSAGE_LEN_MAX, FORMAT_VERSION,
-    MESSAGE_COUNT_MAX, MESSAGES_RAW_LEN_MAX, PACKET_ROW_RAW_LEN, SEGMENT_BLOCK_COUNT_MAX, SYNC_MARKER,
+    BLOCK_RAW_LEN_MAX, BLOCK_RECORD_COUNT_MAX, BLOCK_STORED_LEN_MAX, FILE_MESSAGE_LEN_MAX, MESSAGE_COUNT_MAX,
+    MESSAGES_RAW_LEN_MAX, PACKET_ROW_RAW_LEN, SEGMENT_BLOCK_COUNT_MAX, SYNC_MARKER,
 };
 use kcap_format::{
     BlockEncoder, BlockEntry, BlockType, Effort, EncodedBlock, Identities, PacketBatch, PacketColumns,
-    PacketRow, ReadMode, ReadOptions, Recipient, Segment, SegmentWriter, Storage, block_flags, proto,
+    PacketRow, ReadMode, ReadOptions, Recipient, Segment, SegmentWriter, Storage, proto,
 };
 use prost::Message;
 
@@ -302,62 +305,4 @@ impl Storage for Unlogged {
     fn path(&self) -> &Path {
         Path::new("memory")
     }
-}
-
-/// A block whose header says what it is told to, with right checksums.
-#[derive(Clone)]
-struct Block {
-    block_type: BlockType,
-    record_count: u32,
-    raw_len: u32,
-    codec: u8,
-    payload: Vec<u8>,
-    /// The stored length that is stated, when it is not that of the payload.
-    stated_len: Option<u32>,
-}
-
-impl Default for Block {
-    fn default() -> Self {
-        messages(BlockType::CLOCK, 0, 0, 0, Vec::new())
-    }
-}
-
-fn messages(block_type: BlockType, record_count: u32, raw_len: u32, codec: u8, payload: Vec<u8>) -> Block {
-    Block { block_type, record_count, raw_len, codec, payload, stated_len: None }
-}
-
-/// A FILE block, and these.
-fn segment(more: &[Block]) -> Vec<u8> {
-    let raw = file_info().encode_length_delimited_to_vec();
-    let file = messages(BlockType::FILE, 1, raw.len() as u32, 0, raw);
-    blocks(&[&[file], more].concat())
-}
-
-fn blocks(blocks: &[Block]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for (block, sequence) in blocks.iter().zip(0u32..) {
-        let begin = bytes.len();
-        bytes.extend_from_slice(&SYNC_MARKER);
-        bytes.extend_from_slice(&[0; 4]);
-        bytes.extend_from_slice(&crc32c::crc32c(&block.payload).to_le_bytes());
-        bytes.extend_from_slice(&[7; 16]);
-        bytes.extend_from_slice(&(begin as u64).to_le_bytes());
-        bytes.extend_from_slice(&0u64.to_le_bytes());
-        let stored_len = block.stated_len.unwrap_or(block.payload.len() as u32);
-        for value in [sequence, block.record_count, stored_len, block.raw_len] {
-            bytes.extend_from_slice(&value.to_le_bytes());
-        }
-        bytes.extend_from_slice(&[0; 16]);
-        bytes.extend_from_slice(&block.block_type.0.to_le_bytes());
-        bytes.extend_from_slice(&block_flags::CRITICAL.to_le_bytes());
-        bytes.extend_from_slice(&[block.codec, 0]);
-        bytes.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
-        bytes.extend_from_slice(&96u16.to_le_bytes());
-        bytes.extend_from_slice(&[0; 6]);
-        let crc = crc32c::crc32c(&bytes[begin + 12..]);
-        bytes[begin + 8..begin + 12].copy_from_slice(&crc.to_le_bytes());
-        bytes.extend_from_slice(&block.payload);
-        bytes.resize(bytes.len().next_multiple_of(8), 0);
-    }
-    bytes
 }

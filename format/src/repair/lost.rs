@@ -39,7 +39,8 @@ pub(super) fn lost(file: &FileReport, segment: &Segment, is_left: impl Fn(&Block
 pub(super) fn block_lost(entry: &BlockEntry, what: &str) -> Lost {
     Lost {
         begin: entry.offset,
-        end: entry.offset + BLOCK_HEADER_LEN as u64 + u64::from(entry.stored_len),
+        // An INDEX can tell of a block anywhere.
+        end: entry.offset.saturating_add(BLOCK_HEADER_LEN as u64 + u64::from(entry.stored_len)),
         what: what.to_owned(),
         block_type: entry.block_type.0.into(),
         block_count: 1,
@@ -54,7 +55,8 @@ impl Repair {
     /// What the segment that was repaired had lost, in words; `None` when that was nothing.
     #[must_use]
     pub fn lost_text(&self) -> Option<String> {
-        let sum = |of: &dyn Fn(&Lost) -> u64| self.lost.iter().map(of).sum::<u64>();
+        // A FILE block can state any numbers.
+        let sum = |of: &dyn Fn(&Lost) -> u64| self.lost.iter().map(of).fold(0, u64::saturating_add);
         let is_block = |lost: &Lost| lost.block_count > 0 && !lost.payloads_only;
         let blocks = sum(&|lost| if is_block(lost) { lost.block_count } else { 0 });
         let records = sum(&|lost| if is_block(lost) { lost.record_count } else { 0 });
