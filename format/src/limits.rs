@@ -73,6 +73,7 @@ pub const KEY_TRY_COUNT_MAX: usize = 16;
 
 /// Longest file that is read for identities.
 pub const IDENTITY_FILE_LEN_MAX: u64 = 1 << 20;
+
 /// Most bytes of a dictionary.
 pub const DICTIONARY_LEN_MAX: usize = 256 << 10;
 
@@ -98,3 +99,6 @@ pub const SEAL_SAMPLE_COUNT: usize = 16;
 
 /// Losses that a repaired segment lists, so that they fit into its FILE block; how many more there were is counted.
 pub const REPAIR_LOST_COUNT_MAX: usize = 1_000;
+
+/// Most bytes of the notes of a repair: some paths. Its FILE block has to have room for more than these.
+pub const REPAIR_NOTES_LEN_MAX: usize = 16 << 10;

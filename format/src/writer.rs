@@ -350,15 +350,23 @@ fn own_block(block_type: BlockType, payload: Vec<u8>, record_count: usize) -> En
 }
 
 fn check_block(block: &EncodedBlock) -> Result<()> {
-    let (raw_len_max, record_count_max) = match block.block_type {
+    let message_len_max =
+        if block.block_type == BlockType::FILE { FILE_MESSAGE_LEN_MAX } else { MESSAGE_LEN_MAX };
+    check_limit("the length of a message", block.message_len_max as u64, message_len_max as u64)?;
+    check_lens(block.block_type, (block.payload.len(), block.raw_len, block.record_count))
+}
+
+/// Checks the stored length, the raw length and the number of records that a block of a type is to have.
+pub(crate) fn check_lens(
+    block_type: BlockType,
+    (stored_len, raw_len, record_count): (usize, u32, u32),
+) -> Result<()> {
+    let (raw_len_max, record_count_max) = match block_type {
         BlockType::PACKETS => (BLOCK_RAW_LEN_MAX, BLOCK_RECORD_COUNT_MAX),
         BlockType::DICTIONARY => (DICTIONARY_LEN_MAX as u32, 1),
         _ => (MESSAGES_RAW_LEN_MAX, MESSAGE_COUNT_MAX),
     };
-    let message_len_max =
-        if block.block_type == BlockType::FILE { FILE_MESSAGE_LEN_MAX } else { MESSAGE_LEN_MAX };
-    check_limit("the length of a message", block.message_len_max as u64, message_len_max as u64)?;
-    check_limit("the raw length of a block", block.raw_len.into(), raw_len_max.into())?;
-    check_limit("the stored length of a block", block.payload.len() as u64, BLOCK_STORED_LEN_MAX.into())?;
-    check_limit("the number of records in a block", block.record_count.into(), record_count_max.into())
+    check_limit("the raw length of a block", raw_len.into(), raw_len_max.into())?;
+    check_limit("the stored length of a block", stored_len as u64, BLOCK_STORED_LEN_MAX.into())?;
+    check_limit("the number of records in a block", record_count.into(), record_count_max.into())
 }

@@ -52,6 +52,7 @@ fn the_document_states_every_limit_as_the_code_has_it() {
         IDENTITY_CANDIDATE_COUNT_MAX,
         SEAL_SAMPLE_COUNT,
         REPAIR_LOST_COUNT_MAX,
+        REPAIR_NOTES_LEN_MAX,
     ];
     let specification = read("../spec/segment.md");
     let row = |line: &str| -> Option<(String, u64)> {

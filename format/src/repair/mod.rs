@@ -3,6 +3,7 @@
 mod lost;
 mod plan;
 mod rewrite;
+mod room;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -76,7 +77,7 @@ pub fn repair(source: &Path, out: &Path, on_read: &(dyn Fn(u64) + Sync)) -> Resu
                 copy(&file.path, &path)?;
                 Outcome::Copied
             }
-            Plan::Rewrite(info) => Outcome::Rewritten(Box::new(rewrite::rewrite(&file, *info, &path)?)),
+            Plan::Rewrite(info) => Outcome::Rewritten(Box::new(rewrite::rewrite(&file, &info, &path)?)),
         };
         on_read(len);
         let path = (!matches!(outcome, Outcome::LeftOut { .. })).then_some(path);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::refusal;
+use super::{refusal, room};
 use crate::proto;
 use crate::verify::{ChainFaultKind, FileReport, FileState, is_nameless, link, predecessor_fault};
 
@@ -64,9 +64,12 @@ pub(super) fn plan(files: &[FileReport]) -> Vec<Plan> {
     plans
 }
 
-/// What the FILE block says. Where it is lost, and the files around leave no doubt, what it must have said.
+/// What the FILE block says; nothing where that can't be kept. Where it is lost, and the files around leave no doubt, what it must have said.
 fn file_info(files: &[FileReport], at: usize) -> proto::FileInfo {
     let info = files[at].file_info.clone();
+    if !room::is_told_apart(&info) {
+        return proto::FileInfo::default();
+    }
     if !is_nameless(&files[at]) {
         return info;
     }
@@ -97,15 +100,15 @@ fn repair_of(file: &FileReport) -> proto::Repair {
         source_len: file.len,
         source_digest: file.sealed_digest.map(Vec::from).unwrap_or_default(),
         repaired_by: concat!("kcap ", env!("CARGO_PKG_VERSION")).to_owned(),
-        file_lost: file.file_info == proto::FileInfo::default(),
+        file_lost: file.file_info == proto::FileInfo::default() || !room::is_told_apart(&file.file_info),
         ..proto::Repair::default()
     };
     // One that was repaired before goes on to stand for what it was made of, and to say what that lost.
     match &file.file_info.repair {
         None => fresh,
         Some(earlier) => proto::Repair {
-            source_segment_id: earlier.source_segment_id.clone(),
-            source_digest: earlier.source_digest.clone(),
+            source_segment_id: room::id(&earlier.source_segment_id).unwrap_or(fresh.source_segment_id),
+            source_digest: room::id(&earlier.source_digest).unwrap_or(fresh.source_digest),
             lost: earlier.lost.clone(),
             more_lost: earlier.more_lost,
             segments_lost_before: earlier.segments_lost_before,

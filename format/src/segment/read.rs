@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
 
-use super::block::check_payload;
+use super::block::{Refusal, block_of_entry, check_payload};
 use super::plain::{PLAIN, check_cipher, give_back_large};
 use super::{Inner, Segment};
 use crate::batch::PacketBatch;
@@ -166,6 +166,13 @@ impl Segment {
                 dictionary: None,
                 message_len_max: 0,
             })
+    }
+
+    /// Whether [`Self::encoded_block`] gives the block, as far as its header tells.
+    pub(crate) fn check_copyable(&self, block: &BlockEntry) -> Result<(), Fault> {
+        let (header, _) = block_of_entry(self.bytes(), block, self.id()).map_err(Refusal::fault)?;
+        check_cipher(&header)?;
+        Codec::from_u8(header.codec).map(drop)
     }
 
     /// Checks a block whole: its header, and its payload's checksum.
