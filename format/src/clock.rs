@@ -9,8 +9,14 @@ use crate::proto::ClockSample;
 pub struct ClockMap {
     /// Sorted by `boot_ns`, which is never the same twice.
     points: Vec<Point>,
+    /// The earliest and the latest wall time of each [`CHUNK_POINTS`] points, the last of which may be fewer.
+    chunks: Vec<(i64, i64)>,
     error_ns: u64,
 }
+
+/// Points that are looked at together: near the square root of as many as a segment has, so that a look at all costs that much
+/// at most, for each block that is asked for.
+const CHUNK_POINTS: usize = 256;
 
 #[derive(Clone, Copy, Debug)]
 struct Point {
@@ -22,18 +28,29 @@ impl ClockMap {
     /// Makes the map of these samples, which may come in any order.
     #[must_use]
     pub fn from_samples(samples: &[ClockSample]) -> Self {
+        let mut map = Self::default();
+        map.push(samples);
+        map.finish();
+        map
+    }
+
+    /// Adds samples. [`Self::finish`] must follow.
+    pub(crate) fn push(&mut self, samples: &[ClockSample]) {
         let error_of =
             |sample: &ClockSample| sample.boot_after_ns.saturating_sub(sample.boot_before_ns).div_ceil(2);
-        let mut points: Vec<Point> = samples
-            .iter()
-            .map(|sample| Point {
-                boot_ns: sample.boot_before_ns.saturating_add(error_of(sample)),
-                realtime_ns: i64::try_from(sample.realtime_ns).unwrap_or(i64::MAX),
-            })
-            .collect();
-        points.sort_by_key(|point| point.boot_ns);
-        points.dedup_by_key(|point| point.boot_ns);
-        Self { points, error_ns: samples.iter().map(error_of).max().unwrap_or(0) }
+        self.points.extend(samples.iter().map(|sample| Point {
+            boot_ns: sample.boot_before_ns.saturating_add(error_of(sample)),
+            realtime_ns: i64::try_from(sample.realtime_ns).unwrap_or(i64::MAX),
+        }));
+        self.error_ns = samples.iter().map(error_of).fold(self.error_ns, u64::max);
+    }
+
+    /// Makes a map of what was pushed.
+    pub(crate) fn finish(&mut self) {
+        self.points.sort_by_key(|point| point.boot_ns);
+        self.points.dedup_by_key(|point| point.boot_ns);
+        self.points.shrink_to_fit();
+        self.chunks = self.points.chunks(CHUNK_POINTS).map(|points| extremes_of(points.iter())).collect();
     }
 
     /// Nanoseconds since 1970-01-01T00:00:00 UTC at a time since boot; times before are 0, so that the difference of any two
@@ -61,10 +78,23 @@ impl ClockMap {
         let (first_ns, last_ns) = (first_ns.min(last_ns), first_ns.max(last_ns));
         let (first, last) = (self.realtime_ns(first_ns), self.realtime_ns(last_ns));
         let begin = self.points.partition_point(|point| point.boot_ns <= first_ns);
-        let between = self.points[begin..].iter().take_while(|point| point.boot_ns < last_ns);
-        between.fold((first.min(last), first.max(last)), |(earliest, latest), point| {
-            (earliest.min(point.realtime_ns), latest.max(point.realtime_ns))
-        })
+        let end = self.points.partition_point(|point| point.boot_ns < last_ns);
+        let (earliest, latest) = self.extremes(begin, end.max(begin));
+        (first.min(last).min(earliest), first.max(last).max(latest))
+    }
+
+    /// The earliest and the latest wall time of the points from `begin` up to `end`.
+    fn extremes(&self, begin: usize, end: usize) -> (i64, i64) {
+        let (first_chunk, end_chunk) = (begin.div_ceil(CHUNK_POINTS), end / CHUNK_POINTS);
+        if first_chunk >= end_chunk {
+            return extremes_of(self.points[begin..end].iter());
+        }
+        let before = &self.points[begin..first_chunk * CHUNK_POINTS];
+        let behind = &self.points[end_chunk * CHUNK_POINTS..end];
+        let beside = extremes_of(before.iter().chain(behind));
+        self.chunks[first_chunk..end_chunk]
+            .iter()
+            .fold(beside, |(earliest, latest), chunk| (earliest.min(chunk.0), latest.max(chunk.1)))
     }
 
     /// Nanoseconds since boot at a wall time, the inverse of [`Self::realtime_ns`]. Where the wall clock was set back
@@ -115,6 +145,13 @@ impl ClockMap {
             Some(before) => (self.points.get(before).copied(), self.points.get(after).copied()),
         }
     }
+}
+
+/// The earliest and the latest wall time of points; the wrong way round where there is none.
+fn extremes_of<'a>(points: impl Iterator<Item = &'a Point>) -> (i64, i64) {
+    points.fold((i64::MAX, i64::MIN), |(earliest, latest), point| {
+        (earliest.min(point.realtime_ns), latest.max(point.realtime_ns))
+    })
 }
 
 fn wall_time(nanoseconds: i128) -> i64 {
@@ -204,6 +241,25 @@ mod tests {
             }
         }
         assert_eq!(ClockMap::default().range(5, 7), (5, 7));
+    }
+
+    #[test]
+    fn ranges_are_those_that_a_look_at_every_point_finds() {
+        let mut random = crate::testing::Random(5);
+        for count in [0, 1, 255, 256, 257, 3_000] {
+            let samples: Vec<_> =
+                (0..count).map(|at| sample(at * 10, 1_000_000 + random.below(1_000))).collect();
+            let map = ClockMap::from_samples(&samples);
+            for _ in 0..300 {
+                let [one, other] = [(); 2].map(|()| random.below(10 * count + 50));
+                let (first, last) = (one.min(other), one.max(other));
+                let inside = samples.iter().filter(|sample| (first..=last).contains(&sample.boot_before_ns));
+                let mut shown: Vec<i64> = inside.map(|sample| sample.realtime_ns as i64).collect();
+                shown.extend([map.realtime_ns(first), map.realtime_ns(last)]);
+                let expected = (*shown.iter().min().unwrap(), *shown.iter().max().unwrap());
+                assert_eq!(map.range(one, other), expected, "{first}..={last} of {count}");
+            }
+        }
     }
 
     #[test]

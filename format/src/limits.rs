@@ -56,6 +56,10 @@ pub const MESSAGE_COUNT_MAX: u32 = 1 << 16;
 /// Most bytes of all messages of a block with their length prefixes, before compression.
 pub const MESSAGES_RAW_LEN_MAX: u32 = 2 << 20;
 
+/// Most clock samples of a segment that a reader uses, which keeps all of them: twice as many as blocks, each of which has
+/// one as the recorder writes them, once a second.
+pub const CLOCK_SAMPLE_COUNT_MAX: u32 = 2 * SEGMENT_BLOCK_COUNT_MAX;
+
 /// Bytes of messages at which `split_events` begins another block.
 pub const MESSAGES_RAW_LEN_TARGET: usize = 512 << 10;
 

@@ -41,6 +41,7 @@ fn the_document_states_every_limit_as_the_code_has_it() {
         FILE_MESSAGE_LEN_MAX,
         MESSAGE_COUNT_MAX,
         MESSAGES_RAW_LEN_MAX,
+        CLOCK_SAMPLE_COUNT_MAX,
         ENCRYPTED_CHUNK_LEN,
         RECIPIENT_COUNT_MAX,
         WRAPPED_KEY_LEN_MAX,

@@ -8,12 +8,13 @@ use super::block::{Refusal, block_of_entry, check_payload};
 use super::plain::{PLAIN, check_cipher, give_back_large};
 use super::{Inner, Segment};
 use crate::batch::PacketBatch;
+use crate::clock::ClockMap;
 use crate::compression::decompress;
 use crate::encoder::EncodedBlock;
 use crate::error::{Error, Fault, Result};
 use crate::header::{BlockHeader, BlockType, Codec};
 use crate::index::BlockEntry;
-use crate::limits::MESSAGES_RAW_LEN_MAX;
+use crate::limits::{CLOCK_SAMPLE_COUNT_MAX, MESSAGES_RAW_LEN_MAX};
 use crate::packets::{self, PacketColumns};
 use crate::{messages, proto};
 
@@ -126,7 +127,8 @@ impl Segment {
         concat(blocks.map(|block| self.events(block)))
     }
 
-    /// All clock samples of the segment, that of its FILE block first.
+    /// All clock samples of the segment, that of its FILE block first, however many: see [`Self::clock_map`] for what they are
+    /// for.
     ///
     /// # Errors
     /// As [`Self::packets`].
@@ -134,6 +136,38 @@ impl Segment {
         let mut clocks: Vec<_> = self.file_info().clock.into_iter().collect();
         clocks.extend(concat(self.blocks_of(BlockType::CLOCK).map(|block| self.clocks(block)))?);
         Ok(clocks)
+    }
+
+    /// Turns times since boot into wall time, from the samples of the FILE block and all CLOCK blocks. `on_error` hears of
+    /// blocks that can't be read, and of those with more samples than [`CLOCK_SAMPLE_COUNT_MAX`] leaves room for, which are not
+    /// looked at; an error of its own ends the reading.
+    ///
+    /// # Errors
+    /// Those of `on_error`.
+    pub fn clock_map<E>(
+        &self,
+        mut on_error: impl FnMut(&BlockEntry, Error) -> Result<(), E>,
+    ) -> Result<ClockMap, E> {
+        let mut map = ClockMap::default();
+        map.push(self.file_info().clock.as_slice());
+        let mut room = CLOCK_SAMPLE_COUNT_MAX;
+        for block in self.blocks_of(BlockType::CLOCK) {
+            let read = match room.checked_sub(block.record_count) {
+                Some(rest) => {
+                    room = rest;
+                    self.clocks(block)
+                }
+                None => {
+                    Err(self.0.fault(block, Fault::Corrupt("more clock samples than a segment may have")))
+                }
+            };
+            match read {
+                Ok(samples) => map.push(&samples),
+                Err(error) => on_error(block, error)?,
+            }
+        }
+        map.finish();
+        Ok(map)
     }
 
     /// All loss reports of the segment.
