@@ -12,6 +12,7 @@ use crate::bytes::Bytes;
 use crate::error::{Error, Result, Stop};
 use crate::format::{Format, Item, Section};
 use crate::index::{Chunk, End, Index};
+use crate::interface::{Interfaces, Statistics};
 use crate::limits::{CHUNK_LEN, ZSTD_WINDOW_LOG_MAX};
 use crate::packets::{self, Packets};
 use crate::spool::Spool;
@@ -119,12 +120,14 @@ impl CaptureFile {
         let mut interfaces = Vec::new();
         match &format {
             Format::Pcap(pcap) => interfaces.push(pcap.interface()),
-            Format::Pcapng => match format.next(&mut Window::new(&bytes), &mut position.clone(), &[]) {
-                Ok(Item::Section(found)) => section = found,
-                Err(Stop::Io(error)) => return Err(io_error(error)),
-                // The walk finds it again, and then it is told.
-                _ => {}
-            },
+            Format::Pcapng => {
+                match format.next(&mut Window::new(&bytes), &mut position.clone(), Interfaces::all(&[])) {
+                    Ok(Item::Section(found)) => section = found,
+                    Err(Stop::Io(error)) => return Err(io_error(error)),
+                    // The walk finds it again, and then it is told.
+                    _ => {}
+                }
+            }
         }
         let mut beginning = vec![0; IDENTITY_LEN];
         let len = bytes.read_at(&mut beginning, 0).map_err(io_error)?;
@@ -241,7 +244,8 @@ impl CaptureFile {
     /// [`Error::Io`]; [`Error::Changed`] when the file is not what it was.
     pub fn packets(&self, block: &BlockEntry, columns: PacketColumns) -> Result<Packets> {
         let read = |chunk: &Chunk| {
-            packets::read(&self.format, &self.bytes, chunk, &self.index.interfaces(), columns)
+            let interfaces = self.index.interfaces();
+            packets::read(&self.format, &self.bytes, chunk, Interfaces::all(&interfaces), columns)
         };
         self.of_block(block, read)
     }
@@ -251,8 +255,10 @@ impl CaptureFile {
     /// # Errors
     /// As [`Self::packets`].
     pub fn comments(&self, block: &BlockEntry) -> Result<Vec<String>> {
-        let read =
-            |chunk: &Chunk| packets::comments(&self.format, &self.bytes, chunk, &self.index.interfaces());
+        let read = |chunk: &Chunk| {
+            let interfaces = self.index.interfaces();
+            packets::comments(&self.format, &self.bytes, chunk, Interfaces::all(&interfaces))
+        };
         self.of_block(block, read)
     }
 
@@ -309,14 +315,13 @@ impl CaptureFile {
     }
 
     fn losses_of(&self, chunks: &[Chunk]) -> Option<proto::LossReport> {
-        let interfaces = self.index.interfaces();
         let (bad_packets, end) = self.index.bad_packets_and_end();
         let bad_records = bad_packets + u64::from(!matches!(end, None | Some(End::Whole)));
-        let statistics: Vec<_> = interfaces.iter().filter_map(|interface| interface.statistics).collect();
+        let statistics = self.index.statistics();
         if statistics.is_empty() && bad_records == 0 {
             return None;
         }
-        let sum = |of: fn(&crate::interface::Statistics) -> u64| {
+        let sum = |of: fn(&Statistics) -> u64| {
             statistics.iter().fold(0_u64, |sum, statistics| sum.saturating_add(of(statistics)))
         };
         let stored: u64 = chunks.iter().map(|chunk| u64::from(chunk.packets)).sum();

@@ -4,7 +4,7 @@ use kcap_format::Direction;
 
 use crate::bytes::Bytes;
 use crate::error::{Error, Result, Stop};
-use crate::interface::{Interface, Statistics};
+use crate::interface::{Interface, Interfaces, Statistics};
 use crate::pcap::PcapFormat;
 use crate::pcapng;
 use crate::window::Window;
@@ -102,7 +102,7 @@ impl Format {
         &self,
         window: &mut Window<'_>,
         position: &mut Position,
-        interfaces: &[Interface],
+        interfaces: Interfaces<'_>,
     ) -> Result<Item, Stop> {
         match self {
             Self::Pcap(format) => format.next(window, position),

@@ -7,12 +7,13 @@
 
 mod candidate;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use crate::bytes::Bytes;
 use crate::error::Stop;
 use crate::format::{Format, Item, Position};
-use crate::interface::Interface;
+use crate::interface::{Interface, Interfaces, Statistics};
 use crate::limits::{CHUNK_COUNT_MAX, CHUNK_LEN};
 use crate::window::Window;
 
@@ -58,8 +59,8 @@ pub(crate) enum End {
 #[derive(Debug)]
 pub(crate) struct Index {
     chunks: RwLock<Vec<Chunk>>,
-    /// All interfaces before the frontier.
-    interfaces: RwLock<Arc<Vec<Interface>>>,
+    /// All interfaces before the frontier. Who reads packets has the list for as long as that takes.
+    interfaces: RwLock<Arc<Vec<Arc<Interface>>>>,
     frontier: Mutex<Frontier>,
 }
 
@@ -67,7 +68,8 @@ pub(crate) struct Index {
 #[derive(Debug)]
 struct Frontier {
     position: Position,
-    interfaces: Vec<Interface>,
+    /// What interfaces counted, by their numbers.
+    statistics: BTreeMap<u32, Statistics>,
     bad_packets: u64,
     end: Option<End>,
     /// Whether the last guesses were wrong, so that the next stretch is walked without.
@@ -79,9 +81,10 @@ struct Frontier {
 struct Walk {
     chunks: Vec<Chunk>,
     /// Interfaces that were described.
-    described: Vec<Interface>,
-    /// Whether a section began, an interface was described, or one told what it counted: a walk behind this one has not known
-    /// of it.
+    described: Vec<Arc<Interface>>,
+    /// What interfaces counted; a walk behind this one needs none of it.
+    statistics: BTreeMap<u32, Statistics>,
+    /// Whether a section began or an interface was described: a walk behind this one has not known of it.
     has_descriptions: bool,
     bad_packets: u64,
     end: Option<End>,
@@ -92,10 +95,10 @@ impl Index {
     pub(crate) fn new(position: Position, interfaces: Vec<Interface>) -> Self {
         Self {
             chunks: RwLock::default(),
-            interfaces: RwLock::new(Arc::new(interfaces.clone())),
+            interfaces: RwLock::new(Arc::new(interfaces.into_iter().map(Arc::new).collect())),
             frontier: Mutex::new(Frontier {
                 position,
-                interfaces,
+                statistics: BTreeMap::new(),
                 bad_packets: 0,
                 end: None,
                 guesses_failed: false,
@@ -144,8 +147,13 @@ impl Index {
     }
 
     /// The interfaces before the frontier: all that the chunks found so far refer to.
-    pub(crate) fn interfaces(&self) -> Arc<Vec<Interface>> {
+    pub(crate) fn interfaces(&self) -> Arc<Vec<Arc<Interface>>> {
         Arc::clone(&self.interfaces.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What interfaces counted, as far as the file was walked.
+    pub(crate) fn statistics(&self) -> Vec<Statistics> {
+        self.frontier().statistics.values().copied().collect()
     }
 
     /// Packets before the frontier that could not be read, and how the file ends, if its end was reached.
@@ -174,14 +182,17 @@ impl Index {
         let rest = bytes.known_len().map_or(0, |len| len.saturating_sub(offset));
         let walkers = std::thread::available_parallelism().map_or(1, usize::from).min(WALKERS_MAX);
         let spans = usize::try_from(rest / SPAN_LEN).unwrap_or(usize::MAX).min(walkers);
+        let known = self.interfaces();
         if !is_far || spans < 2 || std::mem::take(&mut frontier.guesses_failed) {
             let until = offset + if is_far { SPAN_LEN } else { STEP_LEN };
             let mut position = frontier.position;
-            let walk = walk(format, bytes, &mut position, &frontier.interfaces, until)?;
+            let walk = walk(format, bytes, &mut position, &known, until)?;
+            // Whoever has the list makes the next one a copy.
+            drop(known);
             self.take(frontier, walk, position);
             return Ok(());
         }
-        let (known, first) = (frontier.interfaces.clone(), frontier.position);
+        let first = frontier.position;
         let walk_span = |span: usize| {
             let start = offset + span as u64 * SPAN_LEN;
             let guess = if span == 0 { Some(first) } else { candidate::find(format, bytes, start, first)? };
@@ -197,6 +208,7 @@ impl Index {
             let panicked = || std::io::Error::other("a thread that walks the file ended");
             threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(panicked()))).collect()
         });
+        drop(known);
         for walk in walks {
             let Some((start, walk, position)) = walk? else {
                 frontier.guesses_failed = true;
@@ -220,10 +232,10 @@ impl Index {
         frontier.position = position;
         frontier.bad_packets += walk.bad_packets;
         frontier.end = walk.end;
-        if walk.has_descriptions {
-            frontier.interfaces = walk.described;
-            *self.interfaces.write().unwrap_or_else(PoisonError::into_inner) =
-                Arc::new(frontier.interfaces.clone());
+        frontier.statistics.extend(walk.statistics);
+        if !walk.described.is_empty() {
+            let mut interfaces = self.interfaces.write().unwrap_or_else(PoisonError::into_inner);
+            Arc::make_mut(&mut interfaces).extend(walk.described);
         }
         let mut chunks = self.chunks.write().unwrap_or_else(PoisonError::into_inner);
         let room = CHUNK_COUNT_MAX.saturating_sub(chunks.len());
@@ -239,18 +251,18 @@ fn walk(
     format: &Format,
     bytes: &Bytes,
     position: &mut Position,
-    known: &[Interface],
+    known: &[Arc<Interface>],
     until: u64,
 ) -> std::io::Result<Walk> {
     let mut window = Window::new(bytes);
     let mut found = Walk::default();
-    let mut interfaces = std::borrow::Cow::Borrowed(known);
     while found.end.is_none() && position.offset < until {
         let mut chunk =
             Chunk { start: *position, end: position.offset, packets: 0, first_ns: u64::MAX, last_ns: 0 };
         let chunk_end = (position.offset / CHUNK_LEN + 1) * CHUNK_LEN;
         while position.offset < chunk_end {
-            match format.next(&mut window, position, &interfaces) {
+            let interfaces = Interfaces { before: known, since: &found.described };
+            match format.next(&mut window, position, interfaces) {
                 Ok(Item::Packet(packet)) => {
                     chunk.packets += 1;
                     chunk.first_ns = chunk.first_ns.min(packet.time_ns);
@@ -258,14 +270,11 @@ fn walk(
                 }
                 Ok(Item::BadPacket) => found.bad_packets += 1,
                 Ok(Item::Interface(interface)) => {
-                    interfaces.to_mut().push(interface);
+                    found.described.push(Arc::new(interface));
                     found.has_descriptions = true;
                 }
                 Ok(Item::Statistics(number, statistics)) => {
-                    if let Some(interface) = interfaces.to_mut().get_mut(number as usize) {
-                        interface.statistics = Some(statistics);
-                    }
-                    found.has_descriptions = true;
+                    found.statistics.insert(number, statistics);
                 }
                 Ok(Item::Section(_)) => found.has_descriptions = true,
                 Ok(Item::Other) => {}
@@ -283,9 +292,6 @@ fn walk(
             found.chunks.push(chunk);
         }
     }
-    if found.has_descriptions {
-        found.described = interfaces.into_owned();
-    }
     Ok(found)
 }
 
@@ -296,5 +302,28 @@ fn ended(bytes: &Bytes, end: End, offset: u64) -> End {
         None => end,
         Some(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => End::Torn(offset),
         Some(_) => End::Corrupt(offset, "the compressed data are damaged"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The list once became another, twice, in each step that describes something.
+    #[test]
+    fn interfaces_are_not_copied_when_there_are_more() {
+        let index = Index::new(Position::at(0), vec![Interface::default()]);
+        let described = || Walk {
+            described: vec![Arc::new(Interface { snaplen: 7, ..Interface::default() })],
+            has_descriptions: true,
+            ..Walk::default()
+        };
+        let first = Arc::clone(&index.interfaces()[0]);
+        index.take(&mut index.frontier(), described(), Position::at(1));
+        let held = index.interfaces();
+        index.take(&mut index.frontier(), described(), Position::at(2));
+        let now = index.interfaces();
+        assert_eq!((held.len(), now.len()), (2, 3), "who has the list keeps it");
+        assert!(Arc::ptr_eq(&first, &now[0]) && Arc::ptr_eq(&held[1], &now[1]));
     }
 }

@@ -1,5 +1,8 @@
 //! The interfaces that a capture file tells of.
 
+use std::net::IpAddr;
+use std::sync::Arc;
+
 use kcap_format::proto;
 
 /// An interface, in the order of the file over all its sections.
@@ -13,10 +16,31 @@ pub(crate) struct Interface {
     pub(crate) clock: TimestampUnit,
     pub(crate) name: Vec<u8>,
     pub(crate) mac_address: Vec<u8>,
-    /// 4 or 16 bytes each.
-    pub(crate) addresses: Vec<Vec<u8>>,
-    /// What it counted, when the file says so.
-    pub(crate) statistics: Option<Statistics>,
+    pub(crate) addresses: Vec<IpAddr>,
+}
+
+/// The interfaces that are known at a place in the file.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Interfaces<'a> {
+    /// Those before the walk that is at that place.
+    pub(crate) before: &'a [Arc<Interface>],
+    /// Those that it met itself.
+    pub(crate) since: &'a [Arc<Interface>],
+}
+
+impl<'a> Interfaces<'a> {
+    /// All that are in a list.
+    pub(crate) fn all(before: &'a [Arc<Interface>]) -> Self {
+        Self { before, since: &[] }
+    }
+
+    /// An interface by its number in the file.
+    pub(crate) fn get(self, number: u32) -> Option<&'a Interface> {
+        let number = number as usize;
+        let found =
+            self.before.get(number).or_else(|| self.since.get(number.checked_sub(self.before.len())?));
+        found.map(|interface| &**interface)
+    }
 }
 
 /// Counts at the end of a capture (draft-ietf-opsawg-pcapng, section 4.6).
@@ -86,7 +110,7 @@ impl Interface {
             index,
             name: self.name.clone(),
             mac_address: self.mac_address.clone(),
-            addresses: self.addresses.clone(),
+            addresses: self.addresses.iter().map(|address| octets(*address)).collect(),
             hardware_type: hardware_type(self.link_type),
             ..proto::InterfaceInfo::default()
         };
@@ -96,6 +120,13 @@ impl Interface {
             event: Some(proto::event::Event::Interface(info)),
             ..proto::Event::default()
         }
+    }
+}
+
+fn octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
     }
 }
 

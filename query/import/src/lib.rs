@@ -43,6 +43,13 @@ pub mod limits {
     /// Most interfaces of a file.
     pub const INTERFACE_COUNT_MAX: usize = 1 << 16;
 
+    /// Most bytes of an interface's name; what is longer is cut, and ends in an ellipsis then. Linux has 15, and names that
+    /// Windows makes, with the id of a device in them, some dozens.
+    pub const INTERFACE_NAME_LEN_MAX: usize = 256;
+
+    /// Most addresses that are kept of an interface: the first ones. All interfaces stay in memory while the file is open.
+    pub const INTERFACE_ADDRESS_COUNT_MAX: usize = 64;
+
     /// Most memory that decompressing a zstd file may take, as the base-2 logarithm of bytes: 32 MiB, which is what every level
     /// up to 20 needs. Files made with `--ultra -22` or `--long` need more, and `zstd -dc --long=31 FILE | kcap … -` reads them.
     pub const ZSTD_WINDOW_LOG_MAX: u32 = 25;

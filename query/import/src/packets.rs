@@ -8,7 +8,7 @@ use crate::bytes::Bytes;
 use crate::error::Stop;
 use crate::format::{Format, Item, PacketHead, Position};
 use crate::index::Chunk;
-use crate::interface::Interface;
+use crate::interface::Interfaces;
 use crate::limits::{CHUNK_LEN, DESCRIPTION_LEN_MAX, PACKET_LEN_MAX};
 use crate::spare;
 use crate::window::Window;
@@ -43,7 +43,7 @@ pub(crate) fn read(
     format: &Format,
     bytes: &Bytes,
     chunk: &Chunk,
-    interfaces: &[Interface],
+    interfaces: Interfaces<'_>,
     columns: PacketColumns,
 ) -> Result<Packets, Stop> {
     if columns.is_empty() {
@@ -68,7 +68,7 @@ pub(crate) fn comments(
     format: &Format,
     bytes: &Bytes,
     chunk: &Chunk,
-    interfaces: &[Interface],
+    interfaces: Interfaces<'_>,
 ) -> Result<Vec<String>, Stop> {
     if *format != Format::Pcapng {
         return Ok(Vec::new());
@@ -101,7 +101,7 @@ fn each(
     format: &Format,
     window: &mut Window<'_>,
     chunk: &Chunk,
-    interfaces: &[Interface],
+    interfaces: Interfaces<'_>,
     mut take: impl FnMut(&mut Window<'_>, &Position, PacketHead) -> std::io::Result<()>,
 ) -> Result<(), Stop> {
     let mut position = chunk.start;

@@ -1,13 +1,17 @@
 //! pcapng: blocks of a type, a length, a body, and the length again (draft-ietf-opsawg-pcapng).
 
 use std::io;
+use std::net::IpAddr;
 
 use kcap_format::Direction;
 
 use crate::error::Stop;
 use crate::format::{Item, PacketHead, Position, Section};
-use crate::interface::{Interface, Statistics, TimestampUnit};
-use crate::limits::{DESCRIPTION_LEN_MAX, INTERFACE_COUNT_MAX, PACKET_LEN_MAX};
+use crate::interface::{Interface, Interfaces, Statistics, TimestampUnit};
+use crate::limits::{
+    DESCRIPTION_LEN_MAX, INTERFACE_ADDRESS_COUNT_MAX, INTERFACE_COUNT_MAX, INTERFACE_NAME_LEN_MAX,
+    PACKET_LEN_MAX,
+};
 use crate::window::Window;
 
 /// Types of blocks that are understood (section 11.1 of the draft).
@@ -76,7 +80,7 @@ fn byte_order(magic: &[u8]) -> Option<bool> {
 pub(crate) fn next(
     window: &mut Window<'_>,
     position: &mut Position,
-    interfaces: &[Interface],
+    interfaces: Interfaces<'_>,
 ) -> Result<Item, Stop> {
     let offset = position.offset;
     let head = window.read(offset, HEAD_LEN as usize + PACKET_FIXED_LEN)?;
@@ -180,7 +184,7 @@ pub(crate) fn plausible_len(bytes: &[u8], is_big_endian: bool) -> Option<usize> 
 }
 
 /// A packet of the section's first interface, which has no time and no length of what was captured.
-fn simple_packet(block: &Block, fixed: &[u8], position: &Position, interfaces: &[Interface]) -> Item {
+fn simple_packet(block: &Block, fixed: &[u8], position: &Position, interfaces: Interfaces<'_>) -> Item {
     let Some((number, interface)) = interface_of(position, interfaces, 0) else { return Item::BadPacket };
     let Some(room) = block.body_len.checked_sub(4) else { return Item::BadPacket };
     let wire_len = block.order.u32(fixed, 0);
@@ -205,11 +209,11 @@ fn simple_packet(block: &Block, fixed: &[u8], position: &Position, interfaces: &
 /// The interface of the section's own number, with its number in the file.
 fn interface_of<'a>(
     position: &Position,
-    interfaces: &'a [Interface],
+    interfaces: Interfaces<'a>,
     number: u32,
 ) -> Option<(u32, &'a Interface)> {
     let number = position.section_interface.checked_add(number)?;
-    let interface = interfaces.get(number as usize).filter(|_| number < position.interface_count)?;
+    let interface = interfaces.get(number).filter(|_| number < position.interface_count)?;
     Some((number, interface))
 }
 
@@ -244,10 +248,12 @@ fn interface(body: &[u8], order: Order) -> Interface {
     let (mut resolution, mut offset_s) = (MICROSECONDS, 0);
     for (code, value) in order.options(&body[FIXED_LEN..]) {
         match code {
-            option::INTERFACE_NAME => interface.name = value.to_vec(),
-            // An address, and how many of its bits name the network.
-            option::INTERFACE_IPV4 if value.len() == 8 => interface.addresses.push(value[..4].to_vec()),
-            option::INTERFACE_IPV6 if value.len() == 17 => interface.addresses.push(value[..16].to_vec()),
+            option::INTERFACE_NAME => interface.name = name(value),
+            option::INTERFACE_IPV4 | option::INTERFACE_IPV6
+                if interface.addresses.len() < INTERFACE_ADDRESS_COUNT_MAX =>
+            {
+                interface.addresses.extend(address(code, value));
+            }
             option::INTERFACE_MAC if value.len() == 6 => interface.mac_address = value.to_vec(),
             option::INTERFACE_RESOLUTION if value.len() == 1 => resolution = value[0],
             option::INTERFACE_OFFSET if value.len() == 8 => offset_s = order.u64(value, 0) as i64,
@@ -256,6 +262,25 @@ fn interface(body: &[u8], order: Order) -> Interface {
     }
     interface.clock = TimestampUnit::new(resolution, offset_s).unwrap_or_default();
     interface
+}
+
+/// A name, cut where it is longer than any.
+fn name(value: &[u8]) -> Vec<u8> {
+    match value.get(..INTERFACE_NAME_LEN_MAX) {
+        Some(begin) if value.len() > INTERFACE_NAME_LEN_MAX => [begin, "…".as_bytes()].concat(),
+        _ => value.to_vec(),
+    }
+}
+
+/// An address, behind which the option has its netmask or how many bits name the network.
+fn address(code: u16, value: &[u8]) -> Option<IpAddr> {
+    match code {
+        option::INTERFACE_IPV4 if value.len() == 8 => value.first_chunk::<4>().map(|octets| (*octets).into()),
+        option::INTERFACE_IPV6 if value.len() == 17 => {
+            value.first_chunk::<16>().map(|octets| (*octets).into())
+        }
+        _ => None,
+    }
 }
 
 /// `if_tsresol` where a file has none.

@@ -7,7 +7,10 @@ use std::io::{Seek, SeekFrom, Write};
 
 use kcap_format::{BlockType, PacketColumns, SegmentState};
 use kcap_import::{CaptureFile, limits};
-use support::{Order, START_S, frame, open, packets, pcap, pcap_header, pcap_record, pcapng, stream};
+use support::{
+    Order, START_S, enhanced_packet, frame, interface, open, packets, pcap, pcap_header, pcap_record, pcapng,
+    statistics, stream,
+};
 
 /// Whatever is cut off, all whole packets before are there, and the state says where it was cut.
 #[test]
@@ -148,6 +151,30 @@ fn a_chunk_is_the_same_whoever_asks_first() {
         let all: Vec<_> = open(&bytes).unwrap().blocks().unwrap()[1..].to_vec();
         assert_eq!(all, expected);
     }
+}
+
+/// What interfaces count, and interfaces that come late, are found the same whether or not the file is walked from several places.
+#[test]
+fn descriptions_between_packets_are_found_wherever_the_walk_begins() {
+    let order = Order::Little;
+    let mut bytes = pcapng(order, 1, 0);
+    for number in 0..800_u32 {
+        if number == 500 {
+            bytes.extend(interface(order, 101, 0, &[]));
+        }
+        let micros = u64::from(START_S) * 1_000_000 + u64::from(number);
+        bytes.extend(enhanced_packet(order, number / 500, micros, &frame(7, 60_000), &[]));
+        if number % 100 == 0 {
+            bytes.extend(statistics(order, number / 500, &[(4, u64::from(number))]));
+        }
+    }
+    assert!(bytes.len() > 40 << 20, "long enough for several spans: {}", bytes.len());
+    let (file, in_order) = (open(&bytes).unwrap(), stream(&bytes).unwrap());
+    assert_eq!(file.blocks().unwrap(), in_order.blocks().unwrap());
+    assert_eq!(packets(&file).interface_index, packets(&in_order).interface_index);
+    let losses = file.losses().unwrap().unwrap();
+    assert_eq!((losses.stored, losses.kernel_seen), (801, 400 + 700));
+    assert_eq!(in_order.losses().unwrap(), Some(losses));
 }
 
 /// Damage of every kind never panics, and never gives more than there is.

@@ -5,6 +5,7 @@ mod support;
 use std::io::Write;
 
 use kcap_format::{BlockType, Direction, PacketColumns, SegmentState, proto};
+use kcap_import::limits::{INTERFACE_ADDRESS_COUNT_MAX, INTERFACE_NAME_LEN_MAX};
 use kcap_import::{CaptureFile, Error};
 use support::{
     FRAME_HEADER_LEN, Order, START_S, block, enhanced_packet, frame, interface, open, option, packets, pcap,
@@ -232,4 +233,24 @@ fn what_is_no_capture_is_refused_in_one_line() {
     let gzip_of_nothing = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     assert!(matches!(open(&gzip_of_nothing).unwrap_err(), Error::NotACapture { .. }));
     assert!(matches!(open(&[0x1f, 0x8b, 9, 9, 9, 9, 9, 9, 9, 9, 9]).unwrap_err(), Error::Io { .. }));
+}
+
+#[test]
+fn names_and_addresses_of_interfaces_have_limits() {
+    let order = Order::Little;
+    let name = |name: &[u8]| option(order, 2, name);
+    let mut bytes = section(order, &[]);
+    bytes.extend(interface(order, 1, 0, &[name(&[b'x'; INTERFACE_NAME_LEN_MAX])]));
+    bytes.extend(interface(order, 1, 0, &[name(&[b'x'; INTERFACE_NAME_LEN_MAX + 1])]));
+    let address = |at: usize| option(order, 4, &[10, 0, (at >> 8) as u8, at as u8, 255, 0, 0, 0]);
+    bytes.extend(interface(order, 1, 0, &(0..1000).map(address).collect::<Vec<_>>()));
+    let events = open(&bytes).unwrap().interface_events().unwrap();
+    let [whole, cut, many] = [0, 1, 2].map(|at| match &events[at].event {
+        Some(proto::event::Event::Interface(interface)) => interface,
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(whole.name, [b'x'; INTERFACE_NAME_LEN_MAX]);
+    assert_eq!(cut.name, ["x".repeat(INTERFACE_NAME_LEN_MAX).as_bytes(), "…".as_bytes()].concat());
+    assert_eq!(many.addresses.len(), INTERFACE_ADDRESS_COUNT_MAX);
+    assert_eq!(many.addresses[63], [10, 0, 0, 63]);
 }
