@@ -71,6 +71,14 @@ pub fn split_events(events: &[proto::Event]) -> impl Iterator<Item = &[proto::Ev
     })
 }
 
+impl proto::FileInfo {
+    /// Bytes that it takes: a writer refuses more than [`FILE_MESSAGE_LEN_MAX`](crate::limits::FILE_MESSAGE_LEN_MAX).
+    #[must_use]
+    pub fn message_len(&self) -> usize {
+        self.encoded_len()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

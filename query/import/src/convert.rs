@@ -1,6 +1,7 @@
 //! From capture files to segments.
 
 mod comments;
+mod file_texts;
 mod output;
 
 use kcap_format::{BlockEntry, BlockType, Effort, EncodedBlock, PacketColumns, Storage, proto, split_events};
@@ -18,7 +19,7 @@ const GROUP_BLOCKS: usize = 32;
 pub struct ConvertOptions {
     /// Identifies the recording that is made.
     pub capture_id: [u8; 16],
-    /// What made it, for the FILE blocks.
+    /// What made it, for the FILE blocks. Texts that have no room there are cut, and end in an ellipsis then.
     pub recorder: proto::Recorder,
     /// Bytes after which another segment is begun.
     pub segment_len: u64,

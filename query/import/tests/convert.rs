@@ -16,13 +16,18 @@ use support::{
 
 /// Converts, and opens what was made.
 fn converted(files: &[&CaptureFile], segment_len: u64) -> (tempfile::TempDir, Vec<Segment>) {
+    let recorder = proto::Recorder { name: "test".into(), ..proto::Recorder::default() };
+    converted_by(recorder, files, segment_len)
+}
+
+fn converted_by(
+    recorder: proto::Recorder,
+    files: &[&CaptureFile],
+    segment_len: u64,
+) -> (tempfile::TempDir, Vec<Segment>) {
     let folder = tempfile::tempdir().unwrap();
-    let options = ConvertOptions {
-        capture_id: [7; 16],
-        recorder: proto::Recorder { name: "test".into(), ..proto::Recorder::default() },
-        segment_len,
-        effort: Effort::Zstd { level: 1 },
-    };
+    let options =
+        ConvertOptions { capture_id: [7; 16], recorder, segment_len, effort: Effort::Zstd { level: 1 } };
     let paths = Mutex::new(Vec::new());
     let mut read = 0;
     let create = |sequence| {
@@ -182,4 +187,35 @@ fn an_interface_that_no_file_describes_stays_one_that_nobody_has() {
         expected.sort_unstable();
         assert_eq!(found, expected, "{index}");
     }
+}
+
+/// A FILE block has no room for all that a file may say of who wrote it, or for the names of a thousand files.
+#[test]
+fn texts_that_no_file_block_has_room_for_are_cut() {
+    let order = Order::Little;
+    let long = |code, text: &str| option(order, code, text.repeat(60_000 / text.len()).as_bytes());
+    let bytes = section(order, &[long(2, "hardware"), long(3, "é"), long(4, "application")]);
+    let file = open(&bytes).unwrap();
+    let (_folder, segments) = converted(&[&file], 1 << 30);
+    let host = segments[0].file_info().host.as_ref().unwrap();
+    assert_eq!(host.architecture.len(), 60_000, "what fits stays whole");
+
+    let sources: Vec<String> =
+        (0..2000).map(|number| format!("/var/captures/2026/file-{number:04}.pcap")).collect();
+    let recorder = proto::Recorder {
+        options: [("imported_from".to_owned(), sources.join(", "))].into(),
+        command_line: [vec!["kcap".to_owned(), "convert".to_owned()], sources].concat(),
+        ..proto::Recorder::default()
+    };
+    let (_folder, segments) = converted_by(recorder, &[&file], 1 << 30);
+    let info = segments[0].file_info();
+    let (host, recorder) = (info.host.as_ref().unwrap(), info.recorder.as_ref().unwrap());
+    assert!(host.architecture.starts_with("hardware") && host.architecture.ends_with("hardware…"));
+    assert!(host.os.ends_with("é…"));
+    assert!(recorder.options["imported_from"].starts_with("/var/captures/2026/file-0000.pcap, "));
+    assert!(recorder.options["imported_from"].ends_with('…'));
+    let [first, .., last] = &recorder.command_line[..] else { panic!("some arguments") };
+    let kept = recorder.command_line.len() - 1;
+    assert_eq!((&**first, &**last), ("kcap", &*format!("… and {} more", 2002 - kept)));
+    assert!(kept > 100, "{kept}");
 }

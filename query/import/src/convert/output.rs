@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use kcap_format::{BlockEncoder, BlockType, EncodedBlock, SegmentWriter, Storage, proto, split_events};
 
-use super::{ConvertOptions, InterfaceNumbers};
+use super::{ConvertOptions, InterfaceNumbers, file_texts};
 use crate::capture::CaptureFile;
 use crate::error::Result;
 
@@ -26,7 +26,8 @@ impl Encoders {
 pub(super) struct Output<'a, S: Storage, C> {
     options: &'a ConvertOptions,
     create: C,
-    host: Option<proto::Host>,
+    /// What all FILE blocks say.
+    file: proto::FileInfo,
     /// The interfaces of all files, with their numbers in the recording.
     interfaces: Vec<proto::Event>,
     /// What is known of losses; goes to the last segment, and to each what it stores.
@@ -44,10 +45,18 @@ impl<'a, S: Storage, C: FnMut(u64) -> kcap_format::Result<S>> Output<'a, S, C> {
         options: &'a ConvertOptions,
         create: C,
     ) -> Result<Self> {
+        let mut file = proto::FileInfo {
+            capture_id: options.capture_id.to_vec(),
+            host: files.first().and_then(|file| file.file_info().host.clone()),
+            recorder: Some(options.recorder.clone()),
+            origin: proto::file_info::Origin::Import.into(),
+            ..proto::FileInfo::default()
+        };
+        file_texts::fit(&mut file);
         let mut output = Self {
             options,
             create,
-            host: files.first().and_then(|file| file.file_info().host.clone()),
+            file,
             interfaces: interfaces(files, numbers)?,
             losses: losses(files)?,
             sequence: 0,
@@ -80,13 +89,9 @@ impl<'a, S: Storage, C: FnMut(u64) -> kcap_format::Result<S>> Output<'a, S, C> {
     fn begin(&mut self) -> Result<()> {
         self.sequence += 1;
         let file = proto::FileInfo {
-            capture_id: self.options.capture_id.to_vec(),
             segment_sequence: self.sequence,
             previous_digest: std::mem::take(&mut self.previous_digest),
-            host: self.host.clone(),
-            recorder: Some(self.options.recorder.clone()),
-            origin: proto::file_info::Origin::Import.into(),
-            ..proto::FileInfo::default()
+            ..self.file.clone()
         };
         let mut writer = SegmentWriter::create((self.create)(self.sequence)?, &file)?;
         let mut encoder = BlockEncoder::new();
