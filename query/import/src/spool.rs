@@ -25,6 +25,8 @@ struct Filling {
     len: u64,
     /// Why the stream ended before its end, as decompressors find out; told once.
     failure: Option<io::Error>,
+    /// Why the file doesn't take more: what was to follow is gone, so that nothing may.
+    refusal: Option<(io::ErrorKind, String)>,
     step: Vec<u8>,
 }
 
@@ -37,8 +39,13 @@ impl std::fmt::Debug for Filling {
 impl Spool {
     /// A spool of a stream.
     pub(crate) fn new(source: Box<dyn Read + Send>) -> io::Result<Self> {
-        let filling = Filling { source: Some(source), len: 0, failure: None, step: vec![0; STEP_LEN] };
-        Ok(Self { file: tempfile::tempfile()?, filling: Mutex::new(filling) })
+        Ok(Self::over(tempfile::tempfile()?, source))
+    }
+
+    fn over(file: File, source: Box<dyn Read + Send>) -> Self {
+        let filling =
+            Filling { source: Some(source), len: 0, failure: None, refusal: None, step: vec![0; STEP_LEN] };
+        Self { file, filling: Mutex::new(filling) }
     }
 
     /// Reads what is there at an offset, and waits for the stream to bring it. A stream that fails ends there: see
@@ -55,18 +62,27 @@ impl Spool {
         self.filling.lock().unwrap_or_else(PoisonError::into_inner).failure.take()
     }
 
-    /// Takes from the stream until so many bytes are there or it ends; gives how many there are.
+    /// Takes from the stream until so many bytes are there or it ends; gives how many there are. When the file takes no more, that
+    /// is an error for whoever asks for what would be behind.
     fn fill(&self, len: u64) -> io::Result<u64> {
         let mut filling = self.filling.lock().unwrap_or_else(PoisonError::into_inner);
         let filling = &mut *filling;
         while filling.len < len {
+            if let Some((kind, why)) = &filling.refusal {
+                return Err(io::Error::new(*kind, why.clone()));
+            }
             let Some(source) = &mut filling.source else { break };
             match source.read(&mut filling.step) {
                 Ok(0) => filling.source = None,
                 Ok(count) => {
                     // Only filling moves the file's own position.
-                    (&self.file).write_all(&filling.step[..count])?;
-                    filling.len += count as u64;
+                    match (&self.file).write_all(&filling.step[..count]) {
+                        Ok(()) => filling.len += count as u64,
+                        Err(error) => {
+                            filling.refusal = Some((error.kind(), refusal(&error, filling.len)));
+                            filling.source = None;
+                        }
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
@@ -77,6 +93,14 @@ impl Spool {
         }
         Ok(filling.len)
     }
+}
+
+/// What a person can do about a temporary file that takes no more than so many bytes.
+fn refusal(error: &io::Error, len: u64) -> String {
+    format!(
+        "what comes out of it is kept in {}, which took {len} bytes and no more: {error}; TMPDIR names another folder",
+        std::env::temp_dir().display()
+    )
 }
 
 #[cfg(test)]
@@ -108,6 +132,21 @@ mod tests {
         assert_eq!(buffer[9], 9);
         assert_eq!(spool.read_at(&mut buffer, 95).unwrap(), 5);
         assert_eq!(spool.read_at(&mut buffer, 1000).unwrap(), 0);
+    }
+
+    /// What could not be written was once left out, and what came next took its place.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn nothing_follows_what_has_no_room() {
+        let full = File::options().read(true).write(true).open("/dev/full").unwrap();
+        let spool = Spool::over(full, Box::new(io::Cursor::new(vec![1; 2 * STEP_LEN])));
+        for _ in 0..3 {
+            let error = spool.read_at(&mut [0; 10], 0).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+            let text = error.to_string();
+            assert!(text.contains("No space left") && text.contains("TMPDIR"), "{text}");
+        }
+        assert!(spool.take_failure().is_none(), "the source is not to blame");
     }
 
     #[test]
