@@ -190,14 +190,14 @@ impl SegmentHandle {
         if let Some(clock) = self.clock.get() {
             return Ok(clock);
         }
-        let mut samples: Vec<proto::ClockSample> = self.file_info().clock.iter().copied().collect();
-        // Times of imported packets are wall times already.
-        if let Body::Segment(segment) = &self.body {
-            for block in self.blocks(BlockType::CLOCK)? {
-                samples.extend(self.without_damage(block, segment.clocks(block))?);
+        let clock = match &self.body {
+            Body::Segment(segment) => {
+                segment.clock_map(|block, error| self.without_damage(block, Err(error)))?
             }
-        }
-        Ok(self.clock.get_or_init(|| ClockMap::from_samples(&samples)))
+            // Times of imported packets are wall times already.
+            Body::Import(_) => ClockMap::from_samples(self.file_info().clock.as_slice()),
+        };
+        Ok(self.clock.get_or_init(|| clock))
     }
 
     /// The segment's events, block by block: first what was alive when it began, then what happened.
