@@ -1,7 +1,9 @@
 //! What a client's messages do to a connection.
 
+use std::sync::Arc;
+
 use super::super::parser::Context;
-use super::super::sql::{Frame, Reader, split};
+use super::super::sql::{Frame, PARAMETERS_CUT_NOTE, Parameters, REPEATED_NOTE, Reader, beginning, split};
 use super::super::{Incomplete, text};
 use super::binary::value_text;
 use super::connection::{Connection, Phase, Unit};
@@ -97,7 +99,7 @@ impl Connection {
         }
         for statement in statements {
             let mut run = Run::new(Kind::Simple, Some(frame.place), self.options.rows());
-            run.query = Some(statement.to_owned());
+            run.query = Some(statement.into());
             self.note(&mut run, frame);
             self.expect(Awaited::Run(Box::new(run)), context);
         }
@@ -116,15 +118,11 @@ impl Connection {
         self.add_to_unit(frame);
         let mut run = Run::new(Kind::Preparation, Some(frame.place), None);
         if let Some(preparation) = Preparation::parse(frame.body) {
-            let query = text(preparation.query);
-            run.query = Some(query.clone());
-            run.statement_name = (!preparation.name.is_empty()).then(|| text(preparation.name));
-            let bytes = preparation.name.len() + query.len() + preparation.types.len() * 4;
-            self.statements.insert(
-                preparation.name,
-                bytes,
-                Statement { query, types: preparation.types, columns: None },
-            );
+            let query = shared_text(preparation.query);
+            run.query = Some(Arc::clone(&query));
+            run.statement_name = shared_name(preparation.name);
+            let statement = Statement { query, types: preparation.types, columns: None };
+            self.statements.insert(preparation.name.into(), statement);
         }
         self.note(&mut run, frame);
         self.expect(Awaited::Parse { run: Box::new(run), is_alone: false }, context);
@@ -135,24 +133,24 @@ impl Connection {
         if let Some(bind) = Bind::parse(frame.body) {
             let statement = self.statements.used(bind.statement);
             let types = statement.as_ref().map_or(&[][..], |statement| &statement.types);
-            let parameters: Vec<_> = (bind.parameters.iter().enumerate())
-                .map(|(index, (value, is_binary))| match value {
+            let mut parameters = Parameters::default();
+            for (index, (value, is_binary)) in bind.parameters.iter().enumerate() {
+                let is_kept = parameters.push(match value {
                     Some(bytes) => value_text(bytes, *is_binary, types.get(index).copied().unwrap_or(0)),
                     None => "NULL".to_owned(),
-                })
-                .collect();
-            let query = statement.as_ref().map(|statement| statement.query.clone());
-            let bytes = bind.portal.len()
-                + query.as_ref().map_or(0, String::len)
-                + parameters.iter().map(String::len).sum::<usize>();
+                });
+                if !is_kept {
+                    break;
+                }
+            }
             let portal = Portal {
-                statement: bind.statement.to_vec(),
-                query,
+                statement_name: shared_name(bind.statement),
+                query: statement.as_ref().map(|statement| Arc::clone(&statement.query)),
                 parameters,
                 binary_results: bind.binary_results,
                 columns: statement.and_then(|statement| statement.columns.clone()),
             };
-            self.portals.insert(bind.portal, bytes, portal);
+            self.portals.insert(bind.portal.into(), Arc::new(portal));
         }
         self.expect(Awaited::Bind, context);
     }
@@ -175,16 +173,23 @@ impl Connection {
         }
         let name = Reader::new(frame.body).until_nul_or_end();
         if let Some(portal) = self.portals.used(name) {
-            run.query.clone_from(&portal.query);
-            run.parameters.clone_from(&portal.parameters);
-            run.statement_name = (!portal.statement.is_empty()).then(|| text(&portal.statement));
-            run.set_binary_results(&portal.binary_results);
-            if let Some((count, columns)) = &portal.columns {
-                run.describe(*count, columns);
+            if self.repeated.allows(portal.told()) {
+                run.query.clone_from(&portal.query);
+                run.statement_name.clone_from(&portal.statement_name);
+            } else {
+                run.is_repeated = true;
+                run.query = portal.query.as_ref().map(|query| beginning(query).into());
             }
+            run.num_fields = portal.columns.as_ref().map_or(0, |(count, _)| (*count).into());
+            run.portal = Some(Arc::clone(portal));
         }
         if run.query.is_none() {
             run.notes.push(UNKNOWN_STATEMENT_NOTE);
+        }
+        if run.is_repeated {
+            run.notes.push(REPEATED_NOTE);
+        } else if run.parameters().is_some_and(Parameters::is_cut) {
+            run.notes.push(PARAMETERS_CUT_NOTE);
         }
         self.expect(Awaited::Run(Box::new(run)), context);
     }
@@ -193,8 +198,8 @@ impl Connection {
         self.add_to_unit(frame);
         let mut reader = Reader::new(frame.body);
         match reader.u8() {
-            Some(b'S') => self.statements.remove(reader.until_nul_or_end()),
-            Some(b'P') => self.portals.remove(reader.until_nul_or_end()),
+            Some(b'S') => drop(self.statements.remove(reader.until_nul_or_end())),
+            Some(b'P') => drop(self.portals.remove(reader.until_nul_or_end())),
             _ => {}
         }
         self.expect(Awaited::Close, context);
@@ -203,7 +208,7 @@ impl Connection {
     fn function(&mut self, frame: &Frame<'_>, context: &mut Context<'_>) {
         let mut run = Run::new(Kind::Function, Some(frame.place), None);
         if let Some(id) = Reader::new(frame.body).u32_be() {
-            run.query = Some(format!("function {id}"));
+            run.query = Some(format!("function {id}").into());
         }
         self.expect(Awaited::Run(Box::new(run)), context);
         self.expect(Awaited::Ready, context);
@@ -233,4 +238,13 @@ impl Connection {
         extend(&mut self.unit.place, frame.place);
         self.unit.has_gap |= frame.has_gap;
     }
+}
+
+fn shared_text(bytes: &[u8]) -> Arc<str> {
+    String::from_utf8_lossy(bytes).into()
+}
+
+/// The name of a statement; the one without a name has none.
+fn shared_name(name: &[u8]) -> Option<Arc<str>> {
+    (!name.is_empty()).then(|| shared_text(name))
 }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::super::parser::{Chunk, Context, StreamParser};
-use super::super::sql::{Frame, Frames};
+use super::super::sql::{Frame, Frames, Repeated};
 use super::super::{Flow, Incomplete, Message, Moment, Sender};
-use super::objects::{Named, Portal, Statement};
+use super::objects::{Named, Portal, Statement, named};
 use super::queue::{Awaited, Queue};
 use super::report::{self, Login, Session};
 use super::run::{Copy, Kind, Run};
@@ -25,7 +25,9 @@ pub(super) struct Connection {
     /// Messages of the extended protocol since the last statement was executed: they are a part of the next one.
     pub(super) unit: Unit,
     pub(super) statements: Named<Statement>,
-    pub(super) portals: Named<Portal>,
+    pub(super) portals: Named<Arc<Portal>>,
+    /// What the statements of a packet may still tell of earlier ones.
+    pub(super) repeated: Repeated,
     /// What the next statement's results look like, and where that was said.
     pub(super) described: Option<(u16, Vec<Column>, Message)>,
     /// A statement failed: the server passes over what follows until it is ready for more.
@@ -74,8 +76,9 @@ impl Connection {
             sides: [side(), side()],
             queue: Queue::default(),
             unit: Unit::default(),
-            statements: Named::default(),
-            portals: Named::default(),
+            statements: named(),
+            portals: named(),
+            repeated: Repeated::default(),
             described: None,
             has_failed: false,
         }
@@ -243,6 +246,7 @@ impl StreamParser for Connection {
         }
         let is_client = self.client(&chunk, context.flow) == chunk.sender;
         self.expire(chunk.at, context);
+        self.repeated.renew();
         let index = chunk.sender.index();
         let mut input = chunk.bytes;
         if !is_client && self.phase == Phase::Encryption {

@@ -18,6 +18,8 @@ mod server;
 mod view;
 
 #[cfg(test)]
+mod limits_tests;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;

@@ -1,88 +1,71 @@
 //! Prepared statements and portals of one connection.
 
-use std::collections::VecDeque;
+use std::sync::Arc;
 
+use super::super::sql::{Held, Parameters, Recent};
 use super::view::Column;
 
 /// Statements, and portals, that are remembered for a connection; the one that wasn't used for longest makes room.
 pub(super) const OBJECTS_MAX: usize = 4096;
 
-/// Bytes of texts that are remembered for a connection.
+/// Bytes of texts and lists that are remembered of them.
 pub(super) const OBJECT_BYTES_MAX: usize = 4 << 20;
 
-/// Things with names, in the order of last use.
-#[derive(Debug)]
-pub(super) struct Named<T> {
-    known: VecDeque<(Vec<u8>, usize, T)>,
-    bytes: usize,
-}
+/// Things with names, as many as are remembered.
+pub(super) type Named<T> = Recent<Arc<[u8]>, T>;
 
 /// A prepared statement.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Statement {
-    pub(super) query: String,
+    pub(super) query: Arc<str>,
     /// Object ids of its parameters' types.
     pub(super) types: Vec<u32>,
     /// What its results look like, once it was described.
     pub(super) columns: Option<(u16, Vec<Column>)>,
 }
 
-/// A statement with its parameters.
-#[derive(Clone, Debug, Default)]
+/// A statement with its parameters. All executions of it share this.
+#[derive(Debug, Default)]
 pub(super) struct Portal {
-    pub(super) statement: Vec<u8>,
+    /// Empty for the one without a name.
+    pub(super) statement_name: Option<Arc<str>>,
     /// `None` when the statement isn't known.
-    pub(super) query: Option<String>,
-    pub(super) parameters: Vec<String>,
+    pub(super) query: Option<Arc<str>>,
+    pub(super) parameters: Parameters,
     pub(super) binary_results: Vec<bool>,
     pub(super) columns: Option<(u16, Vec<Column>)>,
 }
 
-impl<T> Default for Named<T> {
-    fn default() -> Self {
-        Self { known: VecDeque::new(), bytes: 0 }
+/// Room for them.
+pub(super) fn named<T: Held>() -> Named<T> {
+    Recent::new(OBJECTS_MAX, OBJECT_BYTES_MAX)
+}
+
+impl Portal {
+    /// Bytes of what each execution tells of it.
+    pub(super) fn told(&self) -> usize {
+        self.query.as_ref().map_or(0, |query| query.len())
+            + self.statement_name.as_ref().map_or(0, |name| name.len())
+            + self.parameters.held()
     }
 }
 
-impl<T> Named<T> {
-    /// Remembers something of so many bytes; what had this name is replaced.
-    pub(super) fn insert(&mut self, name: &[u8], bytes: usize, value: T) {
-        self.remove(name);
-        self.bytes += bytes;
-        self.known.push_back((name.to_vec(), bytes, value));
-        while self.known.len() > 1 && (self.known.len() > OBJECTS_MAX || self.bytes > OBJECT_BYTES_MAX) {
-            self.remove_at(0);
-        }
+impl Held for Statement {
+    fn held(&self) -> usize {
+        self.query.len() + size_of_val(&self.types[..]) + columns_held(self.columns.as_ref())
     }
+}
 
-    /// What has this name, which is used now.
-    pub(super) fn used(&mut self, name: &[u8]) -> Option<&mut T> {
-        let at = self.position(name)?;
-        let newest = self.known.len() - 1;
-        if at != newest {
-            let used = self.known.remove(at)?;
-            self.known.push_back(used);
-        }
-        self.known.back_mut().map(|(_, _, value)| value)
+impl Held for Arc<Portal> {
+    fn held(&self) -> usize {
+        self.told() + self.binary_results.len() + columns_held(self.columns.as_ref())
     }
+}
 
-    /// Forgets what has this name.
-    pub(super) fn remove(&mut self, name: &[u8]) {
-        if let Some(at) = self.position(name) {
-            self.remove_at(at);
-        }
-    }
-
-    fn position(&self, name: &[u8]) -> Option<usize> {
-        // The last used one is the likeliest.
-        self.known.iter().rposition(|(known, _, _)| known == name)
-    }
-
-    fn remove_at(&mut self, at: usize) {
-        if let Some((_, bytes, _)) = self.known.remove(at) {
-            self.bytes -= bytes;
-        }
-    }
+fn columns_held(columns: Option<&(u16, Vec<Column>)>) -> usize {
+    columns.map_or(0, |(_, columns)| {
+        columns.iter().map(|column| column.name.len()).sum::<usize>() + size_of_val(&columns[..])
+    })
 }
 
 #[cfg(test)]
@@ -90,19 +73,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_not_used_for_longest_makes_room() {
-        let mut named = Named::default();
-        for index in 0..OBJECTS_MAX {
-            named.insert(index.to_string().as_bytes(), 1, index);
-        }
-        assert_eq!(named.used(b"0"), Some(&mut 0));
-        named.insert(b"one more", 1, 7);
-        assert_eq!(named.used(b"1"), None);
-        assert_eq!(named.used(b"0"), Some(&mut 0));
-        assert_eq!(named.bytes, OBJECTS_MAX);
-        named.insert(b"0", OBJECT_BYTES_MAX, 8);
-        assert_eq!(named.known.len(), 1);
-        named.remove(b"0");
-        assert_eq!((named.bytes, named.used(b"0")), (0, None));
+    fn lists_count_like_texts() {
+        let column = Column { name: "name".to_owned(), type_id: 25, is_binary: false };
+        let columns = Some((2, vec![column; 2]));
+        let columns_bytes = 2 * (size_of::<Column>() + 4);
+        let mut statement = Statement { query: "select".into(), types: vec![25; 3], columns: None };
+        assert_eq!(statement.held(), 6 + 3 * 4);
+        statement.columns.clone_from(&columns);
+        assert_eq!(statement.held(), 6 + 3 * 4 + columns_bytes);
+        let mut portal = Portal {
+            statement_name: Some("s1".into()),
+            query: Some("select".into()),
+            binary_results: vec![true; 100],
+            columns,
+            ..Portal::default()
+        };
+        portal.parameters.push("text".to_owned());
+        assert_eq!(portal.told(), 2 + 6 + size_of::<String>() + 4);
+        assert_eq!(Arc::new(portal).held(), 2 + 6 + size_of::<String>() + 4 + 100 + columns_bytes);
     }
 }

@@ -4,17 +4,14 @@ use std::sync::Arc;
 
 use super::super::options::CommonOptions;
 use super::super::parser::Context;
-use super::super::sql::{Reader, method};
+use super::super::sql::{Parameters, Reader, method, name_text};
 use super::super::transaction::{Incomplete, Message, Status, Transaction};
-use super::super::{Flow, Sender, Value, text};
+use super::super::{Flow, Sender, Value};
 use super::run::{Copy, Kind, Run};
 use super::view::{ServerError, affected_rows};
 
 /// Packetbeat's text for executions of statements that weren't seen prepared is MySQL's: there is none for PostgreSQL.
 const UNKNOWN_METHOD: &str = "EXECUTE";
-
-/// Bytes of a parameter of the session that are kept.
-const PARAMETER_LENGTH_MAX: usize = 1024;
 
 /// What is known of the connection.
 #[derive(Debug, Default)]
@@ -31,7 +28,7 @@ impl Session {
     /// A client told who it is. Without a database, that of the user's name is meant.
     pub(super) fn start(&mut self, parameters: &[(&[u8], &[u8])]) {
         let value = |wanted: &[u8]| {
-            parameters.iter().find(|(name, _)| *name == wanted).map(|(_, value)| shortened(value))
+            parameters.iter().find(|(name, _)| *name == wanted).map(|(_, value)| name_text(value))
         };
         self.user = value(b"user");
         self.database = value(b"database").or_else(|| self.user.clone());
@@ -43,9 +40,9 @@ impl Session {
         let mut reader = Reader::new(body);
         let (Some(name), value) = (reader.until_nul(), reader.until_nul_or_end()) else { return };
         match name {
-            b"server_version" => self.server_version = Some(shortened(value)),
+            b"server_version" => self.server_version = Some(name_text(value)),
             b"application_name" => {
-                self.application_name = (!value.is_empty()).then(|| shortened(value));
+                self.application_name = (!value.is_empty()).then(|| name_text(value));
             }
             _ => {}
         }
@@ -63,7 +60,7 @@ impl Session {
             Some(9) => "sspi",
             Some(10) => {
                 let mechanism = reader.until_nul_or_end();
-                self.auth_method.get_or_insert_with(|| shortened(mechanism));
+                self.auth_method.get_or_insert_with(|| name_text(mechanism));
                 return;
             }
             Some(0) if self.auth_method.is_none() => "trust",
@@ -78,10 +75,6 @@ impl Session {
         fields.set_some("database", self.database.clone());
         fields.set_some("application_name", self.application_name.clone());
     }
-}
-
-fn shortened(bytes: &[u8]) -> String {
-    text(&bytes[..bytes.len().min(PARAMETER_LENGTH_MAX)])
 }
 
 /// A login, or the wish for encryption before it, that isn't decided yet.
@@ -158,7 +151,7 @@ pub(super) fn run(
     let mut transaction = Transaction::new("pgsql", context.flow, client);
     transaction.request = run.request;
     transaction.response = run.response;
-    let query = run.query.take().map(|query| query.trim().trim_end_matches(';').trim_end().to_owned());
+    let query = run.query.as_ref().map(|query| query.trim().trim_end_matches(';').trim_end().to_owned());
     transaction.method = match (&query, run.kind) {
         (_, Kind::Function) => Some("FUNCTION".into()),
         (Some(query), _) => Some(method(query)),
@@ -194,8 +187,9 @@ pub(super) fn run(
 }
 
 fn set_fields(session: &Session, run: &mut Run, transaction: &mut Transaction) {
-    if !run.parameters.is_empty() {
-        transaction.fields.set("params", Value::list(std::mem::take(&mut run.parameters)));
+    let parameters = run.parameters().map_or(&[][..], Parameters::values);
+    if !parameters.is_empty() {
+        transaction.fields.set("params", Value::list(parameters.iter().cloned()));
     }
     let fields = transaction.fields.object("pgsql");
     if run.response.is_some() {
@@ -205,7 +199,7 @@ fn set_fields(session: &Session, run: &mut Run, transaction: &mut Transaction) {
     fields.set_some("protocol", protocol(run.kind));
     fields.set_some("affected_rows", run.tag.as_deref().and_then(affected_rows));
     fields.set_some("command_tag", run.tag.take());
-    fields.set_some("statement_name", run.statement_name.take());
+    fields.set_some("statement_name", run.statement_name.as_deref());
     fields.set_some("copy", run.copy.map(Copy::name));
     if run.is_suspended {
         fields.set("suspended", true);

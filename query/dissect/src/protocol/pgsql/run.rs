@@ -1,12 +1,19 @@
 //! One statement on its way: asked for, and being answered.
 
-use super::super::sql::Rows;
+use std::sync::Arc;
+
+use super::super::sql::{Held, Parameters, Rows};
 use super::super::{Incomplete, Message};
 use super::binary::value_text;
+use super::objects::Portal;
+use super::queue::Awaited;
 use super::view::{Column, ServerError, data_row, is_binary};
 
 /// Columns of a result that are kept.
 pub(super) const COLUMNS_KEPT_MAX: usize = 1664; // what a table can have (`MaxTupleAttributeNumber`)
+
+/// Bytes of a statement's place among what waits: there, in the lists of what is looked for, and before a text that is shared.
+const PLACE_BYTES: usize = size_of::<Awaited>() + 4 * size_of::<usize>();
 
 /// How a statement was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,13 +36,16 @@ pub(super) struct Run {
     pub(super) kind: Kind,
     pub(super) request: Option<Message>,
     pub(super) response: Option<Message>,
-    pub(super) query: Option<String>,
-    pub(super) parameters: Vec<String>,
-    pub(super) statement_name: Option<String>,
+    pub(super) query: Option<Arc<str>>,
+    pub(super) statement_name: Option<Arc<str>>,
+    /// What is executed, if that is known.
+    pub(super) portal: Option<Arc<Portal>>,
+    /// Its parameters are left out.
+    pub(super) is_repeated: bool,
     pub(super) num_fields: u64,
     pub(super) num_rows: u64,
-    columns: Vec<Column>,
-    binary_results: Vec<bool>,
+    /// What the rows look like, if that was said for this statement.
+    columns: Option<Vec<Column>>,
     rows: Option<Rows>,
     has_header: bool,
     pub(super) tag: Option<String>,
@@ -82,12 +92,12 @@ impl Run {
             request,
             response: None,
             query: None,
-            parameters: Vec::new(),
             statement_name: None,
+            portal: None,
+            is_repeated: false,
             num_fields: 0,
             num_rows: 0,
-            columns: Vec::new(),
-            binary_results: Vec::new(),
+            columns: None,
             rows,
             has_header: false,
             tag: None,
@@ -107,10 +117,19 @@ impl Run {
         self.held
     }
 
-    /// Measures the bytes that it holds while it waits.
+    /// Measures the bytes that it holds while it waits. What it shares with others counts, too: transactions don't share.
     pub(super) fn measure(&mut self) {
-        let parameters: usize = self.parameters.iter().map(String::len).sum();
-        self.held = self.query.as_ref().map_or(0, String::len) + parameters + size_of::<Self>();
+        let text = |text: &Option<Arc<str>>| text.as_ref().map_or(0, |text| text.len());
+        self.held = text(&self.query)
+            + text(&self.statement_name)
+            + self.parameters().map_or(0, Held::held)
+            + size_of::<Self>()
+            + PLACE_BYTES;
+    }
+
+    /// The parameters that are to be told.
+    pub(super) fn parameters(&self) -> Option<&Parameters> {
+        self.portal.as_ref().filter(|_| !self.is_repeated).map(|portal| &portal.parameters)
     }
 
     /// Takes out what is known, to be reported now; the answer, should it come, is passed over.
@@ -124,13 +143,8 @@ impl Run {
     pub(super) fn describe(&mut self, count: u16, columns: &[Column]) {
         self.num_fields = count.into();
         if self.rows.is_some() {
-            self.columns = columns.to_vec();
+            self.columns = Some(columns.to_vec());
         }
-    }
-
-    /// Sets which results are binary: that is said when a portal is made, and later than a statement is described.
-    pub(super) fn set_binary_results(&mut self, binary_results: &[bool]) {
-        self.binary_results = binary_results.to_vec();
     }
 
     /// A part of the answer.
@@ -149,16 +163,20 @@ impl Run {
         if self.num_fields == 0 {
             self.num_fields = count.into();
         }
-        let Some(rows) = &mut self.rows else { return };
-        if !self.has_header && !self.columns.is_empty() {
-            rows.columns(self.columns.iter().map(|column| column.name.as_str()));
+        let Some(rows) = self.rows.as_mut() else { return };
+        let portal = self.portal.as_deref();
+        let columns = shown_columns(self.columns.as_deref(), portal);
+        if !self.has_header && !columns.is_empty() {
+            rows.columns(columns.iter().map(|column| column.name.as_str()));
             self.has_header = true;
         }
+        // Said when a portal is made, and later than a statement is described.
+        let binary_results = portal.map_or(&[][..], |portal| &portal.binary_results);
         for (index, value) in values.enumerate() {
-            let column = self.columns.get(index);
+            let column = columns.get(index);
             let type_id = column.map_or(0, |column| column.type_id);
             let binary = match column {
-                _ if !self.binary_results.is_empty() => is_binary(&self.binary_results, index),
+                _ if !binary_results.is_empty() => is_binary(binary_results, index),
                 Some(column) => column.is_binary,
                 None => false,
             };
@@ -170,11 +188,18 @@ impl Run {
     /// Columns and rows as text, if they were to be gathered.
     pub(super) fn take_text(&mut self) -> Option<String> {
         let mut rows = self.rows.take()?;
-        if !self.has_header && !self.columns.is_empty() {
-            rows.columns(self.columns.iter().map(|column| column.name.as_str()));
+        let columns = shown_columns(self.columns.as_deref(), self.portal.as_deref());
+        if !self.has_header && !columns.is_empty() {
+            rows.columns(columns.iter().map(|column| column.name.as_str()));
         }
         Some(rows.into_text())
     }
+}
+
+/// What rows look like: as was said for a statement, else when what it executes was described.
+fn shown_columns<'a>(columns: Option<&'a [Column]>, portal: Option<&'a Portal>) -> &'a [Column] {
+    let described = || portal.and_then(|portal| portal.columns.as_ref()).map(|(_, columns)| &columns[..]);
+    columns.or_else(described).unwrap_or_default()
 }
 
 /// Makes a message end where another one does.

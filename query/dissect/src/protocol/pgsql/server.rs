@@ -98,20 +98,18 @@ impl Connection {
 
     fn parameters_described(&mut self, frame: &Frame<'_>) {
         if let Some(Awaited::Describe { statement: Some(name) }) = self.queue.front()
-            && let Some(statement) = self.statements.used(name)
             && let Some(types) = type_list(&mut Reader::new(frame.body))
         {
-            statement.types = types;
+            self.statements.change(&name[..], |statement| statement.types = types);
         }
     }
 
     fn row_description(&mut self, frame: &Frame<'_>) {
         let kept_max = if self.options.common.send_response { COLUMNS_KEPT_MAX } else { 0 };
         let (count, columns) = row_description(frame.body, kept_max).unwrap_or_default();
-        if let Some(Some(name)) = self.skip_to_description()
-            && let Some(statement) = self.statements.used(&name)
-        {
-            statement.columns = Some((count, columns.clone()));
+        if let Some(Some(name)) = self.skip_to_description() {
+            let columns = columns.clone();
+            self.statements.change(&name[..], |statement| statement.columns = Some((count, columns)));
         }
         self.described = Some((count, columns, frame.place));
         if matches!(self.queue.front(), Some(Awaited::Run(_))) {

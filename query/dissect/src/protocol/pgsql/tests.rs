@@ -5,18 +5,18 @@ use super::super::{Incomplete, Status, Transaction, Value};
 use super::PROTOCOL;
 use super::queue::AWAITED_MAX;
 
-fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+pub(super) fn message(kind: u8, body: &[u8]) -> Vec<u8> {
     let mut bytes = vec![kind];
     bytes.extend((body.len() as u32 + 4).to_be_bytes());
     bytes.extend(body);
     bytes
 }
 
-fn messages(all: &[(u8, &[u8])]) -> Vec<u8> {
+pub(super) fn messages(all: &[(u8, &[u8])]) -> Vec<u8> {
     all.iter().flat_map(|(kind, body)| message(*kind, body)).collect()
 }
 
-fn startup() -> Event {
+pub(super) fn startup() -> Event {
     let body = b"\0\x03\0\0user\0me\0database\0shop\0application_name\0psql\0\0";
     let mut bytes = (body.len() as u32 + 4).to_be_bytes().to_vec();
     bytes.extend(body);
@@ -25,7 +25,7 @@ fn startup() -> Event {
 
 const READY: (u8, &[u8]) = (b'Z', b"I");
 
-fn welcome() -> Event {
+pub(super) fn welcome() -> Event {
     server(&messages(&[
         (b'R', b"\0\0\0\0"),
         (b'S', b"server_version\x0015.16\0"),
@@ -148,7 +148,7 @@ fn cut_holed_and_joined_late() {
 }
 
 /// `Parse`, `Bind`, `Execute` of an unnamed statement.
-fn execute(text: &str) -> Vec<u8> {
+pub(super) fn execute(text: &str) -> Vec<u8> {
     messages(&[
         (b'P', &[b"\0", text.as_bytes(), b"\0\0\0"].concat()),
         (b'B', b"\0\0\0\0\0\0\0\0"),

@@ -8,11 +8,14 @@ const COMMON_VERBS: [&str; 12] = [
     "DROP",
 ];
 
+/// Bytes of a verb that are kept: more than any has. A text without white space would be a verb as a whole.
+const VERB_LENGTH_MAX: usize = 32;
+
 /// The first word in upper case: `SELECT`. Comments before it are no word.
 pub(crate) fn method(statement: &str) -> Cow<'static, str> {
     let text = skip_comments(statement);
     let end = text.find(|c: char| c.is_ascii_whitespace() || c == ';' || c == '(').unwrap_or(text.len());
-    let verb = &text[..end];
+    let verb = &text[..text.floor_char_boundary(end.min(VERB_LENGTH_MAX))];
     match COMMON_VERBS.iter().find(|common| common.eq_ignore_ascii_case(verb)) {
         Some(common) => Cow::Borrowed(common),
         None => Cow::Owned(verb.to_ascii_uppercase()),
@@ -141,6 +144,7 @@ mod tests {
             ("/*!40101 SET x */", "/*!40101"),
             ("-- nothing", "--"),
             ("", ""),
+            (&"é".repeat(100_000), &"é".repeat(16)),
         ] {
             assert_eq!(method(statement), word, "{statement}");
         }

@@ -1,0 +1,71 @@
+//! Small messages that ask for much: what comes of them stays within limits.
+
+use super::super::testing::{Event, client, run_with, server};
+use super::super::{Incomplete, Transaction, Value};
+use super::PROTOCOL;
+use super::tests::{message, messages, startup, welcome};
+
+/// What the transactions of one packet may have of text that earlier packets brought, with room for what all have.
+const TEXT_BYTES_MAX: usize = 20 << 20;
+
+/// Bytes of all queries and parameters.
+fn text_bytes(transactions: &[Transaction]) -> usize {
+    let texts = |value: &Value| match value {
+        Value::List(list) => {
+            list.iter().map(|one| size_of::<String>() + one.as_text().map_or(0, str::len)).sum()
+        }
+        _ => 0,
+    };
+    (transactions.iter())
+        .map(|one| {
+            one.query.as_ref().map_or(0, String::len)
+                + one.method.as_ref().map_or(0, |method| method.len())
+                + one.fields.value("params").map_or(0, texts)
+        })
+        .sum()
+}
+
+/// A message in parts that a packet can have.
+fn parts(message: &[u8]) -> Vec<Event> {
+    message.chunks(60_000).map(client).collect()
+}
+
+fn connected(then: &[Vec<Event>]) -> Vec<Event> {
+    [vec![startup(), welcome()], then.concat()].concat()
+}
+
+#[test]
+fn parameters_of_one_portal_executed_often() {
+    let mut body = b"\0\0\0\0".to_vec();
+    body.extend(25_000_u16.to_be_bytes());
+    body.extend([0; 100_002]);
+    let executions = client(&message(b'E', b"").repeat(100));
+    let events = connected(&[parts(&message(b'B', &body)), vec![executions; 2]]);
+    let all = run_with(&PROTOCOL, true, "", &events);
+    assert_eq!(all.len(), 201);
+    assert!(text_bytes(&all) <= TEXT_BYTES_MAX, "{}", text_bytes(&all));
+    assert!(matches!(all[1].fields.value("params"), Some(Value::List(list)) if list.len() == 25_000));
+    assert_eq!(all[1].errors, ["The actual query being used is unknown"]);
+
+    assert_eq!(all[100].errors[1], "The query and its parameters are left out: too many executions at once");
+    // Those that wait are bounded by what would become of them.
+    assert!(all.iter().any(|one| one.incomplete == Some(Incomplete::Limit)));
+}
+
+#[test]
+fn a_long_statement_executed_often() {
+    let statement = [&b"\0"[..], &[0xff; 100_000], b"\0\0\0"].concat();
+    let bind = message(b'B', b"\0\0\0\0\0\0\0\0");
+    let executions = message(b'E', b"").repeat(1000);
+    let events = connected(&[parts(&message(b'P', &statement)), vec![client(&bind), client(&executions)]]);
+    let all = run_with(&PROTOCOL, true, "", &events);
+    assert_eq!(all.len(), 1001);
+    assert!(text_bytes(&all) <= TEXT_BYTES_MAX, "{}", text_bytes(&all));
+    assert_eq!(all[1].query.as_ref().unwrap().len(), 300_000);
+    assert!(all[1].errors.is_empty());
+    assert!(all[1000].query.as_ref().unwrap().starts_with('\u{fffd}'), "its beginning is still told");
+    // The next packet may repeat as much again.
+    let answered = server(&messages(&[(b'2', b""), (b'C', b"SELECT 1\0")]));
+    let again = [&events[..3], &[client(&bind), client(&message(b'E', b""))], &[answered]].concat();
+    assert!(run_with(&PROTOCOL, true, "", &again).iter().all(|one| one.errors.is_empty()));
+}
