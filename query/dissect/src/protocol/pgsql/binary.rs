@@ -1,6 +1,8 @@
 //! Values as text. Those in text format are it already; binary ones depend on their type (the `*send` functions of
 //! PostgreSQL's `src/backend/utils/adt`).
 
+use std::fmt::Write as _;
+
 use super::super::sql::Reader;
 
 /// Object ids of types (`src/include/catalog/pg_type.dat`).
@@ -41,8 +43,12 @@ fn text_or_hex(bytes: &[u8]) -> String {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("\\x{digits}")
+    let mut text = String::with_capacity(2 + bytes.len() * 2);
+    text.push_str("\\x");
+    for byte in bytes {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }
 
 fn binary_text(bytes: &[u8], type_id: u32) -> Option<String> {
@@ -130,6 +136,9 @@ fn numeric_text(bytes: &[u8]) -> Option<String> {
     const NEGATIVE_INFINITY: u16 = 0xf000;
     const SCALE_MAX: u16 = 0x3fff;
     const WEIGHT_MAX: i16 = 0x7fff / 4;
+    /// Zeros before or behind the digits that are told. No column may be declared to have more digits
+    /// (`NUMERIC_MAX_PRECISION`), and numbers of a few bytes can have 131,072 before the point.
+    const ZEROS_MAX: usize = 1000;
     let mut reader = Reader::new(bytes);
     let count = usize::from(reader.u16_be()?);
     let weight = reader.u16_be()?.cast_signed();
@@ -150,6 +159,11 @@ fn numeric_text(bytes: &[u8]) -> Option<String> {
         || !(-WEIGHT_MAX..=WEIGHT_MAX).contains(&weight)
         || digits.iter().any(|&digit| digit > 9999)
     {
+        return None;
+    }
+    let given = count * 4;
+    let integer_length = usize::try_from(weight + 1).unwrap_or(0) * 4;
+    if integer_length > given + ZEROS_MAX || usize::from(scale) > given + ZEROS_MAX {
         return None;
     }
     let digit = |place: i32| {
@@ -212,7 +226,11 @@ mod tests {
     #[test]
     fn numbers_of_absurd_size() {
         assert_eq!(numeric_text(&[0xff, 0xff, 0x7f, 0xff, 0, 0, 0xff, 0xff]), None);
-        let widest = numeric_text(&[0, 1, 0x1f, 0xff, 0, 0, 0x3f, 0xff, 0, 1]).unwrap();
-        assert!(widest.len() < 64 * 1024);
+        // The most that the format allows; the most zeros that are told, and one more, on either side of the point.
+        assert_eq!(numeric_text(&[0, 1, 0x1f, 0xff, 0, 0, 0x3f, 0xff, 0, 1]), None);
+        assert_eq!(numeric_text(&[0, 1, 0, 250, 0, 0, 0, 0, 0, 1]).map(|text| text.len()), Some(1001));
+        assert_eq!(numeric_text(&[0, 1, 0, 251, 0, 0, 0, 0, 0, 1]), None);
+        assert_eq!(numeric_text(&[0, 1, 0, 0, 0, 0, 0x03, 0xec, 0, 1]).map(|text| text.len()), Some(1006));
+        assert_eq!(numeric_text(&[0, 1, 0, 0, 0, 0, 0x03, 0xed, 0, 1]), None);
     }
 }

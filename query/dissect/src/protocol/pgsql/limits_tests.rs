@@ -69,3 +69,28 @@ fn a_long_statement_executed_often() {
     let again = [&events[..3], &[client(&bind), client(&message(b'E', b""))], &[answered]].concat();
     assert!(run_with(&PROTOCOL, true, "", &again).iter().all(|one| one.errors.is_empty()));
 }
+
+#[test]
+fn numbers_with_more_zeros_than_bytes() {
+    let count = 7000_u16;
+    let mut parse = b"\0select 1\0".to_vec();
+    parse.extend(count.to_be_bytes());
+    parse.extend(1700_u32.to_be_bytes().repeat(count.into()));
+    let bind = |value: &[u8]| {
+        let mut bind = b"\0\0\0\x01\0\x01".to_vec();
+        bind.extend(count.to_be_bytes());
+        bind.extend([&(value.len() as u32).to_be_bytes()[..], value].concat().repeat(count.into()));
+        [message(b'B', &[&bind[..], &[0, 0]].concat()), message(b'E', b"")].concat()
+    };
+    // The most that the format allows, and the most that a column can have.
+    let values = [[0, 1, 0x1f, 0xff, 0, 0, 0x3f, 0xff, 0, 1], [0, 1, 0, 249, 0, 0, 0x03, 0xe8, 0, 1]];
+    for (value, shown) in values.iter().zip([7000, 1000]) {
+        let events = connected(&[parts(&message(b'P', &parse)), parts(&bind(value))]);
+        let all = run_with(&PROTOCOL, true, "", &events);
+        assert!(text_bytes(&all) <= 2 << 20, "{}", text_bytes(&all));
+        let Some(Value::List(list)) = all[1].fields.value("params") else { panic!() };
+        assert!((shown..=count.into()).contains(&list.len()), "{}", list.len());
+        let is_cut = all[1].errors == ["The parameters are longer than what is kept of them"];
+        assert_eq!(is_cut, list.len() < usize::from(count));
+    }
+}
