@@ -146,6 +146,8 @@ impl Connection {
             return;
         }
         self.described = None;
+        // What failed before the loss, and that the server was ready for more, are over.
+        self.has_failed = false;
         self.end_login(Some(Incomplete::ResponseGap), context);
         if self.phase != Phase::Opaque {
             self.phase = Phase::Messages;

@@ -1,9 +1,9 @@
 //! Small messages that ask for much: what comes of them stays within limits.
 
-use super::super::testing::{Event, client, run_with, server};
+use super::super::testing::{Event, SERVER, client, run_with, server};
 use super::super::{Incomplete, Transaction, Value};
 use super::PROTOCOL;
-use super::tests::{message, messages, startup, welcome};
+use super::tests::{execute, message, messages, startup, welcome};
 
 /// What the transactions of one packet may have of text that earlier packets brought, with room for what all have.
 const TEXT_BYTES_MAX: usize = 20 << 20;
@@ -93,4 +93,31 @@ fn numbers_with_more_zeros_than_bytes() {
         let is_cut = all[1].errors == ["The parameters are longer than what is kept of them"];
         assert_eq!(is_cut, list.len() < usize::from(count));
     }
+}
+
+#[test]
+fn rows_without_columns_are_no_more_than_others() {
+    let events = connected(&[vec![
+        client(&message(b'Q', b"select\0")),
+        server(&messages(&vec![(b'D', &b"\0\0"[..]); 1000])),
+        server(&messages(&[(b'C', b"SELECT 1000\0"), (b'Z', b"I")])),
+    ]]);
+    let all = run_with(&PROTOCOL, true, "send_response = true\nmax_rows = 10", &events);
+    assert_eq!(all[1].response_text.as_deref(), Some("\n".repeat(10).as_str()));
+    assert_eq!(all[1].fields.value("pgsql.num_rows").and_then(Value::as_u64), Some(1000));
+}
+
+#[test]
+fn a_failure_before_a_gap_is_not_that_of_what_comes_after_it() {
+    let ready = message(b'Z', b"I");
+    let events = connected(&[vec![
+        client(&message(b'Q', b"selct\0")),
+        server(&message(b'E', b"SERROR\0C42601\0Msyntax error\0\0")),
+        Event::Gap(SERVER, ready.len() as u64),
+        client(&[execute("select 2"), message(b'S', b"")].concat()),
+        server(&ready),
+    ]]);
+    let all = run_with(&PROTOCOL, true, "", &events);
+    assert_eq!(all[2].query.as_deref(), Some("select 2"));
+    assert_eq!((all[2].incomplete, &all[2].errors[..]), (Some(Incomplete::NoResponse), &[][..]));
 }

@@ -163,7 +163,7 @@ impl Run {
         if self.num_fields == 0 {
             self.num_fields = count.into();
         }
-        let Some(rows) = self.rows.as_mut() else { return };
+        let Some(rows) = self.rows.as_mut().filter(|_| wants_text) else { return };
         let portal = self.portal.as_deref();
         let columns = shown_columns(self.columns.as_deref(), portal);
         if !self.has_header && !columns.is_empty() {
