@@ -1,29 +1,24 @@
 //! Following one connection: login, then commands and their answers.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::super::parser::{Chunk, Context, StreamParser};
 use super::super::sql::{Format, Frame, Frames, Rows};
-use super::super::{Flow, Incomplete, Message, Moment, Sender};
+use super::super::{Flow, Incomplete, Moment, Sender};
 use super::Options;
 use super::command::{Answer, Command};
 use super::compressed::{self, Codec};
 use super::constants::{PAYLOAD_LENGTH_MAX, marker};
 use super::detect;
+use super::pending::{Pending, Queue, join, join_some};
 use super::report::{self, LoginAttempt, Session};
-use super::response::{Next, Response, ServerError};
+use super::request;
+use super::response::{Next, ServerError};
 use super::statements::Statements;
 use super::view::{Greeting, Login};
 
 /// Bytes of a packet that are looked at: more than any login or error, and of queries and rows as much as is shown.
 pub(super) const PACKET_KEPT_MAX: usize = 100 * 1024;
-
-/// Commands that may wait for their answers. Clients wait for each, save those of MariaDB, which send a few at once.
-pub(super) const PENDING_MAX: usize = 256;
-
-/// Bytes of commands that may wait.
-pub(super) const PENDING_BYTES_MAX: usize = 4 << 20;
 
 const FORMAT: Format = Format {
     header_length: 4,
@@ -40,8 +35,7 @@ pub(super) struct Connection {
     login: Option<LoginAttempt>,
     /// At the index of the sender.
     sides: [Side; 2],
-    /// The commands that aren't answered yet, oldest first.
-    pending: VecDeque<Pending>,
+    pending: Queue,
     statements: Statements,
     codec: Option<Codec>,
 }
@@ -71,23 +65,6 @@ struct Side {
     continues: bool,
 }
 
-/// A command that waits for the rest of its answer.
-#[derive(Debug)]
-pub(super) struct Pending {
-    pub(super) command: Command,
-    /// `None` when it wasn't seen.
-    pub(super) request: Option<Message>,
-    pub(super) response_place: Option<Message>,
-    pub(super) query: Option<String>,
-    pub(super) parameters: Option<Vec<String>>,
-    pub(super) statement_id: Option<u32>,
-    pub(super) response: Response,
-    pub(super) incomplete: Option<Incomplete>,
-    pub(super) notes: Vec<&'static str>,
-    /// It was given up, and reported: its answer is only passed over.
-    pub(super) is_reported: bool,
-}
-
 impl Connection {
     pub(super) fn new(flow: &Arc<Flow>, options: &Arc<Options>) -> Self {
         let side = || Side { is_synced: flow.originator_known, ..Side::default() };
@@ -98,7 +75,7 @@ impl Connection {
             session: Session::default(),
             login: None,
             sides: [side(), side()],
-            pending: VecDeque::new(),
+            pending: Queue::default(),
             statements: Statements::new(options.statement_timeout_ns),
             codec: None,
         }
@@ -269,7 +246,7 @@ impl Connection {
             pending.notes.push("The query is longer than what is kept of it");
         }
         self.end_of_preparation(context);
-        report::describe(&mut pending, body, &mut self.statements, &mut self.session, &self.pending, at);
+        request::describe(&mut pending, body, &mut self.statements, &mut self.session, &self.pending, at);
         if command.answer() == Answer::Nothing {
             self.report(pending, None, context);
         } else {
@@ -285,17 +262,13 @@ impl Connection {
     }
 
     fn push(&mut self, pending: Pending, context: &mut Context<'_>) {
-        self.pending.push_back(pending);
-        let held = |pending: &VecDeque<Pending>| pending.iter().map(Pending::held).sum::<usize>();
-        let is_over = self.pending.len() > PENDING_MAX
-            || (self.pending.len() > 1 && held(&self.pending) > PENDING_BYTES_MAX);
-        if is_over {
+        if !self.pending.push(pending) {
             // Without its command, an answer can't be followed: the answers to all that waits are passed over.
             let server = self.side_of_server();
             server.is_synced = false;
             server.continues = false;
             server.frames.abandon();
-            while let Some(pending) = self.pending.pop_front() {
+            while let Some(pending) = self.pending.pop() {
                 self.report(pending, Some(Incomplete::Limit), context);
             }
         }
@@ -356,7 +329,7 @@ impl Connection {
             // An answer to what wasn't seen, or an error that the server sends before it closes.
             let mut orphan = Pending::new(Command::QUERY, None, None);
             orphan.response.set_deprecates_eof(self.session.deprecates_eof());
-            self.pending.push_back(orphan);
+            self.pending.push(orphan);
         }
         let Some(pending) = self.pending.front_mut() else { return };
         let is_first = pending.response_place.is_none();
@@ -370,7 +343,7 @@ impl Connection {
             Next::Done => {
                 if is_first && pending.request.is_none() && pending.response.is_malformed {
                     // From the middle of something: no answer begins like this.
-                    self.pending.pop_front();
+                    self.pending.pop();
                     self.side_of_server().is_synced = false;
                     return;
                 }
@@ -389,7 +362,7 @@ impl Connection {
     }
 
     fn answered(&mut self, context: &mut Context<'_>) {
-        let Some(pending) = self.pending.pop_front() else { return };
+        let Some(pending) = self.pending.pop() else { return };
         if let (Some(prepared), Some(query), Some(place)) =
             (pending.response.prepared, &pending.query, pending.response_place)
         {
@@ -473,7 +446,7 @@ impl Connection {
             self.phase = Phase::Commands;
             self.codec = self.session.codec();
         }
-        while let Some(pending) = self.pending.pop_front() {
+        while let Some(pending) = self.pending.pop() {
             self.report(pending, Some(Incomplete::ResponseGap), context);
         }
     }
@@ -482,7 +455,7 @@ impl Connection {
     fn expire(&mut self, now: Moment, context: &mut Context<'_>) {
         let timeout_ns = self.options.common.transaction_timeout_ns;
         for index in 0..self.pending.len() {
-            let pending = &mut self.pending[index];
+            let Some(pending) = self.pending.get(index) else { break };
             let Some(request) = pending.request else { continue };
             if now.ts_ns.saturating_sub(request.last.ts_ns) <= timeout_ns {
                 break;
@@ -497,8 +470,9 @@ impl Connection {
             if pending.command == Command::STMT_PREPARE {
                 placeholder.query = pending.query.clone();
             }
-            let expired = std::mem::replace(pending, placeholder);
-            self.report(expired, Some(Incomplete::NoResponse), context);
+            if let Some(expired) = self.pending.replace(index, placeholder) {
+                self.report(expired, Some(Incomplete::NoResponse), context);
+            }
         }
     }
 }
@@ -542,7 +516,7 @@ impl StreamParser for Connection {
                 self.client_end(),
             ));
         }
-        while let Some(pending) = self.pending.pop_front() {
+        while let Some(pending) = self.pending.pop() {
             let reason = match pending.response_place {
                 _ if pending.response.may_be_done() => None,
                 Some(_) => Some(Incomplete::Ended),
@@ -550,42 +524,5 @@ impl StreamParser for Connection {
             };
             self.report(pending, reason, context);
         }
-    }
-}
-
-impl Pending {
-    pub(super) fn new(command: Command, request: Option<Message>, rows: Option<Rows>) -> Self {
-        Self {
-            command,
-            request,
-            response_place: None,
-            query: None,
-            parameters: None,
-            statement_id: None,
-            response: Response::new(command, rows),
-            incomplete: None,
-            notes: Vec::new(),
-            is_reported: false,
-        }
-    }
-}
-
-impl Pending {
-    fn held(&self) -> usize {
-        let parameters = self.parameters.iter().flatten().map(String::len).sum::<usize>();
-        self.query.as_ref().map_or(0, String::len) + parameters
-    }
-}
-
-/// Makes a message end where another one does.
-fn join(message: &mut Message, more: Message) {
-    message.last = more.last;
-    message.bytes += more.bytes;
-}
-
-fn join_some(message: &mut Option<Message>, more: Message) {
-    match message {
-        Some(message) => join(message, more),
-        None => *message = Some(more),
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! - `view`: packets, field by field; `binary`: values of the binary protocol;
 //! - `statements`: prepared statements and their parameters;
-//! - `response`: follows one answer; `connection`: follows the connection;
+//! - `request`: what a command asks; `pending`: commands that wait; `response`: follows one answer;
+//! - `connection`: follows the connection; `compressed`: packets inside packets;
 //! - `report`: makes transactions.
 
 mod binary;
@@ -11,7 +12,9 @@ mod compressed;
 mod connection;
 mod constants;
 mod detect;
+mod pending;
 mod report;
+mod request;
 mod response;
 mod statements;
 mod view;

@@ -1,29 +1,23 @@
 //! Making transactions of what was seen on a connection.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::super::options::CommonOptions;
 use super::super::parser::Context;
-use super::super::sql::{Reader, method};
+use super::super::sql::method;
 use super::super::transaction::{Incomplete, Message, Status, Transaction};
-use super::super::{Flow, Moment, Sender, Value, text};
-use super::binary::{ValueType, value_text};
+use super::super::{Flow, Sender, Value, text};
 use super::command::Command;
 use super::compressed::Codec;
-use super::connection::Pending;
 use super::constants::capability;
+use super::pending::Pending;
+use super::request::UNKNOWN_STATEMENT;
 use super::response::ServerError;
-use super::statements::Statements;
-use super::view::{Greeting, Login, length_encoded, length_encoded_bytes};
+use super::view::{Greeting, Login};
 
 /// Attributes of a client that are kept, and how long each may be.
 const ATTRIBUTES_MAX: usize = 64;
 const ATTRIBUTE_LENGTH_MAX: usize = 1024;
-
-/// Packetbeat's text for executions of statements that it hasn't seen prepared.
-const UNKNOWN_STATEMENT: &str = "Request Execute Statement";
-const UNKNOWN_STATEMENT_NOTE: &str = "The actual query being used is unknown";
 
 /// What is known of the connection.
 #[derive(Debug, Default)]
@@ -53,7 +47,7 @@ impl Session {
 
     /// Whether both ends can do something; `None` when the client's login wasn't seen. A client asks for nothing that the
     /// server hasn't offered, if the greeting is missing.
-    fn agreed(&self, flag: u64) -> Option<bool> {
+    pub(super) fn agreed(&self, flag: u64) -> Option<bool> {
         let client = self.client_capabilities?;
         Some(client & self.server_capabilities.unwrap_or(client) & flag != 0)
     }
@@ -71,6 +65,11 @@ impl Session {
         } else {
             None
         }
+    }
+
+    /// A command asks for a database, or for none.
+    pub(super) fn ask_for_database(&mut self, name: Option<&[u8]>) {
+        self.next_database = name.map(text);
     }
 
     /// A command was answered: it may have changed the database.
@@ -119,133 +118,6 @@ impl LoginAttempt {
                 .collect(),
         }
     }
-}
-
-/// Reads what a command asks, from the bytes after its number.
-pub(super) fn describe(
-    pending: &mut Pending,
-    body: &[u8],
-    statements: &mut Statements,
-    session: &mut Session,
-    before: &VecDeque<Pending>,
-    at: Moment,
-) {
-    let mut reader = Reader::new(body);
-    match pending.command {
-        Command::QUERY => {
-            let attributes = session.agreed(capability::QUERY_ATTRIBUTES);
-            pending.query = Some(text(query_text(body, attributes)));
-        }
-        Command::STMT_PREPARE | Command::INIT_DB => pending.query = Some(text(body)),
-        Command::FIELD_LIST => pending.query = Some(text(reader.until_nul_or_end())),
-        Command::CHANGE_USER => {
-            pending.query = Some(text(reader.until_nul_or_end()));
-            let length = reader.u8().unwrap_or(0);
-            reader.take(length.into());
-            session.next_database = reader.until_nul().filter(|name| !name.is_empty()).map(text);
-        }
-        Command::STMT_EXECUTE | Command::STMT_BULK_EXECUTE => {
-            let names = session.agreed(capability::QUERY_ATTRIBUTES) == Some(true);
-            execution(pending, reader, statements, names, before, at);
-        }
-        Command::STMT_SEND_LONG_DATA => {
-            if let (Some(id), Some(parameter)) = (reader.u32_le(), reader.u16_le()) {
-                pending.statement_id = Some(id);
-                statements.used(id, at).add_long_data(parameter);
-            }
-        }
-        Command::STMT_CLOSE => {
-            pending.statement_id = reader.u32_le();
-            if let Some(id) = pending.statement_id {
-                statements.close(id);
-            }
-        }
-        Command::STMT_RESET | Command::STMT_FETCH => {
-            pending.statement_id = reader.u32_le();
-            if let Some(id) = pending.statement_id {
-                let statement = statements.used(id, at);
-                if pending.command == Command::STMT_RESET {
-                    statement.reset();
-                }
-                pending.query = statement.query.clone();
-            }
-        }
-        _ => {}
-    }
-}
-
-fn execution(
-    pending: &mut Pending,
-    mut reader: Reader<'_>,
-    statements: &mut Statements,
-    names: bool,
-    before: &VecDeque<Pending>,
-    at: Moment,
-) {
-    let is_bulk = pending.command == Command::STMT_BULK_EXECUTE;
-    let Some(id) = reader.u32_le() else { return };
-    pending.statement_id = Some(id);
-    if id == u32::MAX {
-        // The statement of the preparation just before, whose number the client doesn't know yet.
-        let preparation = before.iter().rev().find(|earlier| earlier.command == Command::STMT_PREPARE);
-        if let Some(query) = preparation.and_then(|earlier| earlier.query.as_ref()) {
-            statements.prepare_unanswered(query.clone(), at);
-        }
-    }
-    let statement = statements.used(id, at);
-    pending.response.set_shape(statement.shape.clone());
-    match &statement.query {
-        Some(query) => pending.query = Some(query.clone()),
-        None => {
-            pending.query = Some(UNKNOWN_STATEMENT.to_owned());
-            pending.notes.push(UNKNOWN_STATEMENT_NOTE);
-        }
-    }
-    if is_bulk {
-        pending.parameters = statement.bulk_parameters(reader.rest());
-    } else {
-        let flags = reader.u8().unwrap_or(0);
-        reader.u32_le();
-        pending.parameters = statement.parameters(reader.rest(), names, flags);
-    }
-    statement.reset();
-}
-
-/// The text of a query, after its attributes. Where the login wasn't seen, they are told by the NUL that no query begins with,
-/// and the single set of them.
-fn query_text(body: &[u8], has_attributes: Option<bool>) -> &[u8] {
-    let looks_so = || {
-        body.starts_with(&[0, 1])
-            || (body.first().is_some_and(|&count| (1..9).contains(&count)) && body.get(1) == Some(&1))
-    };
-    if !has_attributes.unwrap_or_else(looks_so) {
-        return body;
-    }
-    after_attributes(body).unwrap_or(body)
-}
-
-fn after_attributes(body: &[u8]) -> Option<&[u8]> {
-    let mut reader = Reader::new(body);
-    let count = usize::try_from(length_encoded(&mut reader)?).ok()?;
-    length_encoded(&mut reader)?; // sets of attributes: always 1
-    if count > 0 {
-        let nulls = reader.take(count.div_ceil(8))?;
-        if reader.u8()? != 1 {
-            return None;
-        }
-        let mut types = Vec::new();
-        for _ in 0..count {
-            let [field_type, flags] = reader.array()?;
-            length_encoded_bytes(&mut reader)?;
-            types.push(ValueType { field_type, is_unsigned: flags & 0x80 != 0 });
-        }
-        for (index, &value_type) in types.iter().enumerate() {
-            if nulls[index / 8] & (1 << (index % 8)) == 0 {
-                value_text(&mut reader, value_type)?;
-            }
-        }
-    }
-    Some(reader.rest())
 }
 
 /// A command with its answer.

@@ -3,7 +3,7 @@
 use super::super::testing::{CLIENT, Event, SERVER, client, run, run_with, server, torture};
 use super::super::{Incomplete, Status, Transaction, Value};
 use super::PROTOCOL;
-use super::connection::{PENDING_BYTES_MAX, PENDING_MAX};
+use super::pending::{PENDING_BYTES_MAX, PENDING_MAX};
 
 /// A packet with its header.
 fn packet(sequence: u8, body: &[u8]) -> Vec<u8> {

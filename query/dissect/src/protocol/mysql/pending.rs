@@ -1,0 +1,131 @@
+//! Commands that wait for their answers.
+
+use std::collections::VecDeque;
+
+use super::super::sql::Rows;
+use super::super::{Incomplete, Message};
+use super::command::Command;
+use super::response::Response;
+
+/// Commands that may wait for their answers. Clients wait for each, save those of MariaDB, which send a few at once.
+pub(super) const PENDING_MAX: usize = 256;
+
+/// Bytes of commands that may wait.
+pub(super) const PENDING_BYTES_MAX: usize = 4 << 20;
+
+/// A command that waits for the rest of its answer.
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub(super) command: Command,
+    /// `None` when it wasn't seen.
+    pub(super) request: Option<Message>,
+    pub(super) response_place: Option<Message>,
+    pub(super) query: Option<String>,
+    pub(super) parameters: Option<Vec<String>>,
+    pub(super) statement_id: Option<u32>,
+    pub(super) response: Response,
+    pub(super) incomplete: Option<Incomplete>,
+    pub(super) notes: Vec<&'static str>,
+    /// It was given up, and reported: its answer is only passed over.
+    pub(super) is_reported: bool,
+    /// Bytes that it held when it was measured.
+    held: usize,
+}
+
+/// The commands that aren't answered yet, oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    waiting: VecDeque<Pending>,
+    held: usize,
+}
+
+impl Queue {
+    /// Adds a command. The answer is false when there is too much now.
+    pub(super) fn push(&mut self, pending: Pending) -> bool {
+        let pending = pending.measured();
+        self.held += pending.held;
+        self.waiting.push_back(pending);
+        self.waiting.len() <= PENDING_MAX && (self.waiting.len() <= 1 || self.held <= PENDING_BYTES_MAX)
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Pending> {
+        let pending = self.waiting.pop_front()?;
+        self.held -= pending.held;
+        Some(pending)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    pub(super) fn front(&self) -> Option<&Pending> {
+        self.waiting.front()
+    }
+
+    pub(super) fn front_mut(&mut self) -> Option<&mut Pending> {
+        self.waiting.front_mut()
+    }
+
+    pub(super) fn back_mut(&mut self) -> Option<&mut Pending> {
+        self.waiting.back_mut()
+    }
+
+    /// The command at this place of the queue.
+    pub(super) fn get(&self, index: usize) -> Option<&Pending> {
+        self.waiting.get(index)
+    }
+
+    /// Puts a command into the place of another one, which is given.
+    pub(super) fn replace(&mut self, index: usize, pending: Pending) -> Option<Pending> {
+        let place = self.waiting.get_mut(index)?;
+        let replaced = std::mem::replace(place, pending.measured());
+        self.held = self.held - replaced.held + place.held;
+        Some(replaced)
+    }
+
+    /// The last command that asks for this.
+    pub(super) fn last_of(&self, command: Command) -> Option<&Pending> {
+        self.waiting.iter().rev().find(|pending| pending.command == command)
+    }
+}
+
+impl Pending {
+    pub(super) fn new(command: Command, request: Option<Message>, rows: Option<Rows>) -> Self {
+        Self {
+            command,
+            request,
+            response_place: None,
+            query: None,
+            parameters: None,
+            statement_id: None,
+            response: Response::new(command, rows),
+            incomplete: None,
+            notes: Vec::new(),
+            is_reported: false,
+            held: 0,
+        }
+    }
+
+    fn measured(mut self) -> Self {
+        let parameters = self.parameters.iter().flatten().map(String::len).sum::<usize>();
+        self.held = self.query.as_ref().map_or(0, String::len) + parameters;
+        self
+    }
+}
+
+/// Makes a message end where another one does.
+pub(super) fn join(message: &mut Message, more: Message) {
+    message.last = more.last;
+    message.bytes += more.bytes;
+}
+
+pub(super) fn join_some(message: &mut Option<Message>, more: Message) {
+    match message {
+        Some(message) => join(message, more),
+        None => *message = Some(more),
+    }
+}
