@@ -1,5 +1,7 @@
 //! Values of the binary protocol as text: parameters of prepared statements, and rows of their results.
 
+use std::fmt::Write as _;
+
 use super::super::sql::Reader;
 use super::constants::field_type;
 use super::view::length_encoded_bytes;
@@ -42,13 +44,34 @@ pub(super) fn value_text(reader: &mut Reader<'_>, value_type: ValueType) -> Opti
     })
 }
 
+/// Passes over the next value. `None` if it isn't whole.
+pub(super) fn pass_value(reader: &mut Reader<'_>, value_type: ValueType) -> Option<()> {
+    let length = match value_type.field_type {
+        field_type::NULL => 0,
+        field_type::TINY => 1,
+        field_type::SHORT | field_type::YEAR => 2,
+        field_type::LONG | field_type::INT24 | field_type::FLOAT => 4,
+        field_type::LONGLONG | field_type::DOUBLE => 8,
+        field_type::DATE | field_type::DATETIME | field_type::TIMESTAMP | field_type::TIME => {
+            reader.u8()?.into()
+        }
+        _ => return length_encoded_bytes(reader).map(|_| ()),
+    };
+    reader.take(length).map(|_| ())
+}
+
 /// Bytes as text if they are UTF-8; else in hexadecimal, as SQL writes them: `x'00ff'`.
 pub(super) fn bytes_text(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) => text.to_owned(),
         Err(_) => {
-            let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-            format!("x'{digits}'")
+            let mut text = String::with_capacity(3 + bytes.len() * 2);
+            text.push_str("x'");
+            for byte in bytes {
+                let _ = write!(text, "{byte:02x}");
+            }
+            text.push('\'');
+            text
         }
     }
 }
@@ -118,8 +141,14 @@ mod tests {
             (0xfc, false, b"\x02\x00\xff", "x'00ff'"),
         ] {
             assert_eq!(text(field_type, unsigned, bytes).as_deref(), Some(expected));
+            let mut reader = Reader::new(bytes);
+            let value_type = ValueType { field_type, is_unsigned: unsigned };
+            assert_eq!(pass_value(&mut reader, value_type), Some(()), "{expected}");
+            assert!(reader.is_empty(), "{expected}");
             if !bytes.is_empty() {
-                assert_eq!(text(field_type, unsigned, &bytes[..bytes.len() - 1]), None, "{expected} cut");
+                let cut = &bytes[..bytes.len() - 1];
+                assert_eq!(text(field_type, unsigned, cut), None, "{expected} cut");
+                assert_eq!(pass_value(&mut Reader::new(cut), value_type), None, "{expected} cut");
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::super::parser::{Chunk, Context, StreamParser};
-use super::super::sql::{Format, Frame, Frames, Rows};
+use super::super::sql::{Format, Frame, Frames, REPEATED_NOTE, Repeated, Rows};
 use super::super::{Flow, Incomplete, Moment, Sender};
 use super::Options;
 use super::command::{Answer, Command};
@@ -38,6 +38,8 @@ pub(super) struct Connection {
     pending: Queue,
     statements: Statements,
     codec: Option<Codec>,
+    /// What the commands of a packet may still tell of earlier ones.
+    repeated: Repeated,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +80,7 @@ impl Connection {
             pending: Queue::default(),
             statements: Statements::new(options.statement_timeout_ns),
             codec: None,
+            repeated: Repeated::default(),
         }
     }
 
@@ -247,6 +250,7 @@ impl Connection {
         }
         self.end_of_preparation(context);
         request::describe(&mut pending, body, &mut self.statements, &mut self.session, &self.pending, at);
+        pending.tell_within(&mut self.repeated);
         if command.answer() == Answer::Nothing {
             self.report(pending, None, context);
         } else {
@@ -362,14 +366,14 @@ impl Connection {
     }
 
     fn answered(&mut self, context: &mut Context<'_>) {
-        let Some(pending) = self.pending.pop() else { return };
+        let Some(mut pending) = self.pending.pop() else { return };
         if let (Some(prepared), Some(query), Some(place)) =
             (pending.response.prepared, &pending.query, pending.response_place)
         {
             let shape = (prepared.columns > 0).then(|| pending.response.shape());
             self.statements.prepare(
                 prepared.statement_id,
-                query.clone(),
+                Arc::clone(query),
                 prepared.parameters,
                 shape,
                 place.last,
@@ -380,6 +384,9 @@ impl Connection {
             self.statements.clear();
         }
         self.session.answered(&pending);
+        if !pending.response.tell_within(&mut self.repeated) {
+            pending.notes.push(REPEATED_NOTE);
+        }
         self.report(pending, None, context);
     }
 
@@ -484,6 +491,7 @@ impl StreamParser for Connection {
         }
         let is_client = self.client(&chunk, context.flow) == chunk.sender;
         self.expire(chunk.at, context);
+        self.repeated.renew();
         if self.codec.is_some() {
             self.compressed(chunk.sender, is_client, chunk.bytes, chunk.at, context);
         } else {

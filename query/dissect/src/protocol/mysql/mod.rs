@@ -20,6 +20,8 @@ mod statements;
 mod view;
 
 #[cfg(test)]
+mod limits_tests;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;

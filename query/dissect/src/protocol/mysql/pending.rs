@@ -1,8 +1,9 @@
 //! Commands that wait for their answers.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
-use super::super::sql::Rows;
+use super::super::sql::{Held, Parameters, REPEATED_NOTE, Repeated, Rows, beginning};
 use super::super::{Incomplete, Message};
 use super::command::Command;
 use super::response::Response;
@@ -20,8 +21,8 @@ pub(super) struct Pending {
     /// `None` when it wasn't seen.
     pub(super) request: Option<Message>,
     pub(super) response_place: Option<Message>,
-    pub(super) query: Option<String>,
-    pub(super) parameters: Option<Vec<String>>,
+    pub(super) query: Option<Arc<str>>,
+    pub(super) parameters: Option<Parameters>,
     pub(super) statement_id: Option<u32>,
     pub(super) response: Response,
     pub(super) incomplete: Option<Incomplete>,
@@ -110,10 +111,23 @@ impl Pending {
         }
     }
 
-    fn measured(mut self) -> Self {
-        let parameters = self.parameters.iter().flatten().map(String::len).sum::<usize>();
-        self.held = self.query.as_ref().map_or(0, String::len) + parameters;
-        self
+    /// Cuts its texts when those of this packet's commands are too much together. Some bytes may be many NULLs, or name a
+    /// long statement, and a compressed packet may be a thousand times as long.
+    pub(super) fn tell_within(&mut self, repeated: &mut Repeated) {
+        if !repeated.allows(self.told()) {
+            self.query = self.query.as_ref().map(|query| beginning(query).into());
+            self.parameters = None;
+            self.notes.push(REPEATED_NOTE);
+        }
+    }
+
+    /// Bytes of its texts. Those that it shares with others count, too: transactions don't share.
+    fn told(&self) -> usize {
+        self.query.as_ref().map_or(0, |query| query.len()) + self.parameters.as_ref().map_or(0, Held::held)
+    }
+
+    fn measured(self) -> Self {
+        Self { held: self.told(), ..self }
     }
 }
 

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::super::options::CommonOptions;
 use super::super::parser::Context;
-use super::super::sql::method;
+use super::super::sql::{Parameters, method, name_text};
 use super::super::transaction::{Incomplete, Message, Status, Transaction};
-use super::super::{Flow, Sender, Value, text};
+use super::super::{Flow, Sender, Value};
 use super::command::Command;
 use super::compressed::Codec;
 use super::constants::capability;
@@ -15,9 +15,8 @@ use super::request::UNKNOWN_STATEMENT;
 use super::response::ServerError;
 use super::view::{Greeting, Login};
 
-/// Attributes of a client that are kept, and how long each may be.
+/// Attributes of a client that are kept.
 const ATTRIBUTES_MAX: usize = 64;
-const ATTRIBUTE_LENGTH_MAX: usize = 1024;
 
 /// What is known of the connection.
 #[derive(Debug, Default)]
@@ -34,15 +33,15 @@ pub(super) struct Session {
 
 impl Session {
     pub(super) fn greet(&mut self, greeting: &Greeting<'_>) {
-        self.server_version = Some(text(greeting.server_version));
+        self.server_version = Some(name_text(greeting.server_version));
         self.connection_id = Some(greeting.connection_id);
         self.server_capabilities = Some(greeting.capabilities);
     }
 
     pub(super) fn log_in(&mut self, login: &Login<'_>) {
         self.client_capabilities = Some(login.capabilities);
-        self.user = login.user.map(text);
-        self.database = login.database.filter(|name| !name.is_empty()).map(text);
+        self.user = login.user.map(name_text);
+        self.database = login.database.filter(|name| !name.is_empty()).map(name_text);
     }
 
     /// Whether both ends can do something; `None` when the client's login wasn't seen. A client asks for nothing that the
@@ -69,16 +68,16 @@ impl Session {
 
     /// A command asks for a database, or for none.
     pub(super) fn ask_for_database(&mut self, name: Option<&[u8]>) {
-        self.next_database = name.map(text);
+        self.next_database = name.map(name_text);
     }
 
     /// A command was answered: it may have changed the database.
     pub(super) fn answered(&mut self, pending: &Pending) {
         if pending.command == Command::INIT_DB && pending.response.failure.is_none() {
-            self.database = pending.query.clone();
+            self.database = pending.query.as_ref().map(|name| name_text(name.as_bytes()));
         }
         if pending.command == Command::CHANGE_USER && pending.response.failure.is_none() {
-            self.user = pending.query.clone();
+            self.user = pending.query.as_ref().map(|name| name_text(name.as_bytes()));
             self.database = self.next_database.take();
         }
     }
@@ -108,13 +107,12 @@ pub(super) struct LoginAttempt {
 
 impl LoginAttempt {
     pub(super) fn new(request: Message, login: &Login<'_>) -> Self {
-        let shortened = |bytes: &[u8]| text(&bytes[..bytes.len().min(ATTRIBUTE_LENGTH_MAX)]);
         Self {
             request,
             response: None,
-            auth_plugin: login.auth_plugin.map(text),
+            auth_plugin: login.auth_plugin.map(name_text),
             attributes: (login.attributes.iter().take(ATTRIBUTES_MAX))
-                .map(|(name, value)| (shortened(name), shortened(value)))
+                .map(|(name, value)| (name_text(name), name_text(value)))
                 .collect(),
         }
     }
@@ -143,7 +141,7 @@ pub(super) fn command(
         transaction.method = None;
     }
     if options.send_request {
-        transaction.request_text = pending.query.take();
+        transaction.request_text = pending.query.as_deref().map(str::to_owned);
     }
     transaction.query = query;
     transaction.errors.extend(pending.notes.iter().map(|&note| note.to_owned()));
@@ -173,7 +171,8 @@ pub(super) fn command(
 fn set_fields(session: &Session, pending: &mut Pending, transaction: &mut Transaction) {
     let response = &mut pending.response;
     transaction.fields.set_some("path", response.path());
-    if let Some(parameters) = pending.parameters.take().filter(|parameters| !parameters.is_empty()) {
+    let parameters = pending.parameters.take().map(Parameters::into_values);
+    if let Some(parameters) = parameters.filter(|parameters| !parameters.is_empty()) {
         transaction.fields.set("params", Value::list(parameters));
     }
     let fields = transaction.fields.object("mysql");

@@ -1,7 +1,9 @@
 //! What a command asks: its text, and of executions the parameters.
 
-use super::super::sql::Reader;
-use super::super::{Moment, text};
+use std::sync::Arc;
+
+use super::super::Moment;
+use super::super::sql::{PARAMETERS_CUT_NOTE, Parameters, Reader};
 use super::binary::{ValueType, value_text};
 use super::command::Command;
 use super::constants::capability;
@@ -27,12 +29,12 @@ pub(super) fn describe(
     match pending.command {
         Command::QUERY => {
             let attributes = session.agreed(capability::QUERY_ATTRIBUTES);
-            pending.query = Some(text(query_text(body, attributes)));
+            pending.query = Some(shared_text(query_text(body, attributes)));
         }
-        Command::STMT_PREPARE | Command::INIT_DB => pending.query = Some(text(body)),
-        Command::FIELD_LIST => pending.query = Some(text(reader.until_nul_or_end())),
+        Command::STMT_PREPARE | Command::INIT_DB => pending.query = Some(shared_text(body)),
+        Command::FIELD_LIST => pending.query = Some(shared_text(reader.until_nul_or_end())),
         Command::CHANGE_USER => {
-            pending.query = Some(text(reader.until_nul_or_end()));
+            pending.query = Some(shared_text(reader.until_nul_or_end()));
             let length = reader.u8().unwrap_or(0);
             reader.take(length.into());
             session.ask_for_database(reader.until_nul().filter(|name| !name.is_empty()));
@@ -60,7 +62,7 @@ pub(super) fn describe(
                 if pending.command == Command::STMT_RESET {
                     statement.reset();
                 }
-                pending.query = statement.query.clone();
+                pending.query.clone_from(&statement.query);
             }
         }
         _ => {}
@@ -82,26 +84,33 @@ fn execution(
         // The statement of the preparation just before, whose number the client doesn't know yet.
         let preparation = before.last_of(Command::STMT_PREPARE);
         if let Some(query) = preparation.and_then(|earlier| earlier.query.as_ref()) {
-            statements.prepare_unanswered(query.clone(), at);
+            statements.prepare_unanswered(Arc::clone(query), at);
         }
     }
     let statement = statements.used(id, at);
     pending.response.set_shape(statement.shape.clone());
-    match &statement.query {
-        Some(query) => pending.query = Some(query.clone()),
-        None => {
-            pending.query = Some(UNKNOWN_STATEMENT.to_owned());
-            pending.notes.push(UNKNOWN_STATEMENT_NOTE);
-        }
+    pending.query.clone_from(&statement.query);
+    if pending.query.is_none() {
+        pending.query = Some(UNKNOWN_STATEMENT.into());
+        pending.notes.push(UNKNOWN_STATEMENT_NOTE);
     }
-    if is_bulk {
-        pending.parameters = statement.bulk_parameters(reader.rest());
-    } else {
-        let flags = reader.u8().unwrap_or(0);
-        reader.u32_le();
-        pending.parameters = statement.parameters(reader.rest(), names, flags);
+    statements.change(id, |statement| {
+        pending.parameters = if is_bulk {
+            statement.bulk_parameters(reader.rest())
+        } else {
+            let flags = reader.u8().unwrap_or(0);
+            reader.u32_le();
+            statement.parameters(reader.rest(), names, flags)
+        };
+        statement.reset();
+    });
+    if pending.parameters.as_ref().is_some_and(Parameters::is_cut) {
+        pending.notes.push(PARAMETERS_CUT_NOTE);
     }
-    statement.reset();
+}
+
+fn shared_text(bytes: &[u8]) -> Arc<str> {
+    String::from_utf8_lossy(bytes).into()
 }
 
 /// The text of a query, after its attributes. Where the login wasn't seen, they are told by the NUL that no query begins with,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::super::sql::{Frame, Reader, Rows};
+use super::super::sql::{Frame, Held, Reader, Repeated, Rows, beginning, name_text};
 use super::super::text;
 use super::binary::{ValueType, bytes_text, value_text};
 use super::command::{Answer, Command};
@@ -14,6 +14,9 @@ const COLUMNS_KEPT_MAX: usize = 4096;
 
 /// Tables of a result that are named.
 const TABLES_MAX: usize = 64;
+
+/// Bytes of a table's name, and of its schema's, that are kept: servers allow 64 characters.
+const TABLE_NAME_LENGTH_MAX: usize = 256;
 
 /// What an answer has told so far.
 #[derive(Debug)]
@@ -52,6 +55,20 @@ pub(super) struct Response {
 pub(super) struct Shape {
     columns: Vec<(String, ValueType)>,
     tables: Vec<String>,
+}
+
+#[cfg(test)]
+impl Shape {
+    pub(super) fn of_tables(tables: Vec<String>) -> Self {
+        Self { columns: Vec::new(), tables }
+    }
+}
+
+impl Held for Shape {
+    fn held(&self) -> usize {
+        let texts = self.columns.iter().map(|(name, _)| name).chain(&self.tables);
+        texts.map(|text| text.len() + size_of::<String>()).sum()
+    }
 }
 
 /// An error that the server reported.
@@ -171,6 +188,21 @@ impl Response {
         (!self.tables.is_empty()).then(|| self.tables.join(", "))
     }
 
+    /// Cuts its texts when those of this packet's answers are too much together: a compressed packet may be a thousand times
+    /// as long. False if so.
+    pub(super) fn tell_within(&mut self, repeated: &mut Repeated) -> bool {
+        let failure = self.failure.as_mut().map(|failure| &mut failure.message);
+        let mut texts: Vec<_> =
+            failure.into_iter().chain(&mut self.message).chain(&mut self.local_infile).collect();
+        if repeated.allows(texts.iter().map(|text| text.len()).sum()) {
+            return true;
+        }
+        for text in &mut texts {
+            text.truncate(beginning(text).len());
+        }
+        false
+    }
+
     /// Columns and rows as text, if they were to be gathered.
     pub(super) fn take_text(&mut self) -> Option<String> {
         self.rows.take().map(Rows::into_text)
@@ -268,7 +300,7 @@ impl Response {
                 Some(column) => {
                     let value_type =
                         ValueType { field_type: column.field_type, is_unsigned: column.is_unsigned };
-                    (text(column.name), value_type)
+                    (name_text(column.name), value_type)
                 }
                 None => (String::new(), ValueType { field_type: field_type::NULL, is_unsigned: false }),
             });
@@ -280,13 +312,14 @@ impl Response {
         if column.schema.is_empty() || self.tables.len() >= TABLES_MAX {
             return;
         }
+        let kept = |name: &'_ [u8]| name.len().min(TABLE_NAME_LENGTH_MAX);
+        let (schema, table) = (&column.schema[..kept(column.schema)], &column.table[..kept(column.table)]);
         // The columns of one table are beside each other: this compares without making a text.
         let is_same = |name: &String| {
-            name.as_bytes().strip_prefix(column.schema).and_then(|rest| rest.strip_prefix(b"."))
-                == Some(column.table)
+            name.as_bytes().strip_prefix(schema).and_then(|rest| rest.strip_prefix(b".")) == Some(table)
         };
         if !self.tables.iter().rev().any(is_same) {
-            self.tables.push(format!("{}.{}", text(column.schema), text(column.table)));
+            self.tables.push(format!("{}.{}", text(schema), text(table)));
         }
     }
 

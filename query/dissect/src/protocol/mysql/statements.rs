@@ -1,11 +1,10 @@
 //! Prepared statements of one connection, and the parameters of their executions.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::super::Moment;
-use super::super::sql::Reader;
-use super::binary::{ValueType, value_text};
+use super::super::sql::{Held, Parameters, Reader, Recent};
+use super::binary::{ValueType, pass_value, value_text};
 use super::constants::field_type;
 use super::response::Shape;
 use super::view::{length_encoded, length_encoded_bytes};
@@ -13,7 +12,7 @@ use super::view::{length_encoded, length_encoded_bytes};
 /// Statements that are remembered for a connection; the one whose last use is longest ago makes room.
 pub(super) const STATEMENTS_MAX: usize = 4096;
 
-/// Bytes of statement texts that are remembered for a connection.
+/// Bytes of statements that are remembered for a connection: of their texts, types and tables.
 pub(super) const STATEMENT_BYTES_MAX: usize = 4 << 20;
 
 /// Parameters that a statement can have: a 16-bit number in the protocol.
@@ -25,16 +24,15 @@ const GUESSED_PARAMETERS_MAX: usize = 256;
 /// A statement that was prepared.
 #[derive(Debug)]
 pub(super) struct Statement {
-    id: u32,
     /// Its text; `None` when it was prepared before the stream was understood.
-    pub(super) query: Option<String>,
+    pub(super) query: Option<Arc<str>>,
     /// How many parameters it has; `None` when that isn't known.
     parameters: Option<usize>,
     /// Types of the parameters, from the last execution that told them.
     types: Vec<ValueType>,
     /// What its results look like.
     pub(super) shape: Option<Arc<Shape>>,
-    /// Parameters that were sent before the execution, in parts: their numbers.
+    /// Parameters that were sent before the execution, in parts: their numbers, in order.
     long_data: Vec<u16>,
     used_ns: i64,
 }
@@ -42,9 +40,7 @@ pub(super) struct Statement {
 /// The statements of one connection.
 #[derive(Debug)]
 pub(super) struct Statements {
-    /// In the order of last use.
-    known: VecDeque<Statement>,
-    bytes: usize,
+    known: Recent<u32, Statement>,
     timeout_ns: i64,
     last_prepared: Option<u32>,
 }
@@ -52,92 +48,75 @@ pub(super) struct Statements {
 impl Statements {
     /// None; each is forgotten so long after its last use.
     pub(super) fn new(timeout_ns: i64) -> Self {
-        Self { known: VecDeque::new(), bytes: 0, timeout_ns, last_prepared: None }
+        Self { known: Recent::new(STATEMENTS_MAX, STATEMENT_BYTES_MAX), timeout_ns, last_prepared: None }
     }
 
     /// Remembers a statement.
     pub(super) fn prepare(
         &mut self,
         id: u32,
-        query: String,
+        query: Arc<str>,
         parameters: u16,
         shape: Option<Arc<Shape>>,
         at: Moment,
     ) {
-        self.close(id);
         self.last_prepared = Some(id);
-        self.insert(Statement {
-            query: Some(query),
-            parameters: Some(parameters.into()),
-            shape,
-            ..Statement::unknown(id, at)
-        });
+        let parameters = Some(parameters.into());
+        let statement = Statement { query: Some(query), parameters, shape, ..Statement::unknown(at) };
+        self.known.insert(id, statement);
     }
 
     /// Remembers a statement that is executed before its preparation was answered. Its number stands for the last prepared one.
-    pub(super) fn prepare_unanswered(&mut self, query: String, at: Moment) {
+    pub(super) fn prepare_unanswered(&mut self, query: Arc<str>, at: Moment) {
         self.last_prepared = None;
-        self.close(u32::MAX);
-        self.insert(Statement { query: Some(query), ..Statement::unknown(u32::MAX, at) });
+        self.known.insert(u32::MAX, Statement { query: Some(query), ..Statement::unknown(at) });
     }
 
     /// The statement of this number, which is used now. One that isn't known is remembered from now on, without its text.
     pub(super) fn used(&mut self, id: u32, at: Moment) -> &mut Statement {
-        // MariaDB's clients may execute the statement that they have just sent, whose number they don't know yet.
-        let id = if id == u32::MAX { self.last_prepared.unwrap_or(id) } else { id };
+        let id = self.meant(id);
         self.expire(at);
-        let mut statement = match self.known.iter().rposition(|statement| statement.id == id) {
-            Some(index) => self.remove(index),
-            None => Statement::unknown(id, at),
-        };
+        if self.known.used(&id).is_none() {
+            self.known.insert(id, Statement::unknown(at));
+        }
+        let statement = self.known.used(&id).expect("it was there, or just put there");
         statement.used_ns = at.ts_ns;
-        self.insert(statement);
-        let last = self.known.len() - 1;
-        &mut self.known[last]
+        statement
+    }
+
+    /// Changes a statement that is known: it may need more memory then.
+    pub(super) fn change(&mut self, id: u32, change: impl FnOnce(&mut Statement)) {
+        self.known.change(&self.meant(id), change);
+    }
+
+    /// MariaDB's clients may execute the statement that they have just sent, whose number they don't know yet.
+    fn meant(&self, id: u32) -> u32 {
+        if id == u32::MAX { self.last_prepared.unwrap_or(id) } else { id }
     }
 
     /// Forgets a statement.
     pub(super) fn close(&mut self, id: u32) {
-        if let Some(index) = self.known.iter().rposition(|statement| statement.id == id) {
-            self.remove(index);
-        }
+        self.known.remove(&id);
     }
 
     /// Forgets all: the session begins anew.
     pub(super) fn clear(&mut self) {
         self.known.clear();
-        self.bytes = 0;
         self.last_prepared = None;
     }
 
-    fn insert(&mut self, statement: Statement) {
-        self.bytes += statement.bytes();
-        self.known.push_back(statement);
-        while self.known.len() > 1 && (self.known.len() > STATEMENTS_MAX || self.bytes > STATEMENT_BYTES_MAX)
-        {
-            self.remove(0);
-        }
-    }
-
-    fn remove(&mut self, index: usize) -> Statement {
-        let statement = self.known.remove(index).expect("an index that was just found");
-        self.bytes -= statement.bytes();
-        statement
-    }
-
     fn expire(&mut self, now: Moment) {
-        while let Some(oldest) = self.known.front()
+        while let Some((_, oldest)) = self.known.oldest()
             && now.ts_ns.saturating_sub(oldest.used_ns) > self.timeout_ns
         {
-            self.remove(0);
+            self.known.remove_oldest();
         }
     }
 }
 
 impl Statement {
-    fn unknown(id: u32, at: Moment) -> Self {
+    fn unknown(at: Moment) -> Self {
         Self {
-            id,
             query: None,
             parameters: None,
             types: Vec::new(),
@@ -147,14 +126,12 @@ impl Statement {
         }
     }
 
-    fn bytes(&self) -> usize {
-        self.query.as_ref().map_or(0, String::len)
-    }
-
     /// A parameter was sent ahead of the execution (`COM_STMT_SEND_LONG_DATA`).
     pub(super) fn add_long_data(&mut self, parameter: u16) {
-        if !self.long_data.contains(&parameter) && self.long_data.len() < GUESSED_PARAMETERS_MAX {
-            self.long_data.push(parameter);
+        if let Err(place) = self.long_data.binary_search(&parameter)
+            && self.long_data.len() < GUESSED_PARAMETERS_MAX
+        {
+            self.long_data.insert(place, parameter);
         }
     }
 
@@ -166,7 +143,7 @@ impl Statement {
     /// The parameters of an execution, from what follows its number, flags and count of iterations. Where the number of
     /// parameters isn't known, the only number with which the bytes come out even is taken. `None` when it can't be told.
     /// `has_names`: client and server agreed on query attributes, which come with the parameters and have names.
-    pub(super) fn parameters(&mut self, body: &[u8], has_names: bool, flags: u8) -> Option<Vec<String>> {
+    pub(super) fn parameters(&mut self, body: &[u8], has_names: bool, flags: u8) -> Option<Parameters> {
         const PARAMETER_COUNT_AVAILABLE: u8 = 1 << 3;
         let has_count = has_names && (self.parameters != Some(0) || flags & PARAMETER_COUNT_AVAILABLE != 0);
         let mut reader = Reader::new(body);
@@ -179,18 +156,17 @@ impl Statement {
             Some(count) => self.parse(body, count, has_names)?,
             None if body.is_empty() => {
                 self.parameters = Some(0);
-                return Some(Vec::new());
+                return Some(Parameters::default());
             }
             None => {
                 let mut fitting = (1..=GUESSED_PARAMETERS_MAX)
-                    .filter_map(|count| self.parse(body, count, has_names).filter(|found| found.is_whole))
-                    .take(2);
-                let found = fitting.next()?;
+                    .filter(|&count| self.comes_out_even(body, count, has_names) == Some(true));
+                let count = fitting.next()?;
                 if fitting.next().is_some() {
                     return None;
                 }
-                self.parameters = Some(found.values.len());
-                found
+                self.parameters = Some(count);
+                self.parse(body, count, has_names)?
             }
         };
         if let Some(types) = found.types {
@@ -200,7 +176,7 @@ impl Statement {
     }
 
     /// The first row of parameters of MariaDB's execution with many rows, from what follows the statement's number.
-    pub(super) fn bulk_parameters(&mut self, body: &[u8]) -> Option<Vec<String>> {
+    pub(super) fn bulk_parameters(&mut self, body: &[u8]) -> Option<Parameters> {
         const SENDS_TYPES: u16 = 1 << 7;
         let mut reader = Reader::new(body);
         let flags = reader.u16_le()?;
@@ -208,65 +184,112 @@ impl Statement {
         if flags & SENDS_TYPES != 0 {
             self.types = reader.take(count * 2)?.chunks_exact(2).map(value_type).collect();
         }
-        let mut values = Vec::new();
+        let mut values = Parameters::default();
         for &value_type in &self.types {
-            values.push(match reader.u8()? {
+            let is_kept = values.push(match reader.u8()? {
                 0 => value_text(&mut reader, value_type)?,
                 1 => "NULL".to_owned(),
                 2 => "DEFAULT".to_owned(),
                 _ => "<ignored>".to_owned(),
             });
+            if !is_kept {
+                break;
+            }
         }
         Some(values)
     }
 
-    fn parse(&self, body: &[u8], count: usize, has_names: bool) -> Option<Parameters> {
+    fn parse(&self, body: &[u8], count: usize, has_names: bool) -> Option<Execution> {
         if count == 0 || count > PARAMETERS_MAX {
-            return (count == 0).then(|| Parameters {
-                values: Vec::new(),
-                types: None,
-                is_whole: body.is_empty(),
-            });
+            return (count == 0).then(Execution::default);
         }
         let mut reader = Reader::new(body);
         let nulls = reader.take(count.div_ceil(8))?;
-        let types = match reader.u8()? {
-            1 => Some(value_types(&mut reader, count, has_names)?),
-            0 => None,
-            _ => return None,
-        };
+        let types = types_sent(&mut reader, count, has_names)?;
         let known = types.as_deref().unwrap_or(&self.types);
         if known.len() != count {
             return None;
         }
-        let mut values = Vec::new();
+        let mut values = Parameters::default();
         for (index, &value_type) in known.iter().enumerate() {
-            let is_null =
-                nulls[index / 8] & (1 << (index % 8)) != 0 || value_type.field_type == field_type::NULL;
-            let sent_ahead = u16::try_from(index).is_ok_and(|index| self.long_data.contains(&index));
-            values.push(if is_null {
-                "NULL".to_owned()
-            } else if sent_ahead {
-                "<long data>".to_owned()
-            } else {
-                match value_text(&mut reader, value_type) {
+            let text = match self.place(nulls, index, value_type) {
+                Place::Null => "NULL".to_owned(),
+                Place::SentAhead => "<long data>".to_owned(),
+                Place::Here => match value_text(&mut reader, value_type) {
                     Some(text) => text,
                     // Cut by the limit of what is kept: the first ones are known.
-                    None => return Some(Parameters { values, types: None, is_whole: false }),
-                }
-            });
+                    None => return Some(Execution { values, types: None }),
+                },
+            };
+            if !values.push(text) {
+                break;
+            }
         }
-        let padding = nulls.last().is_some_and(|&last| count.is_multiple_of(8) || last >> (count % 8) == 0);
-        Some(Parameters { values, types, is_whole: padding && reader.is_empty() })
+        Some(Execution { values, types })
+    }
+
+    /// Whether the bytes are those of so many parameters, and no more. `None` when they can't be of so many.
+    fn comes_out_even(&self, body: &[u8], count: usize, has_names: bool) -> Option<bool> {
+        let mut reader = Reader::new(body);
+        let nulls = reader.take(count.div_ceil(8))?;
+        let types = types_sent(&mut reader, count, has_names)?;
+        let known = types.as_deref().unwrap_or(&self.types);
+        if known.len() != count {
+            return None;
+        }
+        for (index, &value_type) in known.iter().enumerate() {
+            if self.place(nulls, index, value_type) == Place::Here {
+                pass_value(&mut reader, value_type)?;
+            }
+        }
+        let has_padding =
+            nulls.last().is_some_and(|&last| count.is_multiple_of(8) || last >> (count % 8) == 0);
+        Some(has_padding && reader.is_empty())
+    }
+
+    fn place(&self, nulls: &[u8], index: usize, value_type: ValueType) -> Place {
+        let is_null = nulls[index / 8] & (1 << (index % 8)) != 0;
+        if is_null || value_type.field_type == field_type::NULL {
+            Place::Null
+        } else if u16::try_from(index).is_ok_and(|index| self.long_data.binary_search(&index).is_ok()) {
+            Place::SentAhead
+        } else {
+            Place::Here
+        }
     }
 }
 
+impl Held for Statement {
+    fn held(&self) -> usize {
+        self.query.as_ref().map_or(0, |query| query.len())
+            + size_of_val(&self.types[..])
+            + self.shape.as_ref().map_or(0, |shape| shape.held())
+    }
+}
+
+/// Where the value of a parameter is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Null,
+    SentAhead,
+    Here,
+}
+
 /// What an execution told.
-struct Parameters {
-    values: Vec<String>,
+#[derive(Default)]
+struct Execution {
+    values: Parameters,
     types: Option<Vec<ValueType>>,
-    /// The bytes came out even.
-    is_whole: bool,
+}
+
+/// The types of the parameters, if they are told. `None` when this can't be.
+#[expect(clippy::option_option, reason = "that nothing is told isn't that it can't be")]
+fn types_sent(reader: &mut Reader<'_>, count: usize, have_names: bool) -> Option<Option<Vec<ValueType>>> {
+    match reader.u8()? {
+        1 => value_types(reader, count, have_names).map(Some),
+        0 => Some(None),
+        _ => None,
+    }
 }
 
 fn value_types(reader: &mut Reader<'_>, count: usize, have_names: bool) -> Option<Vec<ValueType>> {
@@ -295,6 +318,12 @@ mod tests {
         Moment { ts_ns, packet_id: 0 }
     }
 
+    impl Statement {
+        fn texts(&mut self, body: &[u8], has_names: bool, flags: u8) -> Option<Vec<String>> {
+            self.parameters(body, has_names, flags).map(Parameters::into_values)
+        }
+    }
+
     /// An integer, NULL and a text.
     const THREE: &[u8] = b"\x02\x01\x03\0\xfd\0\xfd\0\x07\0\0\0\x02ab";
 
@@ -303,14 +332,11 @@ mod tests {
         let mut statements = Statements::new(HOUR_NS);
         statements.prepare(1, "insert".into(), 3, None, at(0));
         let statement = statements.used(1, at(1));
-        assert_eq!(statement.parameters(THREE, false, 0).unwrap(), ["7", "NULL", "ab"]);
-        assert_eq!(statement.parameters(b"\x00\x00\x08\0\0\0\x01x\x01y", false, 0).unwrap(), ["8", "x", "y"]);
-        assert_eq!(statement.parameters(b"\x00\x02", false, 0), None);
+        assert_eq!(statement.texts(THREE, false, 0).unwrap(), ["7", "NULL", "ab"]);
+        assert_eq!(statement.texts(b"\x00\x00\x08\0\0\0\x01x\x01y", false, 0).unwrap(), ["8", "x", "y"]);
+        assert_eq!(statement.texts(b"\x00\x02", false, 0), None);
         statement.add_long_data(2);
-        assert_eq!(
-            statement.parameters(b"\x00\x00\x08\0\0\0\x01x", false, 0).unwrap(),
-            ["8", "x", "<long data>"]
-        );
+        assert_eq!(statement.texts(b"\x00\x00\x08\0\0\0\x01x", false, 0).unwrap(), ["8", "x", "<long data>"]);
     }
 
     #[test]
@@ -318,19 +344,19 @@ mod tests {
         let mut statements = Statements::new(HOUR_NS);
         let statement = statements.used(9, at(0));
         assert_eq!(statement.query, None);
-        assert_eq!(statement.parameters(THREE, false, 0).unwrap(), ["7", "NULL", "ab"]);
+        assert_eq!(statement.texts(THREE, false, 0).unwrap(), ["7", "NULL", "ab"]);
         assert_eq!(
-            statement.parameters(b"\x06\0\x09\0\0\0", false, 0).unwrap(),
+            statement.texts(b"\x06\0\x09\0\0\0", false, 0).unwrap(),
             ["9", "NULL", "NULL"],
             "types are known now"
         );
         let statement = statements.used(10, at(0));
         assert_eq!(
-            statement.parameters(b"\x00\x00\x08\0\0\0", false, 0),
+            statement.texts(b"\x00\x00\x08\0\0\0", false, 0),
             None,
             "without types there is no telling"
         );
-        assert_eq!(statement.parameters(b"", false, 0).unwrap(), [""; 0]);
+        assert_eq!(statement.texts(b"", false, 0).unwrap(), [""; 0]);
     }
 
     #[test]
@@ -338,7 +364,7 @@ mod tests {
         for end in 0..THREE.len() {
             let mut statements = Statements::new(HOUR_NS);
             statements.prepare(1, "insert".into(), 3, None, at(0));
-            let values = statements.used(1, at(1)).parameters(&THREE[..end], false, 0).unwrap_or_default();
+            let values = statements.used(1, at(1)).texts(&THREE[..end], false, 0).unwrap_or_default();
             assert!(
                 ["7", "NULL", "ab"].starts_with(&values.iter().map(String::as_str).collect::<Vec<_>>()[..])
             );
@@ -355,9 +381,37 @@ mod tests {
         for id in 0..=STATEMENTS_MAX as u32 {
             statements.prepare(id + 10, "x".into(), 0, None, at(4 * HOUR_NS));
         }
-        assert_eq!(statements.known.len(), STATEMENTS_MAX);
-        assert_eq!(statements.bytes, STATEMENTS_MAX);
-        statements.prepare(7, "y".repeat(STATEMENT_BYTES_MAX), 0, None, at(4 * HOUR_NS));
-        assert_eq!(statements.known.len(), 1);
+        assert_eq!(statements.known.totals(), (STATEMENTS_MAX, STATEMENTS_MAX));
+        statements.prepare(7, "y".repeat(STATEMENT_BYTES_MAX).into(), 0, None, at(4 * HOUR_NS));
+        assert_eq!(statements.known.totals(), (1, STATEMENT_BYTES_MAX));
+    }
+
+    #[test]
+    fn types_and_tables_count_like_texts() {
+        let mut statements = Statements::new(HOUR_NS);
+        let names: Vec<_> = (0..64).map(|_| "t".repeat(500)).collect();
+        let shape = Arc::new(Shape::of_tables(names));
+        let shape_bytes = 64 * (500 + size_of::<String>());
+        statements.prepare(1, "insert".into(), 3, Some(shape), at(0));
+        assert_eq!(statements.known.totals(), (1, 6 + shape_bytes));
+        statements.used(1, at(1));
+        statements.change(1, |statement| drop(statement.parameters(THREE, false, 0)));
+        assert_eq!(statements.known.totals(), (1, 6 + shape_bytes + 3 * size_of::<ValueType>()));
+        for id in 2..1000 {
+            let shape = statements.used(1, at(1)).shape.clone();
+            statements.prepare(id, "insert".into(), 3, shape, at(1));
+        }
+        assert!(statements.known.totals().1 <= STATEMENT_BYTES_MAX);
+    }
+
+    #[test]
+    fn a_number_of_parameters_is_guessed_only_where_a_single_one_fits() {
+        let mut statements = Statements::new(HOUR_NS);
+        let statement = statements.used(9, at(0));
+        assert_eq!(statement.texts(b"\0\x01\x01\0\x01\0\x05\x06", false, 0).unwrap(), ["5", "6"]);
+        assert_eq!(statement.texts(b"\0\0\x07\x08", false, 0).unwrap(), ["7", "8"]);
+        for body in [&b"\0\x01\x01\0\x01\0\x05"[..], b"\0\x01\x01\0\x01\0\x05\x06\x07"] {
+            assert_eq!(statements.used(10, at(0)).texts(body, false, 0), None);
+        }
     }
 }

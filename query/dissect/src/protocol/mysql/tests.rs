@@ -6,22 +6,22 @@ use super::PROTOCOL;
 use super::pending::{PENDING_BYTES_MAX, PENDING_MAX};
 
 /// A packet with its header.
-fn packet(sequence: u8, body: &[u8]) -> Vec<u8> {
+pub(super) fn packet(sequence: u8, body: &[u8]) -> Vec<u8> {
     let mut bytes = (body.len() as u32).to_le_bytes()[..3].to_vec();
     bytes.push(sequence);
     bytes.extend(body);
     bytes
 }
 
-fn packets(first_sequence: u8, bodies: &[&[u8]]) -> Vec<u8> {
+pub(super) fn packets(first_sequence: u8, bodies: &[&[u8]]) -> Vec<u8> {
     (bodies.iter().enumerate()).flat_map(|(index, body)| packet(first_sequence + index as u8, body)).collect()
 }
 
-fn query(text: &str) -> Event {
+pub(super) fn query(text: &str) -> Event {
     client(&packet(0, &[b"\x03", text.as_bytes()].concat()))
 }
 
-fn column(name: &str, field_type: u8) -> Vec<u8> {
+pub(super) fn column(name: &str, field_type: u8) -> Vec<u8> {
     let mut body = b"\x03def\x04shop\x01p\x08products".to_vec();
     body.push(name.len() as u8);
     body.extend(name.as_bytes());
@@ -31,8 +31,8 @@ fn column(name: &str, field_type: u8) -> Vec<u8> {
     body
 }
 
-const EOF: &[u8] = b"\xfe\0\0\x02\0";
-const OK: &[u8] = b"\0\x02\x05\x02\0\0\0";
+pub(super) const EOF: &[u8] = b"\xfe\0\0\x02\0";
+pub(super) const OK: &[u8] = b"\0\x02\x05\x02\0\0\0";
 const MORE: &[u8] = b"\0\x01\0\x0a\0\0\0";
 
 /// Two columns, an EOF, the rows, an EOF.
@@ -44,7 +44,7 @@ fn result(rows: &[&[u8]]) -> Event {
     server(&packets(1, &bodies))
 }
 
-fn greeting(capabilities: u32) -> Event {
+pub(super) fn greeting(capabilities: u32) -> Event {
     let [low0, low1, high0, high1] = capabilities.to_le_bytes();
     let mut body = b"\x0a10.11.6-MariaDB\0\x07\0\0\0abcdefgh\0".to_vec();
     body.extend([low0, low1, 33, 2, 0, high0, high1, 21]);
@@ -53,7 +53,7 @@ fn greeting(capabilities: u32) -> Event {
     server(&packet(0, &body))
 }
 
-fn login(capabilities: u32) -> Event {
+pub(super) fn login(capabilities: u32) -> Event {
     let mut body = capabilities.to_le_bytes().to_vec();
     body.extend([0, 0, 0, 1, 33]);
     body.extend([0; 23]);
@@ -64,13 +64,13 @@ fn login(capabilities: u32) -> Event {
 }
 
 /// PROTOCOL_41, CONNECT_WITH_DB, SECURE_CONNECTION, PLUGIN_AUTH.
-const CAPABILITIES: u32 = 0x0008_8208;
+pub(super) const CAPABILITIES: u32 = 0x0008_8208;
 
-fn number(transaction: &Transaction, path: &str) -> Option<u64> {
+pub(super) fn number(transaction: &Transaction, path: &str) -> Option<u64> {
     transaction.fields.value(path).and_then(Value::as_u64)
 }
 
-fn word<'a>(transaction: &'a Transaction, path: &str) -> Option<&'a str> {
+pub(super) fn word<'a>(transaction: &'a Transaction, path: &str) -> Option<&'a str> {
     transaction.fields.value(path).and_then(Value::as_text)
 }
 

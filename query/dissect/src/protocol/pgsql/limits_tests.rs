@@ -47,7 +47,7 @@ fn parameters_of_one_portal_executed_often() {
     assert!(matches!(all[1].fields.value("params"), Some(Value::List(list)) if list.len() == 25_000));
     assert_eq!(all[1].errors, ["The actual query being used is unknown"]);
 
-    assert_eq!(all[100].errors[1], "The query and its parameters are left out: too many executions at once");
+    assert_eq!(all[100].errors[1], "Texts are cut: too much of them in one packet");
     // Those that wait are bounded by what would become of them.
     assert!(all.iter().any(|one| one.incomplete == Some(Incomplete::Limit)));
 }

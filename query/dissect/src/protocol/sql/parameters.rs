@@ -30,6 +30,11 @@ impl Parameters {
     }
 
     /// Those that are kept.
+    pub(crate) fn into_values(self) -> Vec<String> {
+        self.values
+    }
+
+    /// Those that are kept.
     pub(crate) fn values(&self) -> &[String] {
         &self.values
     }

@@ -124,6 +124,13 @@ impl<K: Clone + Eq + Hash + Held, V: Held> Recent<K, V> {
         }
     }
 
+    /// Forgets all.
+    pub(crate) fn clear(&mut self) {
+        self.known.clear();
+        self.uses.clear();
+        self.bytes = 0;
+    }
+
     fn make_room(&mut self) {
         while self.known.len() > 1 && (self.known.len() > self.count_max || self.bytes > self.bytes_max) {
             self.remove_oldest();
@@ -193,6 +200,8 @@ mod tests {
         }
         assert_eq!(recent.totals(), (7, 950));
         assert_eq!(recent.oldest(), Some((&4, &Thing(100))));
+        recent.clear();
+        assert_eq!((recent.totals(), recent.oldest()), ((0, 0), None));
     }
 
     #[test]

@@ -1,15 +1,15 @@
-//! Text that one message brings and many transactions tell: of a prepared statement, and of its parameters.
+//! Text of which a packet can ask for far more than it has bytes: of prepared statements, which one message brings and many
+//! executions tell, and of compressed packets.
 
-/// Bytes of such text that the transactions of one packet's commands may have together: as much as may wait for answers. An
-/// execution has 5 bytes, and its statement's text may have 300,000.
+/// Bytes of text that the transactions of one packet may have together: as much as may wait for answers. An execution has 5
+/// bytes, and its statement's text may have 300,000.
 const REPEATED_BYTES_MAX: usize = 8 << 20;
 
 /// What is still told of a statement's text when there is more: enough for the verb and the first table.
 const REPEATED_KEPT_MAX: usize = 256;
 
-/// Said of an execution whose text is left out.
-pub(crate) const REPEATED_NOTE: &str =
-    "The query and its parameters are left out: too many executions at once";
+/// Said of a statement whose text is cut.
+pub(crate) const REPEATED_NOTE: &str = "Texts are cut: too much of them in one packet";
 
 /// How much text of earlier messages may still be told of what is in this packet.
 #[derive(Debug)]
