@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::super::parser::{Chunk, Context, StreamParser};
 use super::super::sql::{Format, Frame, Frames, REPEATED_NOTE, Repeated, Rows};
-use super::super::{Flow, Incomplete, Moment, Sender};
+use super::super::{Flow, Incomplete, Message, Moment, Sender};
 use super::Options;
 use super::command::{Answer, Command};
-use super::compressed::{self, Codec};
+use super::compressed::{self, Codec, Wanted, Wrapped};
 use super::constants::{PAYLOAD_LENGTH_MAX, marker};
 use super::detect;
 use super::pending::{Pending, Queue, join, join_some};
@@ -19,6 +19,12 @@ use super::view::{Greeting, Login};
 
 /// Bytes of a packet that are looked at: more than any login or error, and of queries and rows as much as is shown.
 pub(super) const PACKET_KEPT_MAX: usize = 100 * 1024;
+
+/// Transactions that the compressed packets of one chunk may become: some bytes may be a million commands. Clients compress
+/// each command alone, or a few that they send at once.
+const COMPRESSED_TRANSACTIONS_MAX: usize = 4096;
+
+const FLOODED_NOTE: &str = "More transactions in one compressed packet than are told";
 
 const FORMAT: Format = Format {
     header_length: 4,
@@ -38,6 +44,10 @@ pub(super) struct Connection {
     pending: Queue,
     statements: Statements,
     codec: Option<Codec>,
+    /// Transactions up to which compressed packets are read.
+    transactions_max: usize,
+    /// The compressed packets of this chunk were more than that.
+    is_flooded: bool,
     /// What the commands of a packet may still tell of earlier ones.
     repeated: Repeated,
 }
@@ -59,8 +69,7 @@ enum Phase {
 #[derive(Debug, Default)]
 struct Side {
     frames: Frames,
-    /// Wrapping packets of the compressed protocol.
-    wrapped: Frames,
+    wrapped: Wrapped,
     /// Whether it is known where packets begin.
     is_synced: bool,
     /// The last packet was as long as can be: the next one goes on with it.
@@ -80,6 +89,8 @@ impl Connection {
             pending: Queue::default(),
             statements: Statements::new(options.statement_timeout_ns),
             codec: None,
+            transactions_max: usize::MAX,
+            is_flooded: false,
             repeated: Repeated::default(),
         }
     }
@@ -130,6 +141,9 @@ impl Connection {
                 context.hand_over(input);
                 return;
             }
+            if context.transactions.len() > self.transactions_max {
+                self.flooded(is_client, frame.place, context);
+            }
             if !self.sides[index].is_synced {
                 frames.abandon();
                 break;
@@ -152,17 +166,50 @@ impl Connection {
         context: &mut Context<'_>,
     ) {
         let Some(codec) = self.codec else { return };
+        self.transactions_max = context.transactions.len() + COMPRESSED_TRANSACTIONS_MAX;
+        self.is_flooded = false;
         let index = sender.index();
         let mut wrapped = std::mem::take(&mut self.sides[index].wrapped);
         let mut input = bytes;
-        while let Ok(Some(frame)) = wrapped.next(&mut input, at, compressed::FORMAT) {
-            let plain = if frame.is_whole() { codec.unwrap(frame.header, frame.body) } else { None };
-            match plain {
-                Some(plain) => self.plain(sender, is_client, &plain, at, context),
-                None => self.lost(is_client, sender, context),
+        if !wrapped.finds(codec, bytes, |packets| self.resync(is_client, packets)) {
+            input = &[];
+        }
+        while let Ok(Some(frame)) = wrapped.frames.next(&mut input, at, compressed::FORMAT) {
+            if self.is_flooded {
+                continue;
+            }
+            if !frame.is_whole() {
+                self.lost(is_client, sender, context);
+                continue;
+            }
+            let is_readable = codec.unwrap(frame.header, frame.body, |plain| {
+                self.plain(sender, is_client, plain, at, context);
+                // Where it isn't known where packets begin, one may at the begin of another wrapping packet.
+                if self.sides[index].is_synced { Wanted::More } else { Wanted::NoMore }
+            });
+            if !is_readable {
+                self.lost(is_client, sender, context);
+                wrapped.lost();
+                break;
             }
         }
         self.sides[index].wrapped = wrapped;
+    }
+
+    /// A packet became more commands, or answers, than are told. What follows of it is passed over.
+    fn flooded(&mut self, is_client: bool, place: Message, context: &mut Context<'_>) {
+        self.is_flooded = true;
+        self.give_up_answers(context);
+        if is_client {
+            let client = self.side_of_client();
+            client.is_synced = false;
+            client.continues = false;
+        }
+        let mut rest = Pending::new(Command::QUERY, is_client.then_some(place), None);
+        rest.response_place = (!is_client).then_some(place);
+        rest.incomplete = Some(Incomplete::Limit);
+        rest.notes.push(FLOODED_NOTE);
+        self.report(rest, None, context);
     }
 
     /// Whether a packet begins at the first of these bytes, in a direction of which it isn't known.
@@ -251,6 +298,10 @@ impl Connection {
         self.end_of_preparation(context);
         request::describe(&mut pending, body, &mut self.statements, &mut self.session, &self.pending, at);
         pending.tell_within(&mut self.repeated);
+        if command == Command::QUIT {
+            // Nothing more is asked.
+            self.side_of_client().is_synced = false;
+        }
         if command.answer() == Answer::Nothing {
             self.report(pending, None, context);
         } else {
@@ -267,14 +318,18 @@ impl Connection {
 
     fn push(&mut self, pending: Pending, context: &mut Context<'_>) {
         if !self.pending.push(pending) {
-            // Without its command, an answer can't be followed: the answers to all that waits are passed over.
-            let server = self.side_of_server();
-            server.is_synced = false;
-            server.continues = false;
-            server.frames.abandon();
-            while let Some(pending) = self.pending.pop() {
-                self.report(pending, Some(Incomplete::Limit), context);
-            }
+            self.give_up_answers(context);
+        }
+    }
+
+    /// Reports all that waits. Without its command, an answer can't be followed: those that come are passed over.
+    fn give_up_answers(&mut self, context: &mut Context<'_>) {
+        let server = self.side_of_server();
+        server.is_synced = false;
+        server.continues = false;
+        server.frames.abandon();
+        while let Some(pending) = self.pending.pop() {
+            self.report(pending, Some(Incomplete::Limit), context);
         }
     }
 
@@ -452,6 +507,7 @@ impl Connection {
             context.emit(report::login(&self.session, login, None, lost, context.flow, self.client_end()));
             self.phase = Phase::Commands;
             self.codec = self.session.codec();
+            self.sides[sender.index()].wrapped.lost();
         }
         while let Some(pending) = self.pending.pop() {
             self.report(pending, Some(Incomplete::ResponseGap), context);
@@ -504,7 +560,6 @@ impl StreamParser for Connection {
         let side = &mut self.sides[sender.index()];
         if self.codec.is_some() {
             if !side.wrapped.gap(at, len) {
-                side.wrapped.abandon();
                 self.lost(is_client, sender, context);
             }
         } else if !side.is_synced || !side.frames.gap(at, len) {

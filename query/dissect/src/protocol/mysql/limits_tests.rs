@@ -3,13 +3,16 @@
 use std::io::Read;
 
 use super::super::sql::REPEATED_NOTE;
-use super::super::testing::{Event, client, run, server};
-use super::super::{Transaction, Value};
+use super::super::testing::{Event, SERVER, client, run, server};
+use super::super::{Incomplete, Transaction, Value};
 use super::PROTOCOL;
-use super::tests::{CAPABILITIES, EOF, OK, column, greeting, login, packet, packets, query, word};
+use super::tests::{CAPABILITIES, EOF, OK, column, greeting, login, number, packet, packets, query, word};
 
 /// What the transactions of one packet may have of text that earlier packets brought, with room for what all have.
 const TEXT_BYTES_MAX: usize = 20 << 20;
+
+/// Transactions of one packet that is compressed.
+const TRANSACTIONS_MAX: usize = 5000;
 
 fn wrapped(sequence: u8, plain: &[u8]) -> Vec<u8> {
     let mut body = Vec::new();
@@ -46,6 +49,40 @@ fn text_bytes(transactions: &[Transaction]) -> usize {
 }
 
 #[test]
+fn nothing_is_asked_after_goodbye() {
+    let quit = packet(0, b"\x01");
+    let all = run(&PROTOCOL, &logged_in(CAPABILITIES, &[client(&quit.repeat(1000))]));
+    assert_eq!(all.len(), 2);
+    let all = run(&PROTOCOL, &compressed(&[client(&wrapped(0, &quit.repeat(100_000)))]));
+    assert_eq!(all.len(), 2);
+}
+
+#[test]
+fn commands_of_a_small_packet_that_becomes_a_large_one() {
+    let many = wrapped(0, &packet(0, b"\x0e").repeat(100_000));
+    assert!(many.len() < 1000);
+    let Event::Data(_, question) = query("select 1") else { unreachable!() };
+    let events =
+        [client(&many.repeat(3)), client(&wrapped(0, &question)), server(&wrapped(1, &packet(1, OK)))];
+    let all = run(&PROTOCOL, &compressed(&events));
+    assert!(all.len() < TRANSACTIONS_MAX, "{}", all.len());
+    let [before @ .., rest, last] = &all[..] else { panic!() };
+    assert_eq!((rest.incomplete, word(rest, "mysql.command")), (Some(Incomplete::Limit), Some("QUERY")));
+    assert_eq!(rest.errors, ["More transactions in one compressed packet than are told"]);
+    assert_eq!(before.last().unwrap().incomplete, Some(Incomplete::Limit));
+    assert_eq!((last.query.as_deref(), last.incomplete), (Some("select 1"), None));
+}
+
+#[test]
+fn answers_of_a_small_packet_that_becomes_a_large_one() {
+    let many = wrapped(1, &packet(1, OK).repeat(100_000));
+    let all =
+        run(&PROTOCOL, &compressed(&[client(&wrapped(0, &packet(0, b"\x0e"))), server(&many.repeat(3))]));
+    assert!(all.len() < TRANSACTIONS_MAX, "{}", all.len());
+    assert_eq!(all.last().unwrap().incomplete, Some(Incomplete::Limit));
+}
+
+#[test]
 fn texts_of_a_small_packet_that_becomes_a_large_one() {
     let many = |sequence, kind: &[u8]| {
         let one = packet(sequence, &[kind, &[0xff; 90_000]].concat());
@@ -57,6 +94,20 @@ fn texts_of_a_small_packet_that_becomes_a_large_one() {
         assert!(text_bytes(&all) <= TEXT_BYTES_MAX, "{}", text_bytes(&all));
         assert!(all.last().unwrap().errors.contains(&REPEATED_NOTE.to_owned()));
     }
+}
+
+#[test]
+fn rows_of_a_small_packet_that_becomes_a_large_one() {
+    const ROWS: usize = 100_000;
+    let id = column("id", 3);
+    let answer =
+        [packets(1, &[b"\x01", &id, EOF]), packet(4, b"\x03abc").repeat(ROWS), packet(4, EOF)].concat();
+    let Event::Data(_, question) = query("select 1") else { unreachable!() };
+    let all = run(&PROTOCOL, &compressed(&[client(&wrapped(0, &question)), server(&wrapped(1, &answer))]));
+    assert_eq!(
+        (all.len(), number(&all[1], "mysql.num_rows"), all[1].incomplete),
+        (2, Some(ROWS as u64), None)
+    );
 }
 
 #[test]
@@ -139,4 +190,35 @@ fn many_nulls() {
     assert!(matches!(all[3].fields.value("params"), Some(Value::List(list)) if list.len() == COUNT.into()));
     assert_eq!(all.len(), 103);
     assert!(text_bytes(&all) <= TEXT_BYTES_MAX, "{}", text_bytes(&all));
+}
+
+#[test]
+fn after_a_gap_what_is_compressed_begins_where_it_looks_so() {
+    let Event::Data(_, question) = query("select id from products") else { unreachable!() };
+    let question = client(&wrapped(0, &question));
+    let id = column("id", 3);
+    let answer = wrapped(1, &packets(1, &[b"\x01", &id, EOF, b"\x03abc", b"\x03abc", EOF]));
+    let stored = [&[11, 0, 0, 1, 0, 0, 0][..], &packet(1, OK)].concat();
+    let (begin, end) = answer.split_at(answer.len() - 1);
+    let events = |answer: &[&[u8]]| {
+        let garbage: [&[u8]; 4] = [
+            // As headers, they would announce 16 MB; more than is in it; a packet that is none.
+            b"\xff\xff\xff\x07\xff\xff\xff\x12\x34\x56\x78",
+            b"\x10\0\0\x01\x05\0\0\x78\x9c\x01\x02",
+            b"\x05\0\0\x01\0\0\0xxxxx",
+            b"\x05\0",
+        ];
+        let mut events = vec![question.clone(), Event::Gap(SERVER, 30)];
+        events.extend(garbage.map(server));
+        events.push(question.clone());
+        events.extend(garbage.map(server));
+        events.extend(answer.iter().map(|part| server(part)));
+        events.extend([question.clone(), server(&answer.concat())]);
+        compressed(&events)
+    };
+    for answer in [&[begin, end][..], &[&stored]] {
+        let all = run(&PROTOCOL, &events(answer));
+        let ends: Vec<_> = all.iter().map(|one| one.incomplete).collect();
+        assert_eq!(ends, [None, Some(Incomplete::ResponseGap), None, None]);
+    }
 }
