@@ -1,21 +1,18 @@
-//! Following one connection: login, then commands and their answers.
+//! Following one connection: which packets its bytes are, and what waits.
 
 use std::sync::Arc;
 
 use super::super::parser::{Chunk, Context, StreamParser};
-use super::super::sql::{Format, Frame, Frames, REPEATED_NOTE, Repeated, Rows};
+use super::super::sql::{Format, Frame, Frames, Repeated};
 use super::super::{Flow, Incomplete, Message, Moment, Sender};
 use super::Options;
-use super::command::{Answer, Command};
+use super::command::Command;
 use super::compressed::{self, Codec, Wanted, Wrapped};
-use super::constants::{PAYLOAD_LENGTH_MAX, marker};
+use super::constants::PAYLOAD_LENGTH_MAX;
 use super::detect;
-use super::pending::{Pending, Queue, join, join_some};
+use super::pending::{Pending, Queue, join_some};
 use super::report::{self, LoginAttempt, Session};
-use super::request;
-use super::response::{Next, ServerError};
 use super::statements::Statements;
-use super::view::{Greeting, Login};
 
 /// Bytes of a packet that are looked at: more than any login or error, and of queries and rows as much as is shown.
 pub(super) const PACKET_KEPT_MAX: usize = 100 * 1024;
@@ -34,26 +31,26 @@ const FORMAT: Format = Format {
 
 /// One connection.
 pub(super) struct Connection {
-    options: Arc<Options>,
+    pub(super) options: Arc<Options>,
     client: Option<Sender>,
-    phase: Phase,
-    session: Session,
-    login: Option<LoginAttempt>,
+    pub(super) phase: Phase,
+    pub(super) session: Session,
+    pub(super) login: Option<LoginAttempt>,
     /// At the index of the sender.
     sides: [Side; 2],
-    pending: Queue,
-    statements: Statements,
-    codec: Option<Codec>,
+    pub(super) pending: Queue,
+    pub(super) statements: Statements,
+    pub(super) codec: Option<Codec>,
     /// Transactions up to which compressed packets are read.
     transactions_max: usize,
     /// The compressed packets of this chunk were more than that.
     is_flooded: bool,
     /// What the commands of a packet may still tell of earlier ones.
-    repeated: Repeated,
+    pub(super) repeated: Repeated,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+pub(super) enum Phase {
     /// Nothing seen yet.
     Begin,
     /// The server has greeted.
@@ -67,13 +64,13 @@ enum Phase {
 
 /// One direction.
 #[derive(Debug, Default)]
-struct Side {
+pub(super) struct Side {
     frames: Frames,
     wrapped: Wrapped,
     /// Whether it is known where packets begin.
-    is_synced: bool,
+    pub(super) is_synced: bool,
     /// The last packet was as long as can be: the next one goes on with it.
-    continues: bool,
+    pub(super) continues: bool,
 }
 
 impl Connection {
@@ -226,97 +223,11 @@ impl Connection {
         (awaited && is_first) || detect::is_greeting(bytes) || detect::is_refusal(bytes)
     }
 
-    fn client_packet(&mut self, frame: &Frame<'_>, at: Moment, context: &mut Context<'_>) {
-        if self.continues(frame, true) {
-            return;
-        }
-        let sequence = frame.header[3];
-        match self.phase {
-            Phase::Begin if sequence == 0 => {
-                self.phase = Phase::Commands;
-                self.command(frame, at, context);
-            }
-            Phase::Begin | Phase::Login => self.login(frame, context),
-            Phase::Authenticating => {
-                if let Some(login) = &mut self.login {
-                    join(&mut login.request, frame.place);
-                }
-            }
-            Phase::Commands => {
-                let sends_file = self.pending.front().is_some_and(|pending| pending.response.wants_file());
-                if sends_file || sequence != 0 {
-                    if let Some(pending) = self.pending.front_mut() {
-                        join_some(&mut pending.request, frame.place);
-                    }
-                } else {
-                    self.command(frame, at, context);
-                }
-            }
-            Phase::Opaque => {}
-        }
-    }
-
-    fn login(&mut self, frame: &Frame<'_>, context: &mut Context<'_>) {
-        let Some(login) = Login::parse(frame.body) else {
-            self.phase = Phase::Commands;
-            return;
-        };
-        self.session.log_in(&login);
-        self.phase = Phase::Authenticating;
-        let attempt = LoginAttempt::new(frame.place, &login);
-        if login.user.is_none() {
-            context.emit(report::encrypted(&self.session, attempt, context.flow, self.client_end()));
-            self.phase = Phase::Opaque;
-            return;
-        }
-        self.login = Some(attempt);
-    }
-
-    fn client_end(&self) -> Sender {
+    pub(super) fn client_end(&self) -> Sender {
         self.client.unwrap_or(Sender::Originator)
     }
 
-    fn command(&mut self, frame: &Frame<'_>, at: Moment, context: &mut Context<'_>) {
-        let Some((&code, body)) = frame.body.split_first() else {
-            if frame.body_length == 0 || !frame.has_gap {
-                return;
-            }
-            self.push(Pending::new(Command::QUERY, Some(frame.place), None), context);
-            return;
-        };
-        let command = Command(code);
-        let is_text = matches!(command.answer(), Answer::Results | Answer::Prepared | Answer::Rows);
-        let rows = (self.options.common.send_response && is_text)
-            .then(|| Rows::new(self.options.max_rows, self.options.max_row_length));
-        let mut pending = Pending::new(command, Some(frame.place), rows);
-        pending.response.set_deprecates_eof(self.session.deprecates_eof());
-        if frame.has_gap {
-            pending.incomplete = Some(Incomplete::RequestGap);
-        } else if !frame.is_whole() {
-            pending.notes.push("The query is longer than what is kept of it");
-        }
-        self.end_of_preparation(context);
-        request::describe(&mut pending, body, &mut self.statements, &mut self.session, &self.pending, at);
-        pending.tell_within(&mut self.repeated);
-        if command == Command::QUIT {
-            // Nothing more is asked.
-            self.side_of_client().is_synced = false;
-        }
-        if command.answer() == Answer::Nothing {
-            self.report(pending, None, context);
-        } else {
-            self.push(pending, context);
-        }
-    }
-
-    /// A new command shows that the answer to a preparation was whole, where that depends on a login that wasn't seen.
-    fn end_of_preparation(&mut self, context: &mut Context<'_>) {
-        if self.pending.front().is_some_and(|pending| pending.response.may_be_done()) {
-            self.answered(context);
-        }
-    }
-
-    fn push(&mut self, pending: Pending, context: &mut Context<'_>) {
+    pub(super) fn push(&mut self, pending: Pending, context: &mut Context<'_>) {
         if !self.pending.push(pending) {
             self.give_up_answers(context);
         }
@@ -333,119 +244,12 @@ impl Connection {
         }
     }
 
-    fn server_packet(&mut self, frame: &Frame<'_>, context: &mut Context<'_>) {
-        if self.continues(frame, false) {
-            return;
-        }
-        match self.phase {
-            Phase::Begin | Phase::Login => self.greeted(frame, context),
-            Phase::Authenticating => self.authenticated(frame, context),
-            Phase::Commands => self.answer(frame, context),
-            Phase::Opaque => {}
-        }
-    }
-
-    fn greeted(&mut self, frame: &Frame<'_>, context: &mut Context<'_>) {
-        if let Some(greeting) = Greeting::parse(frame.body) {
-            self.session.greet(&greeting);
-            self.phase = Phase::Login;
-        } else if frame.body.first() == Some(&marker::ERR)
-            && let Some(error) = ServerError::parse(frame.body)
-        {
-            context.emit(report::refused(
-                &self.session,
-                &error,
-                frame.place,
-                context.flow,
-                self.client_end(),
-            ));
-        } else {
-            self.side_of_server().is_synced = false;
-        }
-    }
-
-    fn authenticated(&mut self, frame: &Frame<'_>, context: &mut Context<'_>) {
-        let Some(login) = &mut self.login else { return };
-        join_some(&mut login.response, frame.place);
-        let error = match frame.body.first() {
-            Some(&marker::OK) => None,
-            Some(&marker::ERR) => ServerError::parse(frame.body),
-            // Another method, or more of the exchange.
-            _ => return,
-        };
-        let succeeded = error.is_none();
-        if let Some(login) = self.login.take() {
-            context.emit(report::login(&self.session, login, error, None, context.flow, self.client_end()));
-        }
-        self.phase = Phase::Commands;
-        if succeeded {
-            self.codec = self.session.codec();
-        }
-    }
-
-    fn answer(&mut self, frame: &Frame<'_>, context: &mut Context<'_>) {
-        if self.pending.is_empty() {
-            // An answer to what wasn't seen, or an error that the server sends before it closes.
-            let mut orphan = Pending::new(Command::QUERY, None, None);
-            orphan.response.set_deprecates_eof(self.session.deprecates_eof());
-            self.pending.push(orphan);
-        }
-        let Some(pending) = self.pending.front_mut() else { return };
-        let is_first = pending.response_place.is_none();
-        let before = pending.response_place;
-        join_some(&mut pending.response_place, frame.place);
-        if frame.has_gap {
-            pending.incomplete.get_or_insert(Incomplete::ResponseGap);
-        }
-        match pending.response.packet(frame) {
-            Next::More => {}
-            Next::Done => {
-                if is_first && pending.request.is_none() && pending.response.is_malformed {
-                    // From the middle of something: no answer begins like this.
-                    self.pending.pop();
-                    self.side_of_server().is_synced = false;
-                    return;
-                }
-                let is_malformed = pending.response.is_malformed;
-                self.answered(context);
-                if is_malformed {
-                    self.side_of_server().is_synced = false;
-                }
-            }
-            Next::DoneBefore => {
-                pending.response_place = before;
-                self.answered(context);
-                self.answer(frame, context);
-            }
-        }
-    }
-
-    fn answered(&mut self, context: &mut Context<'_>) {
-        let Some(mut pending) = self.pending.pop() else { return };
-        if let (Some(prepared), Some(query), Some(place)) =
-            (pending.response.prepared, &pending.query, pending.response_place)
-        {
-            let shape = (prepared.columns > 0).then(|| pending.response.shape());
-            self.statements.prepare(
-                prepared.statement_id,
-                Arc::clone(query),
-                prepared.parameters,
-                shape,
-                place.last,
-            );
-        }
-        let is_reset = matches!(pending.command, Command::RESET_CONNECTION | Command::CHANGE_USER);
-        if is_reset && pending.response.failure.is_none() {
-            self.statements.clear();
-        }
-        self.session.answered(&pending);
-        if !pending.response.tell_within(&mut self.repeated) {
-            pending.notes.push(REPEATED_NOTE);
-        }
-        self.report(pending, None, context);
-    }
-
-    fn report(&self, mut pending: Pending, incomplete: Option<Incomplete>, context: &mut Context<'_>) {
+    pub(super) fn report(
+        &self,
+        mut pending: Pending,
+        incomplete: Option<Incomplete>,
+        context: &mut Context<'_>,
+    ) {
         if pending.is_reported {
             return;
         }
@@ -465,7 +269,7 @@ impl Connection {
     }
 
     /// Whether this packet goes on with the one before it.
-    fn continues(&mut self, frame: &Frame<'_>, is_client: bool) -> bool {
+    pub(super) fn continues(&mut self, frame: &Frame<'_>, is_client: bool) -> bool {
         let side = if is_client { self.side_of_client() } else { self.side_of_server() };
         let continues = std::mem::replace(&mut side.continues, frame.body_length == PAYLOAD_LENGTH_MAX);
         if continues {
@@ -480,11 +284,11 @@ impl Connection {
         continues
     }
 
-    fn side_of_client(&mut self) -> &mut Side {
+    pub(super) fn side_of_client(&mut self) -> &mut Side {
         &mut self.sides[self.client.unwrap_or(Sender::Originator).index()]
     }
 
-    fn side_of_server(&mut self) -> &mut Side {
+    pub(super) fn side_of_server(&mut self) -> &mut Side {
         &mut self.sides[self.client.unwrap_or(Sender::Originator).other().index()]
     }
 

@@ -3,10 +3,12 @@
 //! - `view`: packets, field by field; `binary`: values of the binary protocol;
 //! - `statements`: prepared statements and their parameters;
 //! - `request`: what a command asks; `pending`: commands that wait; `response`: follows one answer;
-//! - `connection`: follows the connection; `compressed`: packets inside packets;
+//! - `connection`: follows the connection; `client`, `server`: what each end's packets do to it; `compressed`: packets inside
+//!   packets;
 //! - `report`: makes transactions.
 
 mod binary;
+mod client;
 mod command;
 mod compressed;
 mod connection;
@@ -16,6 +18,7 @@ mod pending;
 mod report;
 mod request;
 mod response;
+mod server;
 mod statements;
 mod view;
 
