@@ -200,18 +200,11 @@ impl Connection {
     /// Reports the statements that wait for too long. Their answers may still come, and are passed over then.
     fn expire(&mut self, now: Moment, context: &mut Context<'_>) {
         let timeout_ns = self.options.common.transaction_timeout_ns;
-        let mut expired = Vec::new();
-        for run in self.queue.runs() {
-            let Some(request) = run.request else { continue };
-            if now.ts_ns.saturating_sub(request.last.ts_ns) <= timeout_ns {
-                break;
+        while let Some(run) = self.queue.expired(now, timeout_ns) {
+            if run.response.is_none() {
+                let expired = run.give_up();
+                self.report(expired, Some(Incomplete::NoResponse), context);
             }
-            if !run.is_reported && run.response.is_none() {
-                expired.push(run.give_up());
-            }
-        }
-        for run in expired {
-            self.report(run, Some(Incomplete::NoResponse), context);
         }
     }
 
