@@ -45,7 +45,7 @@ pub(super) struct Connection {
     transactions_max: usize,
     /// The compressed packets of this chunk were more than that.
     is_flooded: bool,
-    /// What the commands of a packet may still tell of earlier ones.
+    /// How much text the transactions of a packet may still tell.
     pub(super) repeated: Repeated,
 }
 
@@ -227,7 +227,7 @@ impl Connection {
         self.client.unwrap_or(Sender::Originator)
     }
 
-    pub(super) fn push(&mut self, pending: Pending, context: &mut Context<'_>) {
+    pub(super) fn push(&mut self, pending: Box<Pending>, context: &mut Context<'_>) {
         if !self.pending.push(pending) {
             self.give_up_answers(context);
         }
@@ -246,7 +246,7 @@ impl Connection {
 
     pub(super) fn report(
         &self,
-        mut pending: Pending,
+        mut pending: Box<Pending>,
         incomplete: Option<Incomplete>,
         context: &mut Context<'_>,
     ) {

@@ -36,20 +36,20 @@ pub(super) struct Pending {
 /// The commands that aren't answered yet, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    waiting: VecDeque<Pending>,
+    waiting: VecDeque<Box<Pending>>,
     held: usize,
 }
 
 impl Queue {
     /// Adds a command. The answer is false when there is too much now.
-    pub(super) fn push(&mut self, pending: Pending) -> bool {
-        let pending = pending.measured();
+    pub(super) fn push(&mut self, mut pending: Box<Pending>) -> bool {
+        pending.held = pending.told();
         self.held += pending.held;
         self.waiting.push_back(pending);
         self.waiting.len() <= PENDING_MAX && (self.waiting.len() <= 1 || self.held <= PENDING_BYTES_MAX)
     }
 
-    pub(super) fn pop(&mut self) -> Option<Pending> {
+    pub(super) fn pop(&mut self) -> Option<Box<Pending>> {
         let pending = self.waiting.pop_front()?;
         self.held -= pending.held;
         Some(pending)
@@ -64,39 +64,40 @@ impl Queue {
     }
 
     pub(super) fn front(&self) -> Option<&Pending> {
-        self.waiting.front()
+        self.waiting.front().map(|pending| &**pending)
     }
 
     pub(super) fn front_mut(&mut self) -> Option<&mut Pending> {
-        self.waiting.front_mut()
+        self.waiting.front_mut().map(|pending| &mut **pending)
     }
 
     pub(super) fn back_mut(&mut self) -> Option<&mut Pending> {
-        self.waiting.back_mut()
+        self.waiting.back_mut().map(|pending| &mut **pending)
     }
 
     /// The command at this place of the queue.
     pub(super) fn get(&self, index: usize) -> Option<&Pending> {
-        self.waiting.get(index)
+        self.waiting.get(index).map(|pending| &**pending)
     }
 
     /// Puts a command into the place of another one, which is given.
-    pub(super) fn replace(&mut self, index: usize, pending: Pending) -> Option<Pending> {
+    pub(super) fn replace(&mut self, index: usize, mut pending: Box<Pending>) -> Option<Box<Pending>> {
         let place = self.waiting.get_mut(index)?;
-        let replaced = std::mem::replace(place, pending.measured());
+        pending.held = pending.told();
+        let replaced = std::mem::replace(place, pending);
         self.held = self.held - replaced.held + place.held;
         Some(replaced)
     }
 
     /// The last command that asks for this.
     pub(super) fn last_of(&self, command: Command) -> Option<&Pending> {
-        self.waiting.iter().rev().find(|pending| pending.command == command)
+        self.waiting.iter().rev().map(|pending| &**pending).find(|pending| pending.command == command)
     }
 }
 
 impl Pending {
-    pub(super) fn new(command: Command, request: Option<Message>, rows: Option<Rows>) -> Self {
-        Self {
+    pub(super) fn new(command: Command, request: Option<Message>, rows: Option<Rows>) -> Box<Self> {
+        Box::new(Self {
             command,
             request,
             response_place: None,
@@ -108,7 +109,7 @@ impl Pending {
             notes: Vec::new(),
             is_reported: false,
             held: 0,
-        }
+        })
     }
 
     /// Cuts its texts when those of this packet's commands are too much together. Some bytes may be many NULLs, or name a
@@ -124,10 +125,6 @@ impl Pending {
     /// Bytes of its texts. Those that it shares with others count, too: transactions don't share.
     fn told(&self) -> usize {
         self.query.as_ref().map_or(0, |query| query.len()) + self.parameters.as_ref().map_or(0, Held::held)
-    }
-
-    fn measured(self) -> Self {
-        Self { held: self.told(), ..self }
     }
 }
 

@@ -121,7 +121,7 @@ impl LoginAttempt {
 /// A command with its answer.
 pub(super) fn command(
     session: &Session,
-    mut pending: Pending,
+    mut pending: Box<Pending>,
     incomplete: Option<Incomplete>,
     options: &CommonOptions,
     context: &Context<'_>,

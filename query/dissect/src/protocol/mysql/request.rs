@@ -87,14 +87,9 @@ fn execution(
             statements.prepare_unanswered(Arc::clone(query), at);
         }
     }
-    let statement = statements.used(id, at);
-    pending.response.set_shape(statement.shape.clone());
-    pending.query.clone_from(&statement.query);
-    if pending.query.is_none() {
-        pending.query = Some(UNKNOWN_STATEMENT.into());
-        pending.notes.push(UNKNOWN_STATEMENT_NOTE);
-    }
-    statements.change(id, |statement| {
+    statements.execute(id, at, |statement| {
+        pending.response.set_shape(statement.shape.clone());
+        pending.query.clone_from(&statement.query);
         pending.parameters = if is_bulk {
             statement.bulk_parameters(reader.rest())
         } else {
@@ -104,6 +99,10 @@ fn execution(
         };
         statement.reset();
     });
+    if pending.query.is_none() {
+        pending.query = Some(UNKNOWN_STATEMENT.into());
+        pending.notes.push(UNKNOWN_STATEMENT_NOTE);
+    }
     if pending.parameters.as_ref().is_some_and(Parameters::is_cut) {
         pending.notes.push(PARAMETERS_CUT_NOTE);
     }

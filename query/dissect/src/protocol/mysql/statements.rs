@@ -43,12 +43,19 @@ pub(super) struct Statements {
     known: Recent<u32, Statement>,
     timeout_ns: i64,
     last_prepared: Option<u32>,
+    /// None is forgotten before: it is looked for only then.
+    expires_ns: i64,
 }
 
 impl Statements {
     /// None; each is forgotten so long after its last use.
     pub(super) fn new(timeout_ns: i64) -> Self {
-        Self { known: Recent::new(STATEMENTS_MAX, STATEMENT_BYTES_MAX), timeout_ns, last_prepared: None }
+        Self {
+            known: Recent::new(STATEMENTS_MAX, STATEMENT_BYTES_MAX),
+            timeout_ns,
+            last_prepared: None,
+            expires_ns: i64::MIN,
+        }
     }
 
     /// Remembers a statement.
@@ -84,9 +91,18 @@ impl Statements {
         statement
     }
 
-    /// Changes a statement that is known: it may need more memory then.
-    pub(super) fn change(&mut self, id: u32, change: impl FnOnce(&mut Statement)) {
-        self.known.change(&self.meant(id), change);
+    /// Executes such a statement, which may tell more of it.
+    pub(super) fn execute<R>(&mut self, id: u32, at: Moment, execute: impl FnOnce(&mut Statement) -> R) -> R {
+        let id = self.meant(id);
+        self.expire(at);
+        self.known.change_or_insert(
+            id,
+            || Statement::unknown(at),
+            |statement| {
+                statement.used_ns = at.ts_ns;
+                execute(statement)
+            },
+        )
     }
 
     /// MariaDB's clients may execute the statement that they have just sent, whose number they don't know yet.
@@ -106,9 +122,15 @@ impl Statements {
     }
 
     fn expire(&mut self, now: Moment) {
-        while let Some((_, oldest)) = self.known.oldest()
-            && now.ts_ns.saturating_sub(oldest.used_ns) > self.timeout_ns
-        {
+        if now.ts_ns <= self.expires_ns {
+            return;
+        }
+        while let Some((_, oldest)) = self.known.oldest() {
+            let used_ns = oldest.used_ns;
+            if now.ts_ns.saturating_sub(used_ns) <= self.timeout_ns {
+                self.expires_ns = used_ns.saturating_add(self.timeout_ns);
+                break;
+            }
             self.known.remove_oldest();
         }
     }
@@ -394,8 +416,7 @@ mod tests {
         let shape_bytes = 64 * (500 + size_of::<String>());
         statements.prepare(1, "insert".into(), 3, Some(shape), at(0));
         assert_eq!(statements.known.totals(), (1, 6 + shape_bytes));
-        statements.used(1, at(1));
-        statements.change(1, |statement| drop(statement.parameters(THREE, false, 0)));
+        statements.execute(1, at(1), |statement| drop(statement.parameters(THREE, false, 0)));
         assert_eq!(statements.known.totals(), (1, 6 + shape_bytes + 3 * size_of::<ValueType>()));
         for id in 2..1000 {
             let shape = statements.used(1, at(1)).shape.clone();

@@ -31,6 +31,16 @@ struct Entry<K, V> {
     value: V,
 }
 
+/// The number of no use.
+const NEVER: u64 = 0;
+
+impl<K: Held, V: Held> Entry<K, V> {
+    fn measure(&mut self) -> usize {
+        self.bytes = self.key.held() + self.value.held();
+        self.bytes
+    }
+}
+
 impl Held for Arc<[u8]> {
     fn held(&self) -> usize {
         self.len()
@@ -47,7 +57,7 @@ impl<K: Clone + Eq + Hash + Held, V: Held> Recent<K, V> {
     /// Room for so many things of so many bytes together; a single one always finds room.
     pub(crate) fn new(count_max: usize, bytes_max: usize) -> Self {
         let (known, uses) = (HashMap::new(), VecDeque::new());
-        Self { known, uses, last_use: 0, bytes: 0, count_max, bytes_max }
+        Self { known, uses, last_use: NEVER + 1, bytes: 0, count_max, bytes_max }
     }
 
     /// Remembers something, which is used now; what had this name is replaced.
@@ -78,7 +88,33 @@ impl<K: Clone + Eq + Hash + Held, V: Held> Recent<K, V> {
         Some(&mut entry.value)
     }
 
-    /// Changes what has this name: it may have more bytes then, and others make room.
+    /// Changes what has this name, which is used now, or what is new under it. It may have more bytes then, and others make
+    /// room.
+    pub(crate) fn change_or_insert<R>(
+        &mut self,
+        key: K,
+        new: impl FnOnce() -> V,
+        change: impl FnOnce(&mut V) -> R,
+    ) -> R {
+        let entry = self.known.entry(key).or_insert_with_key(|key| Entry {
+            key: key.clone(),
+            last_use: NEVER,
+            bytes: 0,
+            value: new(),
+        });
+        if entry.last_use != self.last_use {
+            self.last_use += 1;
+            entry.last_use = self.last_use;
+            self.uses.push_back((self.last_use, entry.key.clone()));
+        }
+        let result = change(&mut entry.value);
+        self.bytes -= entry.bytes;
+        self.bytes += entry.measure();
+        self.make_room();
+        result
+    }
+
+    /// Changes what has this name, if there is something, as [`Self::change_or_insert`] does.
     pub(crate) fn change<Q: Eq + Hash + ?Sized>(&mut self, key: &Q, change: impl FnOnce(&mut V))
     where
         K: Borrow<Q>,
@@ -88,9 +124,8 @@ impl<K: Clone + Eq + Hash + Held, V: Held> Recent<K, V> {
         }
         if let Some(entry) = self.known.get_mut(key) {
             change(&mut entry.value);
-            let bytes = entry.key.held() + entry.value.held();
-            self.bytes = self.bytes - entry.bytes + bytes;
-            entry.bytes = bytes;
+            self.bytes -= entry.bytes;
+            self.bytes += entry.measure();
         }
         self.make_room();
     }
@@ -199,7 +234,11 @@ mod tests {
             assert_eq!(recent.used(&index), None);
         }
         assert_eq!(recent.totals(), (7, 950));
-        assert_eq!(recent.oldest(), Some((&4, &Thing(100))));
+        recent.change(&2, |thing| thing.0 += 250);
+        assert_eq!(recent.totals(), (7, 950));
+        let old = recent.change_or_insert(11, || Thing(50), |thing| std::mem::replace(&mut thing.0, 60));
+        assert_eq!((old, recent.totals()), (50, (7, 910)));
+        assert_eq!(recent.oldest(), Some((&5, &Thing(100))));
         recent.clear();
         assert_eq!((recent.totals(), recent.oldest()), ((0, 0), None));
     }
