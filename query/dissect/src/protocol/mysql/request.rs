@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::super::Moment;
 use super::super::sql::{PARAMETERS_CUT_NOTE, Parameters, Reader};
-use super::binary::{ValueType, value_text};
+use super::binary::{ValueType, pass_value};
 use super::command::Command;
 use super::constants::capability;
 use super::pending::{Pending, Queue};
@@ -142,7 +142,7 @@ fn after_attributes(body: &[u8]) -> Option<&[u8]> {
         }
         for (index, &value_type) in types.iter().enumerate() {
             if nulls[index / 8] & (1 << (index % 8)) == 0 {
-                value_text(&mut reader, value_type)?;
+                pass_value(&mut reader, value_type)?;
             }
         }
     }
