@@ -95,6 +95,8 @@ struct Inner {
     segment_id: [u8; 16],
     file_info: proto::FileInfo,
     blocks: Vec<BlockEntry>,
+    /// Where the last block of packets begins; 0 without any.
+    last_packets_offset: u64,
     seal: Option<Seal>,
     state: SegmentState,
     synced_offset: u64,
@@ -142,12 +144,15 @@ impl Segment {
 
     fn of(path: &Path, bytes: SegmentBytes, options: &ReadOptions) -> Result<Self> {
         let scan = scan::scan(path, bytes.bytes(), options.mode)?;
+        let last_of_packets = scan.blocks.iter().rfind(|block| block.block_type == BlockType::PACKETS);
+        let last_packets_offset = last_of_packets.map_or(0, |block| block.offset);
         let mut inner = Inner {
             path: path.to_owned(),
             bytes,
             segment_id: scan.segment_id,
             file_info: proto::FileInfo::default(),
             blocks: scan.blocks,
+            last_packets_offset,
             seal: scan.seal,
             state: scan.state,
             synced_offset: scan.synced_offset,

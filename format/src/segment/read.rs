@@ -222,8 +222,7 @@ impl Segment {
 impl Inner {
     /// Whether no block of packets comes after this one.
     fn is_last_of_packets(&self, block: &BlockEntry) -> bool {
-        let last = self.blocks.iter().rev().find(|other| other.block_type == BlockType::PACKETS);
-        last.is_none_or(|last| block.offset >= last.offset)
+        block.offset >= self.last_packets_offset
     }
 
     /// The messages of a block with their lengths, decompressed.
