@@ -152,8 +152,8 @@ pub enum DecodeError {
         actual_len: u32,
     },
     /// More headers of one kind than [`VLAN_TAGS_MAX`](super::VLAN_TAGS_MAX),
-    /// [`MPLS_LABELS_MAX`](super::MPLS_LABELS_MAX), [`IPV6_EXTENSIONS_MAX`](super::IPV6_EXTENSIONS_MAX) or
-    /// [`TUNNELS_MAX`](super::TUNNELS_MAX).
+    /// [`MPLS_LABELS_MAX`](super::MPLS_LABELS_MAX), [`IPV6_EXTENSIONS_MAX`](super::IPV6_EXTENSIONS_MAX),
+    /// [`LINKS_MAX`](super::LINKS_MAX) or [`TUNNELS_MAX`](super::TUNNELS_MAX).
     #[error("{layer} header at byte {offset}: too many of them")]
     TooMany {
         /// The header.

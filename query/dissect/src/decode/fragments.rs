@@ -3,9 +3,7 @@
 //! What comes first wins where fragments overlap, as for streams; that they do, and whether they disagree, is told with the
 //! packet. Hosts drop such packets (RFC 5722), so that one is either an attack or a broken device.
 
-use std::collections::VecDeque;
-
-use rustc_hash::FxHashMap;
+use std::collections::{HashMap, VecDeque};
 
 use super::incomplete::{GivenUp, IncompletePacket};
 use super::model::{Decoded, Ip, ip_protocol};
@@ -111,6 +109,10 @@ const PACKET_LEN_MAX: u32 = 65_535;
 const RUNS_MAX: usize = 64;
 /// Bytes that a packet takes beside those of its fragments, about.
 const WAITING_BYTES: usize = 512;
+/// Places in the order of packets that may be of none that waits, beside as many as wait.
+const PLACES_SPARE: usize = 64;
+/// Where an IPv4 header has its protocol.
+const IPV4_PROTOCOL_AT: usize = 9;
 /// Bytes of an IPv6 header.
 const IPV6_HEADER_LEN: usize = 40;
 
@@ -118,7 +120,8 @@ const IPV6_HEADER_LEN: usize = 40;
 #[derive(Debug)]
 pub struct Defragmenter<P = u64> {
     options: FragmentOptions,
-    waiting: FxHashMap<Key, Waiting<P>>,
+    /// With keys that packets choose: its hashes can't be foreseen.
+    waiting: HashMap<Key, Waiting<P>>,
     /// The packets that wait, oldest first, with those that do no longer.
     order: VecDeque<(Key, u64)>,
     memory_bytes: usize,
@@ -173,7 +176,7 @@ impl<P: Clone> Defragmenter<P> {
     pub fn new(options: FragmentOptions) -> Self {
         Self {
             options,
-            waiting: FxHashMap::default(),
+            waiting: HashMap::default(),
             order: VecDeque::new(),
             memory_bytes: 0,
             counts: FragmentCounts::default(),
@@ -214,7 +217,11 @@ impl<P: Clone> Defragmenter<P> {
             source: ip.source,
             destination: ip.destination,
             id: ip.id.unwrap_or(0),
-            protocol: if ip.version == 4 { ip.protocol } else { 0 },
+            // As the header has it: in the first fragment alone, an authentication header was passed.
+            protocol: bytes
+                .get(decoded.network_offset as usize + IPV4_PROTOCOL_AT)
+                .filter(|_| ip.version == 4)
+                .map_or(0, |protocol| *protocol),
             vlan_tags: decoded.link.vlan_tags.map(|tag| tag & 0x0fff),
             tunnel_id: decoded.tunnel.and_then(|tunnel| tunnel.id),
             tunnel_depth: decoded.tunnel_depth,
@@ -244,6 +251,7 @@ impl<P: Clone> Defragmenter<P> {
                 packet.last = name;
                 self.memory_bytes += packet.memory_bytes();
                 self.waiting.insert(key, packet);
+                self.forget_places();
                 while self.memory_bytes > self.options.memory_bytes_max
                     && self.remove_oldest(GivenUp::Evicted)
                 {
@@ -252,6 +260,22 @@ impl<P: Clone> Defragmenter<P> {
                 Fragment::Waiting
             }
         }
+    }
+
+    /// Drops places of packets that wait no longer, when there are more of these than others.
+    fn forget_places(&mut self) {
+        if self.order.len() > 2 * self.waiting.len() + PLACES_SPARE {
+            let waiting = &self.waiting;
+            self.order.retain(|(key, first_ns)| {
+                waiting.get(key).is_some_and(|packet| packet.first_ns == *first_ns)
+            });
+        }
+    }
+
+    /// Places in the order of packets.
+    #[cfg(test)]
+    pub(super) fn place_count(&self) -> usize {
+        self.order.len()
     }
 
     /// Gives up what waited too long.
@@ -377,6 +401,12 @@ impl<P: Clone> Waiting<P> {
         self.fragments += 1;
         if start == 0 {
             self.header.get_or_insert_with(|| part.header.clone());
+        }
+        // The header of the whole is that of the first fragment, which may be longer than this one's.
+        let header_len = self.header.as_ref().map_or(0, |header| super::model::saturate(header.len()));
+        let reach = end.max(self.end.unwrap_or(0)).max(self.runs.last().map_or(0, |run| run.1));
+        if header_len + reach > PACKET_LEN_MAX {
+            return Err(FragmentError::TooLong { len: header_len + reach });
         }
         self.put(start, part.data);
         if self.runs.len() > RUNS_MAX { Err(FragmentError::Gaps) } else { Ok(()) }

@@ -113,6 +113,45 @@ fn packets_of_both_versions_do_not_mix() {
     }
 }
 
+/// The header that is kept is the first fragment's, however short those of the others are.
+#[test]
+fn no_packet_is_longer_than_its_length_can_say() {
+    let mut first = fragment_v4(9, 0, true, &[0; 48]);
+    first[0] = 0x4f; // Forty of these bytes are options.
+    let last = fragment_v4(9, 65_504, false, &[0; 11]);
+    for pair in [[&first, &last], [&last, &first]] {
+        let mut defragmenter = Defragmenter::default();
+        assert_eq!(feed(&mut defragmenter, 1, pair[0]), Fragment::Waiting);
+        let second = feed(&mut defragmenter, 1, pair[1]);
+        assert_eq!(second, Fragment::Rejected(FragmentError::TooLong { len: 65_575 }));
+    }
+}
+
+#[test]
+fn authenticated_packets_are_put_together() {
+    let data = [&[6, 4][..], &[7; 62]].concat();
+    let mut defragmenter = Defragmenter::default();
+    let fragment = |offset: usize, more| {
+        let mut packet = fragment_v4(9, offset, more, &data[offset..offset + 32]);
+        packet[9] = 51;
+        packet
+    };
+    assert_eq!(feed(&mut defragmenter, 1, &fragment(0, true)), Fragment::Waiting);
+    assert_eq!(whole(feed(&mut defragmenter, 1, &fragment(32, false))).bytes[20..], data);
+}
+
+/// A packet that never becomes whole stays first in the order, and all that come after it were kept there.
+#[test]
+fn packets_that_are_whole_leave_no_places() {
+    let mut defragmenter = Defragmenter::default();
+    feed(&mut defragmenter, 1, &fragment_v4(0, 0, true, &[0; 8]));
+    for id in 1..5000 {
+        feed(&mut defragmenter, 1, &fragment_v4(id, 0, true, &[0; 8]));
+        whole(feed(&mut defragmenter, 1, &fragment_v4(id, 8, false, &[0; 8])));
+    }
+    assert!(defragmenter.place_count() < 100);
+}
+
 #[test]
 fn overlaps_are_told_and_the_first_wins() {
     let data = datagram(56);

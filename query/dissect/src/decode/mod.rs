@@ -92,7 +92,7 @@ pub fn decode(link_type: u16, bytes: &[u8], wire_len: u32) -> Decoded {
 pub fn decode_outer(link_type: u16, bytes: &[u8], wire_len: u32, tunnels_max: u8) -> Decoded {
     let mut decoded = Decoded::default();
     let wire_len = wire_len.max(model::saturate(bytes.len()));
-    let cursor = Cursor { bytes, offset: 0, end: wire_len, tunnels_max };
+    let cursor = Cursor { bytes, offset: 0, end: wire_len, tunnels_max, links_left: LINKS_MAX };
     if let Err(error) = link::decode(link_type, cursor, &mut decoded) {
         decoded.error = Some(error);
     }
@@ -128,6 +128,9 @@ pub fn decode_parts(link_type: u16, header: &[u8], payload: &[u8], wire_len: u32
     decode(link_type, &joined[..len], wire_len)
 }
 
+/// Most links within others that are followed: pseudowires, and PPP in its frames. Providers put two into each other.
+pub const LINKS_MAX: u8 = 8;
+
 /// What is left of a packet: the place of the next header.
 #[derive(Clone, Copy)]
 struct Cursor<'a> {
@@ -139,6 +142,8 @@ struct Cursor<'a> {
     end: u32,
     /// How many tunnels are followed.
     tunnels_max: u8,
+    /// How many links within links are still followed.
+    links_left: u8,
 }
 
 impl<'a> Cursor<'a> {
@@ -167,6 +172,12 @@ impl<'a> Cursor<'a> {
         let end = self.offset.saturating_add(len).min(self.end);
         let captured = self.bytes.len().min(end.saturating_sub(self.offset) as usize);
         Self { bytes: &self.bytes[..captured], end, ..self }
+    }
+
+    /// The same place, in a link of this kind within those around it.
+    fn in_link(self, layer: Layer) -> Result<Self, DecodeError> {
+        let too_many = DecodeError::TooMany { layer, offset: self.offset };
+        Ok(Self { links_left: self.links_left.checked_sub(1).ok_or(too_many)?, ..self })
     }
 
     /// The place `len` bytes further on, or as far as bytes were captured.

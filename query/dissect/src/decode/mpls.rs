@@ -33,7 +33,7 @@ pub(super) fn decode(mut cursor: Cursor<'_>, decoded: &mut Decoded) -> Result<()
             0 => {
                 cursor.fixed::<CONTROL_WORD_LEN>(Layer::Mpls)?;
                 decoded.link = Link { mpls_label: decoded.link.mpls_label, ..Link::default() };
-                ethernet::decode(cursor.skip(CONTROL_WORD_LEN), decoded)
+                ethernet::decode(cursor.in_link(Layer::Mpls)?.skip(CONTROL_WORD_LEN), decoded)
             }
             _ => Ok(()),
         };

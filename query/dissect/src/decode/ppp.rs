@@ -62,12 +62,12 @@ pub(super) fn decode_over_ethernet(cursor: Cursor<'_>, decoded: &mut Decoded) ->
     if header[0] != 0x11 || header[1] != 0 {
         return Ok(());
     }
-    decode(next.within(u32::from(u16_at(header, 4))), decoded)
+    decode(next.in_link(Layer::Pppoe)?.within(u32::from(u16_at(header, 4))), decoded)
 }
 
 /// Decodes address, control and an EtherType.
 pub(super) fn decode_cisco(cursor: Cursor<'_>, decoded: &mut Decoded) -> Result<(), DecodeError> {
     mark_end(cursor, decoded);
     let header = cursor.fixed::<CISCO_LEN>(Layer::Ppp)?;
-    by_ether_type(u16_at(header, 2), cursor.skip(CISCO_LEN), decoded)
+    by_ether_type(u16_at(header, 2), cursor.in_link(Layer::Ppp)?.skip(CISCO_LEN), decoded)
 }

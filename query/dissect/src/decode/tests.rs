@@ -199,6 +199,25 @@ fn headers_end_with_their_packet() {
     assert_eq!(raw(&packet).error, Some(error));
 }
 
+/// Each level was a call within the one before, and a packet of some kilobytes ended the process.
+#[test]
+fn links_within_links_are_bounded() {
+    let pseudowire = ethernet(0x8847, &[0, 0, 0x11, 1, 0, 0, 0, 0]);
+    let session = [0x11, 0, 0, 7, 0xff, 0xff, 0x0f, 0, 0x88, 0x64];
+    for (link_type, level, layer) in [
+        (link_type::ETHERNET, &pseudowire[..], Layer::Mpls),
+        (link_type::PPP_ETHER, &session[..], Layer::Ppp),
+    ] {
+        let packet = level.repeat(65_535 / level.len());
+        let decoded = decode(link_type, &packet, wire_len(&packet));
+        assert!(
+            matches!(decoded.error, Some(DecodeError::TooMany { layer: found, .. }) if found == layer || found == Layer::Pppoe),
+            "{:?}",
+            decoded.error
+        );
+    }
+}
+
 #[test]
 fn extension_headers_are_bounded() {
     let endless = [60, 0, 1, 4, 0, 0, 0, 0].repeat(IPV6_EXTENSIONS_MAX + 4);

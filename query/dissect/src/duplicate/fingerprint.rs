@@ -93,8 +93,11 @@ impl Headers {
     fn of(candidate: &Candidate<'_>) -> Option<Self> {
         let decoded = candidate.decoded;
         let ip = decoded.ip()?;
-        if matches!(decoded.error, Some(DecodeError::Truncated { .. })) {
-            return None;
+        // Headers that were not read to their end say too little of what is behind them.
+        match decoded.error {
+            Some(DecodeError::Truncated { .. } | DecodeError::HeaderLen { .. }) => return None,
+            Some(_) if decoded.transport == Transport::None => return None,
+            _ => {}
         }
         let start = decoded.network_offset as usize;
         let headers = candidate.header.get(start..decoded.header_len as usize)?;

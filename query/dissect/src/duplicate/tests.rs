@@ -79,6 +79,34 @@ fn whatever_differs_is_another_packet() {
     }
 }
 
+/// Of headers that lie about their lengths, what tells packets apart is not read.
+#[test]
+fn headers_that_lie_make_no_copies() {
+    // The header would be shorter than its fixed part, or the packet than its header.
+    let packets: [fn(u32) -> Vec<u8>; 3] = [
+        |sequence| {
+            let mut segment = tcp(40_000, 443, sequence, 1, 0x10);
+            segment[12] = 0x40;
+            ipv6(6, &segment)
+        },
+        |sequence| {
+            let mut packet = ipv6(6, &tcp(40_000, 443, sequence, 1, 0x10));
+            packet[4..6].copy_from_slice(&[0, 12]);
+            packet
+        },
+        |sequence| {
+            let mut packet = segment(sequence, 7);
+            packet[2..4].copy_from_slice(&[0, 19]);
+            packet
+        },
+    ];
+    for packet in packets {
+        let mut matcher = DuplicateMatcher::default();
+        push(&mut matcher, &record(1, Egress, packet(1000)));
+        assert_eq!(push(&mut matcher, &record(2, Ingress, packet(2000))), None);
+    }
+}
+
 /// A device between two namespaces fills checksums in that loopback leaves half done.
 #[test]
 fn checksums_do_not_count() {

@@ -32,6 +32,8 @@ impl Piece {
     /// Cuts off what lies `at` bytes behind the beginning, and returns it. `at` is below the length.
     fn split_off(&mut self, at: u64) -> Self {
         let bytes = if self.is_captured() { self.bytes.split_off(at as usize) } else { Vec::new() };
+        // What is counted is what is kept: not the room of all that was cut off.
+        self.bytes.shrink_to_fit();
         let rest = Self { bytes, len: self.len - at, packet: self.packet };
         self.len = at;
         rest
@@ -179,5 +181,20 @@ impl Pending {
         let cost = piece.cost();
         self.cost -= cost;
         budget.give_back(cost);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each once kept the room of all that was cut off it: a hundred times of what was counted.
+    #[test]
+    fn pieces_hold_what_they_count() {
+        let packet = PacketRef { packet_id: 1, time_ns: 1, tag: 0 };
+        let mut piece = Piece::captured(&[1; 10_000], packet);
+        let rest = piece.split_off(10);
+        assert_eq!((piece.bytes.len(), rest.bytes.len()), (10, 9_990));
+        assert!(piece.bytes.capacity() < 100);
     }
 }
