@@ -92,8 +92,8 @@ impl SegmentOwners {
         lives.for_each(|(_, description)| {
             containers.learn_path(description.cgroup_id, &description.cgroup_path);
         });
-        let mut names = SharedTexts::new(|name: &[u8]| String::from_utf8_lossy(name).into_owned());
-        let mut executables = SharedTexts::new(|path: &[u8]| String::from_utf8_lossy(path).into_owned());
+        let mut names = SharedTexts::new(lossy);
+        let mut executables = SharedTexts::new(lossy);
         let mut command_lines = SharedTexts::new(command_line);
         let processes = index.processes().lives().iter().map(|life| ProcessTexts {
             proc_id: process_id_text(
@@ -311,6 +311,10 @@ fn containers_of(
 fn at<T>(changes: &[(u64, T)], time_ns: u64) -> Option<&T> {
     let after = changes.partition_point(|(from, _)| *from <= time_ns);
     changes.get(after.saturating_sub(1)).map(|(_, value)| value)
+}
+
+fn lossy(text: &[u8]) -> String {
+    String::from_utf8_lossy(text).into_owned()
 }
 
 fn command_line(arguments: &[Vec<u8>]) -> String {

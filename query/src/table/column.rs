@@ -39,6 +39,11 @@ impl<S: ?Sized> std::fmt::Debug for Column<S> {
 }
 
 impl<S: ?Sized + 'static> Column<S> {
+    /// A column of other values than long texts.
+    fn new(field: Field, description: &'static str, build: Build<S>) -> Self {
+        Self { field, description, build, text_len: None }
+    }
+
     /// The values of the chosen rows.
     pub(crate) fn build(&self, source: &S, rows: &[u32]) -> ArrayRef {
         (self.build)(source, rows)
@@ -66,12 +71,7 @@ impl<S: ?Sized + 'static> Column<S> {
             Arc::new(rows.iter().map(|row| value(source, *row as usize)).collect::<PrimitiveArray<T>>())
                 as ArrayRef
         };
-        Self {
-            field: Field::new(name, T::DATA_TYPE, true),
-            description,
-            build: Box::new(build),
-            text_len: None,
-        }
+        Self::new(Field::new(name, T::DATA_TYPE, true), description, Box::new(build))
     }
 
     /// Times: nanoseconds since 1970 in UTC.
@@ -86,7 +86,7 @@ impl<S: ?Sized + 'static> Column<S> {
                 rows.iter().map(|row| value(source, *row as usize)).collect();
             Arc::new(values.with_timezone("UTC")) as ArrayRef
         };
-        Self { field: Field::new(name, data_type, true), description, build: Box::new(build), text_len: None }
+        Self::new(Field::new(name, data_type, true), description, Box::new(build))
     }
 
     /// True or false.
@@ -99,12 +99,7 @@ impl<S: ?Sized + 'static> Column<S> {
             Arc::new(rows.iter().map(|row| value(source, *row as usize)).collect::<BooleanArray>())
                 as ArrayRef
         };
-        Self {
-            field: Field::new(name, DataType::Boolean, true),
-            description,
-            build: Box::new(build),
-            text_len: None,
-        }
+        Self::new(Field::new(name, DataType::Boolean, true), description, Box::new(build))
     }
 
     /// Text that seldom repeats.
@@ -122,10 +117,8 @@ impl<S: ?Sized + 'static> Column<S> {
         };
         let text_len = move |source: &S, row| of_row(source, row).map_or(0, str::len);
         Self {
-            field: Field::new(name, DataType::Utf8, true),
-            description,
-            build: Box::new(build),
             text_len: Some(Box::new(text_len)),
+            ..Self::new(Field::new(name, DataType::Utf8, true), description, Box::new(build))
         }
     }
 
@@ -138,12 +131,7 @@ impl<S: ?Sized + 'static> Column<S> {
         let build = move |source: &S, rows: &[u32]| {
             Arc::new(rows.iter().map(|row| value(source, *row as usize)).collect::<StringArray>()) as ArrayRef
         };
-        Self {
-            field: Field::new(name, DataType::Utf8, true),
-            description,
-            build: Box::new(build),
-            text_len: None,
-        }
+        Self::new(Field::new(name, DataType::Utf8, true), description, Box::new(build))
     }
 
     /// Text that repeats from row to row, as a dictionary.
@@ -158,7 +146,7 @@ impl<S: ?Sized + 'static> Column<S> {
             Arc::new(builder.finish()) as ArrayRef
         };
         let data_type = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
-        Self { field: Field::new(name, data_type, true), description, build: Box::new(build), text_len: None }
+        Self::new(Field::new(name, data_type, true), description, Box::new(build))
     }
 
     /// One of a few names, given by its place in `names`.
@@ -176,7 +164,7 @@ impl<S: ?Sized + 'static> Column<S> {
             Arc::new(DictionaryArray::new(keys, Arc::clone(&values))) as ArrayRef
         };
         let data_type = DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Utf8));
-        Self { field: Field::new(name, data_type, true), description, build: Box::new(build), text_len: None }
+        Self::new(Field::new(name, data_type, true), description, Box::new(build))
     }
 
     /// Addresses: 16 bytes, IPv4 mapped into IPv6.
@@ -185,7 +173,7 @@ impl<S: ?Sized + 'static> Column<S> {
         description: &'static str,
         value: impl Fn(&S, usize) -> Option<[u8; ADDRESS_LEN]> + Send + Sync + 'static,
     ) -> Self {
-        Self { field: address_field(name), description, build: fixed_bytes(value), text_len: None }
+        Self::new(address_field(name), description, fixed_bytes(value))
     }
 
     /// MAC addresses: 6 bytes.
@@ -194,7 +182,7 @@ impl<S: ?Sized + 'static> Column<S> {
         description: &'static str,
         value: impl Fn(&S, usize) -> Option<[u8; MAC_LEN]> + Send + Sync + 'static,
     ) -> Self {
-        Self { field: mac_field(name), description, build: fixed_bytes(value), text_len: None }
+        Self::new(mac_field(name), description, fixed_bytes(value))
     }
 
     /// Bytes of any length.
@@ -208,12 +196,7 @@ impl<S: ?Sized + 'static> Column<S> {
             rows.iter().for_each(|row| builder.append_option(value(source, *row as usize)));
             Arc::new(builder.finish()) as ArrayRef
         };
-        Self {
-            field: Field::new(name, DataType::BinaryView, true),
-            description,
-            build: Box::new(build),
-            text_len: None,
-        }
+        Self::new(Field::new(name, DataType::BinaryView, true), description, Box::new(build))
     }
 
     /// A list of texts.
@@ -258,7 +241,7 @@ impl<S: ?Sized + 'static> Column<S> {
             Arc::new(builder.finish()) as ArrayRef
         };
         let data_type = DataType::new_list(DataType::Utf8, true);
-        Self { field: Field::new(name, data_type, true), description, build: Box::new(build), text_len: None }
+        Self::new(Field::new(name, data_type, true), description, Box::new(build))
     }
 
     /// Texts by name.
@@ -294,10 +277,8 @@ impl<S: ?Sized + 'static> Column<S> {
         );
         let data_type = DataType::Map(Arc::new(entries), false);
         Self {
-            field: Field::new(name, data_type, true),
-            description,
-            build: Box::new(build),
             text_len: Some(Box::new(text_len)),
+            ..Self::new(Field::new(name, data_type, true), description, Box::new(build))
         }
     }
 }
